@@ -1,0 +1,134 @@
+//! Where the X-Ray daemon listens: the value of `AWS_XRAY_DAEMON_ADDRESS`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Host and UDP port of the daemon.
+///
+/// Reads the forms that the official SDKs read: `host:port`, or `tcp:host:port udp:host:port` in
+/// either order, of which the UDP part counts. IPv6 addresses stand in brackets. The host is not
+/// resolved here.
+///
+/// Source: X-Ray developer guide, "Configuring the X-Ray daemon".
+///
+/// ```
+/// use tracestitch_wire::daemon::DaemonAddress;
+///
+/// let address: DaemonAddress = "tcp:127.0.0.1:2001 udp:127.0.0.1:2000".parse()?;
+/// assert_eq!(address.to_string(), "127.0.0.1:2000");
+/// # Ok::<(), tracestitch_wire::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DaemonAddress {
+    host: Box<str>,
+    port: u16,
+}
+
+impl DaemonAddress {
+    /// Name or address, without the brackets of an IPv6 address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// UDP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for DaemonAddress {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parts: Vec<_> = text.split_whitespace().collect();
+        let udp = match parts[..] {
+            [single] => Some(single.strip_prefix("udp:").unwrap_or(single)),
+            [first, second] => match (first.strip_prefix("tcp:"), second.strip_prefix("tcp:")) {
+                (Some(_), None) => second.strip_prefix("udp:"),
+                (None, Some(_)) => first.strip_prefix("udp:"),
+                _ => None,
+            },
+            _ => None,
+        };
+        udp.and_then(host_and_port).ok_or_else(|| {
+            Error::expected(
+                "a daemon address host:port or tcp:host:port udp:host:port",
+                text,
+            )
+        })
+    }
+}
+
+fn host_and_port(text: &str) -> Option<DaemonAddress> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .filter(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())?,
+        None => host,
+    };
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let valid = !host.is_empty() && (host.contains(':') == text.starts_with('['));
+    (valid && host.chars().all(|c| named(c) || c == ':')).then(|| DaemonAddress {
+        host: host.into(),
+        port,
+    })
+}
+
+impl fmt::Display for DaemonAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        for (text, expected, reason) in [
+            (
+                "169.254.79.129:2000",
+                Some("169.254.79.129:2000"),
+                "as Lambda sets it",
+            ),
+            (
+                "udp:127.0.0.1:2000 tcp:127.0.0.1:2001",
+                Some("127.0.0.1:2000"),
+                "UDP first",
+            ),
+            ("tcp:a:1\tudp:b:2", Some("b:2"), "any white space"),
+            ("udp:127.0.0.1:2000", Some("127.0.0.1:2000"), "UDP alone"),
+            (
+                "daemon.internal:2000",
+                Some("daemon.internal:2000"),
+                "a name",
+            ),
+            ("[::1]:2000", Some("[::1]:2000"), "IPv6"),
+            ("::1:2000", None, "IPv6 without brackets is ambiguous"),
+            ("tcp:127.0.0.1:2000", None, "no UDP part"),
+            ("127.0.0.1", None, "no port"),
+            ("127.0.0.1:0", None, "port 0 cannot be sent to"),
+            ("127.0.0.1:70000", None, "port out of range"),
+            (":2000", None, "no host"),
+            ("", None, "empty"),
+            ("udp:a:1 udp:b:2", None, "two UDP parts"),
+            ("a b c", None, "three parts"),
+            ("ho\u{1b}st:1", None, "control character"),
+        ] {
+            let found = text
+                .parse::<DaemonAddress>()
+                .ok()
+                .map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected, "{reason}: {text}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Segment and subsegment documents, within the limits of the X-Ray service.
+//!
+//! Every limit is kept by construction: a [`Name`] has only characters that X-Ray accepts, a
+//! [`Text`] at most 250, an annotation key only letters, digits and underscores, a metadata
+//! namespace is always an object. What does not fit is cleaned or cut, never refused: a tracer
+//! has nobody to refuse it to.
+//!
+//! Source: X-Ray developer guide, "AWS X-Ray segment documents", and the JSON schema that it
+//! publishes.
+
+mod annotation;
+mod cause;
+mod fields;
+mod http;
+mod text;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::{
+    annotation::{AnnotationKey, AnnotationText, AnnotationValue},
+    cause::{Cause, Exception, StackFrame},
+    fields::Fields,
+    http::{Http, Request, Response},
+    text::{Name, Text},
+};
+use crate::{
+    id::{SegmentId, TraceId},
+    time::Timestamp,
+};
+
+/// One segment or independent subsegment, as one JSON document.
+///
+/// A new document is in progress until [`Document::finish`] gives it an end; X-Ray wants exactly
+/// one of `end_time` and `in_progress`.
+///
+/// ```
+/// use tracestitch_wire::document::{Document, Name};
+/// use tracestitch_wire::time::Timestamp;
+///
+/// let mut call = Document::subsegment(
+///     Name::from("price <list>"),
+///     "1-5759e988-bd862e3fe1be46a994272793".parse()?,
+///     "53995c3f42cd8ad8".parse()?,
+///     Timestamp::from_micros(1_478_293_361_271_000),
+/// );
+/// call.id = "4c721bf33e3caf8f".parse()?;
+/// call.annotations.insert("order id".into(), "o-1234".into());
+/// call.finish(Timestamp::from_micros(1_478_293_361_449_000));
+/// assert_eq!(
+///     serde_json::to_string(&call).unwrap(),
+///     r#"{"name":"price list","id":"4c721bf33e3caf8f","#.to_owned()
+///         + r#""trace_id":"1-5759e988-bd862e3fe1be46a994272793","#
+///         + r#""parent_id":"53995c3f42cd8ad8","type":"subsegment","#
+///         + r#""start_time":1478293361.271,"end_time":1478293361.449,"#
+///         + r#""annotations":{"order_id":"o-1234"}}"#,
+/// );
+/// # Ok::<(), tracestitch_wire::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize)]
+pub struct Document {
+    /// What the service map and the timeline call it.
+    pub name: Name,
+    /// Unique within the trace.
+    pub id: SegmentId,
+    /// The trace that it belongs to.
+    pub trace_id: TraceId,
+    /// The segment or subsegment under which it hangs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<SegmentId>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// When it began.
+    pub start_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "is_false")]
+    in_progress: bool,
+    /// Kind of AWS resource that a segment ran on. X-Ray knows it on segments only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'static str>,
+    /// Whose call this subsegment is. None for work of the function itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+    /// The caller is to blame: HTTP 4xx.
+    #[serde(skip_serializing_if = "is_false")]
+    pub error: bool,
+    /// Too many requests: HTTP 429 or a throttling code. Goes with `error`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub throttle: bool,
+    /// The callee is to blame: HTTP 5xx, or a failure in the function's own code.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fault: bool,
+    /// The HTTP exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Box<Http>>,
+    /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub aws: Fields<&'static str, Value>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Box<Cause>>,
+    /// Indexed values: filter expressions find traces by them. X-Ray indexes 50 in a trace.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub annotations: Fields<AnnotationKey, AnnotationValue>,
+    /// Values that are kept but not indexed, by namespace, then key.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub metadata: Fields<Text, Fields<Text, Value>>,
+    /// Other traces that this one has to do with; at most 20 are drawn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+}
+
+impl Document {
+    /// A subsegment of its own document, in progress since `started`, with a new id.
+    pub fn subsegment(
+        name: Name,
+        trace_id: TraceId,
+        parent_id: SegmentId,
+        started: Timestamp,
+    ) -> Self {
+        Self {
+            name,
+            id: SegmentId::new(),
+            trace_id,
+            parent_id: Some(parent_id),
+            kind: Some("subsegment"),
+            start_time: started,
+            end_time: None,
+            in_progress: true,
+            origin: None,
+            namespace: None,
+            error: false,
+            throttle: false,
+            fault: false,
+            http: None,
+            aws: Fields::new(),
+            cause: None,
+            annotations: Fields::new(),
+            metadata: Fields::new(),
+            links: Vec::new(),
+        }
+    }
+
+    /// A segment, in progress since `started`, with a new id; `parent_id` is the subsegment of
+    /// the caller, None where the trace begins.
+    pub fn segment(
+        name: Name,
+        trace_id: TraceId,
+        parent_id: Option<SegmentId>,
+        started: Timestamp,
+    ) -> Self {
+        let parentless = Self::subsegment(name, trace_id, SegmentId::new(), started);
+        Self {
+            parent_id,
+            kind: None,
+            ..parentless
+        }
+    }
+
+    /// Ends it. Times that run backwards, as they do when a clock is set, end it where it began.
+    pub fn finish(&mut self, ended: Timestamp) {
+        self.end_time = Some(ended.max(self.start_time));
+        self.in_progress = false;
+    }
+
+    /// True until [`Document::finish`].
+    pub fn is_in_progress(&self) -> bool {
+        self.in_progress
+    }
+
+    /// Puts `value` under `key` in the metadata namespace `namespace`.
+    pub fn put_metadata(&mut self, namespace: Text, key: Text, value: Value) {
+        self.metadata.entry(namespace).insert(key, value);
+    }
+
+    /// The document as compact JSON, as the daemon wants it.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(512);
+        // Nothing in a document can fail to serialise: keys are strings, numbers finite.
+        let _ = serde_json::to_writer(&mut json, self);
+        json
+    }
+}
+
+/// Whose call a subsegment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// A call to an AWS service.
+    Aws,
+    /// Any other call over the network.
+    Remote,
+}
+
+/// A pointer to a segment or subsegment of another trace.
+///
+/// The shape is that of OpenTelemetry's X-Ray exporter, the only public writer of links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// The other trace.
+    pub trace_id: TraceId,
+    /// The segment or subsegment in it.
+    pub id: SegmentId,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests;

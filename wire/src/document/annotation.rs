@@ -1,0 +1,147 @@
+//! Annotations: the values that X-Ray indexes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::text::{cut, from_strings};
+
+/// Characters of an annotation key.
+const KEY_LENGTH: usize = 500;
+
+/// Characters of an annotation that is a string.
+const VALUE_LENGTH: usize = 1000;
+
+/// Key of an annotation: 1 to 500 ASCII letters, digits and underscores.
+///
+/// Every other character becomes an underscore, so that the value is not lost with its key.
+///
+/// ```
+/// use tracestitch_wire::document::AnnotationKey;
+///
+/// assert_eq!(AnnotationKey::from("order-id").as_str(), "order_id");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AnnotationKey(Cow<'static, str>);
+
+impl AnnotationKey {
+    /// The key as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Cow<'static, str>> for AnnotationKey {
+    fn from(key: Cow<'static, str>) -> Self {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let key = if key.is_empty() {
+            Cow::Borrowed("_")
+        } else if key.chars().all(allowed) {
+            key
+        } else {
+            key.chars()
+                .map(|c| if allowed(c) { c } else { '_' })
+                .collect::<String>()
+                .into()
+        };
+        Self(cut(key, KEY_LENGTH))
+    }
+}
+
+from_strings!(AnnotationKey);
+
+/// Value of an annotation: a string of at most 1000 characters, a number or a boolean.
+///
+/// JSON has no infinite numbers and no NaN: these become strings.
+///
+/// ```
+/// use tracestitch_wire::document::AnnotationValue;
+///
+/// assert_eq!(AnnotationValue::from(3), AnnotationValue::Integer(3));
+/// assert_eq!(AnnotationValue::from(f64::NAN), AnnotationValue::from("NaN"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum AnnotationValue {
+    /// A string; made by `From`, which keeps its limit.
+    Text(AnnotationText),
+    /// A whole number.
+    Integer(i64),
+    /// A whole number above `i64::MAX`.
+    Unsigned(u64),
+    /// A finite number.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+}
+
+/// A string of at most 1000 characters.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AnnotationText(Cow<'static, str>);
+
+impl From<Cow<'static, str>> for AnnotationText {
+    fn from(text: Cow<'static, str>) -> Self {
+        Self(cut(text, VALUE_LENGTH))
+    }
+}
+
+from_strings!(AnnotationText);
+
+impl From<&'static str> for AnnotationValue {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for AnnotationValue {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Cow<'static, str>> for AnnotationValue {
+    fn from(text: Cow<'static, str>) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<f64> for AnnotationValue {
+    fn from(number: f64) -> Self {
+        if number.is_finite() {
+            Self::Number(number)
+        } else {
+            number.to_string().into()
+        }
+    }
+}
+
+impl From<f32> for AnnotationValue {
+    fn from(number: f32) -> Self {
+        f64::from(number).into()
+    }
+}
+
+impl From<bool> for AnnotationValue {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+macro_rules! from_integers {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for AnnotationValue {
+            fn from(number: $integer) -> Self {
+                match i64::try_from(number) {
+                    Ok(number) => Self::Integer(number),
+                    Err(_) => Self::Unsigned(number as u64),
+                }
+            }
+        }
+    )*};
+}
+
+from_integers!(i8, i16, i32, i64, isize, u8, u16, u32, u64, usize);

@@ -1,0 +1,120 @@
+//! Why a segment or subsegment failed.
+
+use std::error::Error;
+
+use serde::Serialize;
+
+use super::Text;
+use crate::id::SegmentId;
+
+/// Exceptions that one chain of causes is cut to; what is left out is counted in `skipped`.
+const CHAIN_LENGTH: usize = 16;
+
+/// One or more exceptions, the outermost first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// What failed, each pointing at what caused it.
+    pub exceptions: Vec<Exception>,
+}
+
+impl Cause {
+    /// One exception.
+    pub fn from_exception(exception: Exception) -> Self {
+        Self {
+            exceptions: vec![exception],
+        }
+    }
+
+    /// An error and the chain of its [`Error::source`]s.
+    ///
+    /// Each exception's type is the name that the error's `Debug` output begins with, which for
+    /// a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
+    ///
+    /// ```
+    /// use tracestitch_wire::document::Cause;
+    ///
+    /// let error: Box<dyn std::error::Error> = "x".parse::<i32>().unwrap_err().into();
+    /// let cause = Cause::from_error(&*error);
+    /// assert_eq!(cause.exceptions[0].kind, "ParseIntError".to_owned().into());
+    /// ```
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
+        let mut chain = std::iter::successors(Some(error), |&error| error.source());
+        let mut exceptions: Vec<_> = chain
+            .by_ref()
+            .take(CHAIN_LENGTH)
+            .map(|error| Exception::new(type_name(error), error.to_string()))
+            .collect();
+        for index in 1..exceptions.len() {
+            exceptions[index - 1].cause = Some(exceptions[index].id);
+        }
+        // An error whose source is itself must not hold the handler: count a few more, then stop.
+        let left_out = chain.take(CHAIN_LENGTH).count();
+        if let Some(last) = exceptions.last_mut().filter(|_| left_out > 0) {
+            last.skipped = Some(left_out);
+        }
+        Self { exceptions }
+    }
+}
+
+fn type_name(error: &(dyn Error + 'static)) -> String {
+    let debug = format!("{error:?}");
+    let name: String = debug
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    if name.starts_with(char::is_alphabetic) {
+        name
+    } else {
+        "Error".to_owned()
+    }
+}
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exception {
+    /// 16 hex digits, unique within the trace.
+    pub id: SegmentId,
+    /// What the failure says of itself.
+    pub message: Text,
+    /// Name of its type or code.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// True when the called service returned it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
+    /// Exceptions left out between this one and what caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<usize>,
+    /// Id of the exception that caused this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<SegmentId>,
+    /// Where it happened, innermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<StackFrame>,
+}
+
+impl Exception {
+    /// An exception of this process, with a new id.
+    pub fn new(kind: impl Into<Text>, message: impl Into<Text>) -> Self {
+        Self {
+            id: SegmentId::new(),
+            message: message.into(),
+            kind: kind.into(),
+            remote: false,
+            skipped: None,
+            cause: None,
+            stack: Vec::new(),
+        }
+    }
+}
+
+/// One line of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StackFrame {
+    /// Source file.
+    pub path: Text,
+    /// Line in it.
+    pub line: u32,
+    /// Function.
+    pub label: Text,
+}

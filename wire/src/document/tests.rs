@@ -1,0 +1,181 @@
+use std::fmt;
+
+use super::*;
+
+fn trace_id() -> TraceId {
+    "1-5759e988-bd862e3fe1be46a994272793".parse().unwrap()
+}
+
+fn at(micros: u64) -> Timestamp {
+    Timestamp::from_micros(1_478_293_361_000_000 + micros)
+}
+
+/// The document with its random ids replaced, so that it can be compared byte for byte.
+fn golden(mut document: Document) -> String {
+    document.id = "4c721bf33e3caf8f".parse().unwrap();
+    for (n, exception) in document
+        .cause
+        .iter_mut()
+        .flat_map(|c| &mut c.exceptions)
+        .enumerate()
+    {
+        exception.id = format!("{:016x}", n + 1).parse().unwrap();
+        exception.cause = exception
+            .cause
+            .map(|_| format!("{:016x}", n + 2).parse().unwrap());
+    }
+    String::from_utf8(document.to_json()).unwrap()
+}
+
+#[test]
+fn an_aws_call_that_failed() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut call = Document::subsegment("DynamoDB".into(), trace_id(), parent, at(0));
+    call.namespace = Some(Namespace::Aws);
+    call.error = true;
+    call.throttle = true;
+    call.aws.insert("operation", "GetItem".into());
+    call.aws.insert("retries", 2.into());
+    call.http = Some(Box::new(Http {
+        request: None,
+        response: Some(Response {
+            status: Some(400),
+            content_length: Some(112),
+        }),
+    }));
+    let mut exception = Exception::new("ThrottlingException", "Rate exceeded");
+    exception.remote = true;
+    call.cause = Some(Box::new(Cause::from_exception(exception)));
+    call.finish(at(1500));
+    assert_eq!(
+        golden(call),
+        include_str!("../../golden/aws_call_failed.json").trim_end()
+    );
+}
+
+#[test]
+fn a_message_segment() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut message = Document::segment("order-worker".into(), trace_id(), Some(parent), at(0));
+    message.origin = Some("AWS::Lambda::Function");
+    message.annotations.insert("cold-start".into(), true.into());
+    message.put_metadata("tracestitch".into(), "message_id".into(), "m-1".into());
+    message.put_metadata("tracestitch".into(), "receive_count".into(), 1.into());
+    message.links.push(Link {
+        trace_id: trace_id(),
+        id: parent,
+    });
+    assert!(message.is_in_progress());
+    assert_eq!(
+        golden(message),
+        include_str!("../../golden/message_segment.json").trim_end()
+    );
+}
+
+#[derive(Debug)]
+struct Outer(Inner);
+#[derive(Debug)]
+struct Inner;
+
+impl fmt::Display for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("order not priced")
+    }
+}
+impl fmt::Display for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("price list is empty")
+    }
+}
+impl std::error::Error for Inner {}
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_chain_of_causes() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut work = Document::subsegment("price".into(), trace_id(), parent, at(0));
+    work.fault = true;
+    work.cause = Some(Box::new(Cause::from_error(&Outer(Inner))));
+    work.finish(at(1));
+    assert_eq!(
+        golden(work),
+        include_str!("../../golden/chain_of_causes.json").trim_end()
+    );
+}
+
+#[test]
+fn an_endless_chain_of_causes_is_cut() {
+    #[derive(Debug)]
+    struct Endless;
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("again")
+        }
+    }
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&Self)
+        }
+    }
+    let cause = Cause::from_error(&Endless);
+    assert_eq!(cause.exceptions.len(), 16);
+    assert_eq!(cause.exceptions[15].skipped, Some(16));
+}
+
+#[test]
+fn a_clock_that_was_set_back_ends_it_where_it_began() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut work = Document::subsegment("w".into(), trace_id(), parent, at(500));
+    work.finish(at(0));
+    assert!(golden(work).contains(r#""start_time":1478293361.0005,"end_time":1478293361.0005}"#));
+}
+
+#[test]
+fn names_are_cleaned_and_cut() {
+    for (name, expected, reason) in [
+        ("order-api", "order-api".to_owned(), "as it is"),
+        (
+            "a\tb\nc",
+            "abc".to_owned(),
+            "tabs and newlines are not allowed",
+        ),
+        (
+            r"a\b<c>",
+            "abc".to_owned(),
+            "nor are a backslash and brackets",
+        ),
+        (
+            "Größe 数 1",
+            "Größe 数 1".to_owned(),
+            "letters of any script are",
+        ),
+        ("_.:/%&#=+-@", "_.:/%&#=+-@".to_owned(), "all allowed signs"),
+        (
+            "\u{2028}\u{85}",
+            "unnamed".to_owned(),
+            "line separators are not spaces",
+        ),
+        ("  ", "unnamed".to_owned(), "nothing to read"),
+        ("", "unnamed".to_owned(), "empty"),
+    ] {
+        assert_eq!(Name::from(name).as_str(), expected, "{reason}");
+    }
+    assert_eq!(Name::from("ü".repeat(201)).as_str(), "ü".repeat(200));
+}
+
+#[test]
+fn annotations_keep_their_limits() {
+    assert_eq!(AnnotationKey::from("").as_str(), "_");
+    assert_eq!(AnnotationKey::from("größe.max").as_str(), "gr__e_max");
+    assert_eq!(AnnotationKey::from("k".repeat(600)).as_str().len(), 500);
+    let json = |value: AnnotationValue| serde_json::to_string(&value).unwrap();
+    assert_eq!(json("v".repeat(1500).into()).len(), 1002);
+    assert_eq!(json(u64::MAX.into()), "18446744073709551615");
+    assert_eq!(json((-1i8).into()), "-1");
+    assert_eq!(json(f64::INFINITY.into()), r#""inf""#);
+    assert_eq!(json(1.5f32.into()), "1.5");
+}

@@ -1,0 +1,137 @@
+//! Strings as X-Ray accepts them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+/// Characters that X-Ray keeps of a name.
+const NAME_LENGTH: usize = 200;
+
+/// Characters that X-Ray keeps of any other string, unless it says otherwise.
+const TEXT_LENGTH: usize = 250;
+
+/// Name of a segment or subsegment: 1 to 200 letters, digits, spaces and `_.:/%&#=+-@`.
+///
+/// Other characters are left out, longer names are cut, an empty one becomes `unnamed`.
+///
+/// ```
+/// use tracestitch_wire::document::Name;
+///
+/// assert_eq!(Name::from("GET /orders?id=1").as_str(), "GET /ordersid=1");
+/// assert_eq!(Name::from("\n").as_str(), "unnamed");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Name(Cow<'static, str>);
+
+impl Name {
+    /// The name as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn allowed_in_name(character: char) -> bool {
+    character.is_ascii_alphanumeric()
+        || " _.:/%&#=+-@".contains(character)
+        || (!character.is_ascii() && (character.is_alphanumeric() || is_space(character)))
+}
+
+/// Space separators (Unicode category Zs): `char::is_whitespace` without line and control ones.
+fn is_space(character: char) -> bool {
+    character.is_whitespace()
+        && !character.is_control()
+        && !matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+impl From<Cow<'static, str>> for Name {
+    fn from(name: Cow<'static, str>) -> Self {
+        let name = if name.chars().all(allowed_in_name) {
+            name
+        } else {
+            name.chars()
+                .filter(|c| allowed_in_name(*c))
+                .collect::<String>()
+                .into()
+        };
+        let name = cut(name, NAME_LENGTH);
+        Self(if name.trim().is_empty() {
+            Cow::Borrowed("unnamed")
+        } else {
+            name
+        })
+    }
+}
+
+/// Any other string of a document: at most 250 characters, longer ones are cut.
+///
+/// ```
+/// use tracestitch_wire::document::Text;
+///
+/// assert_eq!(Text::from("é".repeat(300)).as_str().chars().count(), 250);
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text(Cow<'static, str>);
+
+impl Text {
+    /// The text as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Cow<'static, str>> for Text {
+    fn from(text: Cow<'static, str>) -> Self {
+        Self(cut(text, TEXT_LENGTH))
+    }
+}
+
+impl From<Text> for serde_json::Value {
+    fn from(text: Text) -> Self {
+        Self::String(text.0.into_owned())
+    }
+}
+
+/// `text` without what stands after its first `length` characters.
+pub(super) fn cut(text: Cow<'static, str>, length: usize) -> Cow<'static, str> {
+    // A character takes at least one byte, so short texts need not be walked through.
+    if text.len() <= length {
+        return text;
+    }
+    match (text.char_indices().nth(length), text) {
+        (None, text) => text,
+        (Some((end, _)), Cow::Borrowed(text)) => Cow::Borrowed(&text[..end]),
+        (Some((end, _)), Cow::Owned(mut text)) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    }
+}
+
+macro_rules! from_strings {
+    ($text:ty) => {
+        impl From<&'static str> for $text {
+            fn from(text: &'static str) -> Self {
+                Cow::Borrowed(text).into()
+            }
+        }
+
+        impl From<String> for $text {
+            fn from(text: String) -> Self {
+                Cow::<str>::Owned(text).into()
+            }
+        }
+
+        impl fmt::Debug for $text {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+pub(super) use from_strings;
+
+from_strings!(Name);
+from_strings!(Text);

@@ -1,0 +1,112 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn id() -> SegmentId {
+    "53995c3f42cd8ad8".parse().unwrap()
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: VERSION,
+        channel: Channel::Data,
+        session: 7,
+        daemon: Some("169.254.79.129:2000".to_owned()),
+    }
+}
+
+fn messages() -> Vec<Message<'static>> {
+    vec![
+        Message::Hello(hello()),
+        Message::Open {
+            id: id(),
+            document: b"{\"in_progress\":true}",
+        },
+        Message::Close {
+            id: id(),
+            document: b"{}",
+        },
+        Message::Discard { id: id() },
+        Message::End {
+            request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        },
+        Message::Drain,
+        Message::Unknown(200),
+    ]
+}
+
+fn encode(messages: &[Message<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    messages
+        .iter()
+        .for_each(|message| message.encode(&mut bytes));
+    bytes
+}
+
+/// Both processes are held to these bytes: a change here needs a new [`VERSION`].
+#[test]
+fn golden_frames() {
+    let golden = include_bytes!("../../golden/handoff_v1.bin");
+    assert_eq!(encode(&messages()), golden);
+}
+
+#[test]
+fn members_of_a_later_version_are_skipped() {
+    let payload = br#"{"version":1,"channel":"signal","session":7,"later":[1]}"#;
+    let mut bytes = (payload.len() as u32 + 1).to_be_bytes().to_vec();
+    bytes.push(1);
+    bytes.extend(payload);
+    let mut decoder = Decoder::default();
+    decoder.push(&bytes);
+    let expected = Hello {
+        channel: Channel::Signal,
+        daemon: None,
+        ..hello()
+    };
+    assert_eq!(decoder.next(), Ok(Some(Message::Hello(expected))));
+}
+
+#[test]
+fn broken_frames_are_refused() {
+    for (bytes, reason) in [
+        (&[0, 0, 0, 0][..], "length zero"),
+        (&[0, 2, 0, 1][..], "longer than the limit"),
+        (&[255, 255, 255, 255][..], "longest length"),
+        (&[0, 0, 0, 3, 2, 1, 2][..], "open without a whole id"),
+        (&[0, 0, 0, 2, 1, b'{'][..], "hello that is not JSON"),
+        (&[0, 0, 0, 2, 5, 255][..], "request id that is not UTF-8"),
+    ] {
+        let mut decoder = Decoder::default();
+        decoder.push(bytes);
+        assert!(decoder.next().is_err(), "accepted although {reason}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn messages_survive_any_cut(cuts in proptest::collection::vec(1..40usize, 1..20)) {
+        let sent = messages();
+        let bytes = encode(&sent);
+        let mut decoder = Decoder::default();
+        let mut received = 0;
+        let mut rest = &bytes[..];
+        for cut in cuts.into_iter().chain([bytes.len()]) {
+            let (now, later) = rest.split_at(cut.min(rest.len()));
+            rest = later;
+            decoder.push(now);
+            while let Some(message) = decoder.next().unwrap() {
+                prop_assert_eq!(&message, &sent[received]);
+                received += 1;
+            }
+        }
+        prop_assert_eq!(received, sent.len());
+        prop_assert_eq!(decoder.unfinished(), 0);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut decoder = Decoder::default();
+        decoder.push(&bytes);
+        while let Ok(Some(_)) = decoder.next() {}
+    }
+}

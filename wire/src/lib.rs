@@ -1,0 +1,32 @@
+//! What crosses a process boundary in tracestitch, as bytes: no I/O, no async, no AWS crates.
+//!
+//! | module | format | rule it follows |
+//! |---|---|---|
+//! | [`id`] | trace and segment ids | X-Ray developer guide, "Tracing concepts" |
+//! | [`header`] | `X-Amzn-Trace-Id` | X-Ray developer guide, "Tracing header" |
+//! | [`time`] | epoch seconds as X-Ray wants them | X-Ray developer guide, "Segment documents" |
+//! | [`document`] | segments and subsegments | X-Ray developer guide, "Segment documents" |
+//! | [`datagram`] | what the daemon reads from UDP | X-Ray developer guide, "Sending trace data" |
+//! | [`daemon`] | `AWS_XRAY_DAEMON_ADDRESS` | X-Ray developer guide, "The X-Ray daemon" |
+//! | [`handoff`] | frames from the function to the extension | this crate |
+//!
+//! ```
+//! use tracestitch_wire::header::{Sampling, TraceHeader};
+//!
+//! let header: TraceHeader =
+//!     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1".parse()?;
+//! assert_eq!(header.sampling, Sampling::Sampled);
+//! # Ok::<(), tracestitch_wire::Error>(())
+//! ```
+
+pub mod daemon;
+pub mod datagram;
+pub mod document;
+mod error;
+pub mod handoff;
+pub mod header;
+mod hex;
+pub mod id;
+pub mod time;
+
+pub use error::Error;
