@@ -164,6 +164,13 @@ impl Document {
         self.in_progress = false;
     }
 
+    /// Makes it a fault with `cause`. The first cause stays when it fails again: what comes later
+    /// is most often its consequence.
+    pub fn fail(&mut self, cause: Cause) {
+        self.fault = true;
+        self.cause.get_or_insert_with(|| Box::new(cause));
+    }
+
     /// True until [`Document::finish`].
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
