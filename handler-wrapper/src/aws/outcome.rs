@@ -1,0 +1,247 @@
+//! How an AWS call ended.
+
+use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
+use aws_smithy_runtime_api::client::{
+    interceptors::context::{Error, FinalizerInterceptorContextRef},
+    orchestrator::{HttpResponse, OrchestratorError},
+    retries::RequestAttempts,
+};
+use aws_smithy_types::config_bag::ConfigBag;
+use serde::Deserialize;
+use tracestitch_wire::document::{Cause, Document, Exception, Http, Response, Text};
+
+/// Puts status, ids, retries and failure of a call that is over on its document.
+pub(super) fn record(
+    document: &mut Document,
+    context: &FinalizerInterceptorContextRef<'_>,
+    cfg: &ConfigBag,
+) {
+    if let Some(attempts) = cfg.load::<RequestAttempts>() {
+        document
+            .aws
+            .insert("retries", attempts.attempts().saturating_sub(1).into());
+    }
+    let response = context.response();
+    if let Some(response) = response {
+        record_response(document, response);
+    }
+    match (context.output_or_error(), response) {
+        (Some(Ok(_)), _) => {}
+        (Some(Err(error)), Some(response))
+            if error.is_operation_error() && !response.status().is_success() =>
+        {
+            record_service_error(document, response, error);
+        }
+        (Some(Err(error)), _) => record_local_error(document, error),
+        (None, _) => document.fail(Cause::from_exception(Exception::new(
+            "NoResponse",
+            "the call ended without a response",
+        ))),
+    }
+}
+
+fn record_response(document: &mut Document, response: &HttpResponse) {
+    let headers = response.headers();
+    let status = Some(response.status().as_u16());
+    let content_length = headers
+        .get("content-length")
+        .and_then(|length| length.parse().ok());
+    let response = Some(Response {
+        status,
+        content_length,
+    });
+    document.http = Some(Box::new(Http {
+        request: None,
+        response,
+    }));
+    let request_id = headers
+        .get("x-amzn-requestid")
+        .or_else(|| headers.get("x-amz-request-id"));
+    for (key, value) in [
+        ("request_id", request_id),
+        ("id_2", headers.get("x-amz-id-2")),
+    ] {
+        if let Some(value) = value {
+            document
+                .aws
+                .insert(key, Text::from(value.to_owned()).into());
+        }
+    }
+}
+
+/// The service answered that it did not do it.
+fn record_service_error(
+    document: &mut Document,
+    response: &HttpResponse,
+    error: &OrchestratorError<Error>,
+) {
+    let said = Said::by(response);
+    let status = response.status();
+    let throttled = said
+        .code
+        .as_deref()
+        .is_some_and(|code| THROTTLING_ERRORS.contains(&code));
+    document.throttle = throttled || status.as_u16() == 429;
+    // Redirections and conditions that were not met (3xx) are the caller's, too.
+    document.error = document.throttle || !status.is_server_error();
+    document.fault = !document.error;
+    let message = said.message.unwrap_or_else(|| {
+        error
+            .as_operation_error()
+            .map_or_else(String::new, ToString::to_string)
+    });
+    let kind = said
+        .code
+        .unwrap_or_else(|| format!("HTTP {}", status.as_u16()));
+    let exception = Exception {
+        remote: true,
+        ..Exception::new(kind, message)
+    };
+    document.cause = Some(Box::new(Cause::from_exception(exception)));
+}
+
+/// There was no answer, or none that could be read.
+fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>) {
+    let kind = if error.is_timeout_error() {
+        "Timeout"
+    } else if error.is_connector_error() {
+        "ConnectionFailure"
+    } else if error.is_response_error() || error.is_operation_error() {
+        "UnreadableResponse"
+    } else {
+        "CallFailure"
+    };
+    let mut cause = Cause::from_error(error);
+    if let Some(outermost) = cause.exceptions.first_mut() {
+        outermost.kind = kind.into();
+    }
+    document.fail(cause);
+}
+
+/// Code and message of an error, by the service's own words: the error that the SDK made of it
+/// tells its code only to those who know its type.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct JsonError {
+    #[serde(rename = "__type", alias = "code", alias = "Code")]
+    code: Option<String>,
+    #[serde(alias = "Message", alias = "errorMessage")]
+    message: Option<String>,
+}
+
+impl Said {
+    fn by(response: &HttpResponse) -> Self {
+        let body = response.body().bytes().unwrap_or_default();
+        // Query-compatible services (SQS) name in this header what old clients know.
+        let header = ["x-amzn-query-error", "x-amzn-errortype"]
+            .into_iter()
+            .find_map(|name| response.headers().get(name));
+        let mut said = Self::in_json(body)
+            .or_else(|| Self::in_xml(body))
+            .unwrap_or_default();
+        said.code = header
+            .map(str::to_owned)
+            .or(said.code)
+            .map(|code| short(&code).to_owned());
+        said
+    }
+
+    fn in_json(body: &[u8]) -> Option<Self> {
+        let error: JsonError = serde_json::from_slice(body).ok()?;
+        Some(Self {
+            code: error.code,
+            message: error.message,
+        })
+    }
+
+    fn in_xml(body: &[u8]) -> Option<Self> {
+        let body = std::str::from_utf8(body).ok()?;
+        let text = |tag: &str| {
+            let (_, rest) = body.split_once(&format!("<{tag}>"))?;
+            rest.split_once("</").map(|(text, _)| text.to_owned())
+        };
+        Some(Self {
+            code: text("Code"),
+            message: text("Message"),
+        })
+    }
+}
+
+/// `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://…` and `AWS.SimpleQueueService.
+/// NonExistentQueue;Sender` without what stands around the code.
+fn short(code: &str) -> &str {
+    let code = code.split([';', ':']).next().unwrap_or(code);
+    code.rsplit('#').next().unwrap_or(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    #[test]
+    fn the_service_says_why() {
+        for (header, body, code, message, reason) in [
+            (
+                None,
+                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow"}"#,
+                Some("ThrottlingException"),
+                Some("slow"),
+                "awsJson with a namespace",
+            ),
+            (
+                None,
+                r#"{"__type":"X","Message":"capital"}"#,
+                Some("X"),
+                Some("capital"),
+                "capital Message",
+            ),
+            (
+                Some((
+                    "x-amzn-query-error",
+                    "AWS.SimpleQueueService.NonExistentQueue;Sender",
+                )),
+                r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"no queue"}"#,
+                Some("AWS.SimpleQueueService.NonExistentQueue"),
+                Some("no queue"),
+                "query-compatible",
+            ),
+            (
+                Some((
+                    "x-amzn-errortype",
+                    "ResourceNotFoundException:http://internal/",
+                )),
+                r#"{"Message":"none"}"#,
+                Some("ResourceNotFoundException"),
+                Some("none"),
+                "restJson",
+            ),
+            (
+                None,
+                "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>",
+                Some("NoSuchKey"),
+                Some("gone"),
+                "XML",
+            ),
+            (None, "<html>502", None, None, "a proxy's page"),
+            (None, "", None, None, "no body"),
+        ] {
+            let mut response = HttpResponse::new(400.try_into().unwrap(), SdkBody::from(body));
+            if let Some((name, value)) = header {
+                response.headers_mut().insert(name, value);
+            }
+            let said = Said::by(&response);
+            assert_eq!(
+                (said.code.as_deref(), said.message.as_deref()),
+                (code, message),
+                "{reason}"
+            );
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The only reader of the environment.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use tracestitch_wire::{daemon::DaemonAddress, handoff};
+
+use crate::report::{self, Level};
+
+/// How finished documents leave the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To the extension where there is one, else to the daemon.
+    Auto,
+    /// To the extension only.
+    Extension,
+    /// To the daemon only.
+    Direct,
+}
+
+/// What the environment says, with defaults where it says nothing or nothing valid.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) enabled: bool,
+    pub(crate) function_name: String,
+    pub(crate) socket: PathBuf,
+    pub(crate) daemon: Option<DaemonAddress>,
+    pub(crate) route: Route,
+    /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
+    /// meaningless.
+    pub(crate) concurrent: bool,
+}
+
+impl Config {
+    /// Reads the environment; each bad value is named in one warning and its default used.
+    pub(crate) fn from_env() -> Self {
+        Self::read(|name| env::var_os(name))
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name: &str| {
+            let value = variable(name)?;
+            (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+        };
+        // First, so that it holds for the warnings about the others.
+        let level = parse(
+            text,
+            "TRACESTITCH_LOG",
+            "off, error, warn, info or debug",
+            Level::parse,
+        );
+        report::set_level(level.unwrap_or(Level::Warn));
+
+        let enabled = parse(text, "TRACESTITCH_ENABLED", "true or false", parse_bool);
+        let route = parse(
+            text,
+            "TRACESTITCH_TRANSPORT",
+            "auto, extension or direct",
+            |value| {
+                Some(match value.to_ascii_lowercase().as_str() {
+                    "auto" => Route::Auto,
+                    "extension" => Route::Extension,
+                    "direct" => Route::Direct,
+                    _ => return None,
+                })
+            },
+        );
+        let socket = parse(
+            text,
+            "TRACESTITCH_SOCKET",
+            "an absolute path of 1 to 107 bytes",
+            |value| {
+                (value.starts_with('/') && value.len() <= handoff::MAX_SOCKET_PATH)
+                    .then(|| PathBuf::from(value))
+            },
+        );
+        let address = "host:port or tcp:host:port udp:host:port";
+        let daemon = parse(text, "TRACESTITCH_DAEMON_ADDRESS", address, |value| {
+            value.parse().ok()
+        })
+        .or_else(|| {
+            parse(text, "AWS_XRAY_DAEMON_ADDRESS", address, |value| {
+                value.parse().ok()
+            })
+        });
+        Self {
+            enabled: enabled.unwrap_or(true),
+            function_name: text("AWS_LAMBDA_FUNCTION_NAME")
+                .unwrap_or_else(|| "function".to_owned()),
+            socket: socket.unwrap_or_else(|| handoff::DEFAULT_SOCKET.into()),
+            daemon,
+            route: route.unwrap_or(Route::Auto),
+            concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
+                .and_then(|value| value.parse::<u32>().ok())
+                .is_some_and(|limit| limit > 1),
+        }
+    }
+}
+
+fn parse_bool(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse<T>(
+    text: impl Fn(&str) -> Option<String>,
+    name: &str,
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let value = text(name)?;
+    let parsed = read(value.trim());
+    if parsed.is_none() {
+        let shown: String = value
+            .chars()
+            .take(64)
+            .flat_map(char::escape_debug)
+            .collect();
+        report::warn(format_args!(
+            "{name} is \"{shown}\": expected {expected}; the default is used"
+        ));
+    }
+    parsed
+}
+
+/// The trace header that `lambda_runtime` put into the environment for this invocation. Valid
+/// only while one invocation runs at a time.
+pub(crate) fn trace_header_variable() -> Option<String> {
+    env::var("_X_AMZN_TRACE_ID").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Config {
+        Config::read(|name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn defaults() {
+        let config = read(&[]);
+        assert!(config.enabled && !config.concurrent);
+        assert_eq!(config.socket, PathBuf::from(handoff::DEFAULT_SOCKET));
+        assert_eq!((config.route, config.daemon), (Route::Auto, None));
+    }
+
+    #[test]
+    fn values() {
+        let config = read(&[
+            ("TRACESTITCH_ENABLED", "FALSE"),
+            ("TRACESTITCH_SOCKET", "/tmp/a/b.sock"),
+            ("TRACESTITCH_TRANSPORT", "direct"),
+            ("TRACESTITCH_DAEMON_ADDRESS", "127.0.0.1:3000"),
+            ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "order-api"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
+        ]);
+        assert!(!config.enabled && config.concurrent);
+        assert_eq!(config.socket, PathBuf::from("/tmp/a/b.sock"));
+        assert_eq!(config.route, Route::Direct);
+        assert_eq!(config.daemon.unwrap().port(), 3000, "ours wins");
+        assert_eq!(config.function_name, "order-api");
+    }
+
+    #[test]
+    fn bad_values_become_defaults() {
+        for (name, value, reason) in [
+            ("TRACESTITCH_ENABLED", "maybe", "not a boolean"),
+            ("TRACESTITCH_SOCKET", "relative", "not absolute"),
+            (
+                "TRACESTITCH_SOCKET",
+                &format!("/{}", "x".repeat(200)),
+                "too long",
+            ),
+            ("TRACESTITCH_TRANSPORT", "pigeon", "unknown"),
+            ("TRACESTITCH_DAEMON_ADDRESS", "nowhere", "no port"),
+        ] {
+            let config = read(&[(name, value)]);
+            assert!(config.enabled, "{reason}");
+            assert_eq!(
+                config.socket,
+                PathBuf::from(handoff::DEFAULT_SOCKET),
+                "{reason}"
+            );
+            assert_eq!(
+                (config.route, config.daemon),
+                (Route::Auto, None),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_address_of_ours_leaves_that_of_lambda() {
+        let config = read(&[
+            ("TRACESTITCH_DAEMON_ADDRESS", "nowhere"),
+            ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
+        ]);
+        assert_eq!(config.daemon.unwrap().port(), 2000);
+    }
+}

@@ -1,0 +1,166 @@
+//! The trace that the running code belongs to.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::task::futures::TaskLocalFuture;
+use tracestitch_wire::{document::AnnotationValue, header::TraceHeader};
+
+use crate::{subsegment::Open, trace::Trace};
+
+tokio::task_local! {
+    static CURRENT: Context;
+}
+
+/// The trace that the running code belongs to: which trace, and which subsegment in it.
+///
+/// Inside a wrapped handler [`Context::current`] gives the invocation's context, inside
+/// [`capture`](crate::capture()) that of the subsegment, inside a message's closure that of the
+/// message. It follows the code through `.await`, `join!` and `select!`. A spawned task is a task
+/// of its own: hand the context over with [`Context::scope`].
+///
+/// Outside an invocation every method is legal and does nothing.
+///
+/// ```
+/// use tracestitch::Context;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let context = Context::current();
+/// let task = tokio::spawn(context.scope(async {
+///     tracestitch::annotate("worker", 1);
+/// }));
+/// task.await.unwrap();
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Context(pub(crate) Inner);
+
+#[derive(Clone, Default)]
+pub(crate) enum Inner {
+    /// No invocation.
+    #[default]
+    Outside,
+    /// In an invocation or message, where nothing is recorded: the header goes on as it came.
+    Passing(Arc<Trace>),
+    /// In a subsegment that is recorded.
+    Recording(Arc<Open>),
+}
+
+impl Context {
+    /// The context of the running code.
+    pub fn current() -> Self {
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    pub(crate) fn passing(trace: Arc<Trace>) -> Self {
+        Self(Inner::Passing(trace))
+    }
+
+    /// Runs `work` in this context, in whatever task it is polled.
+    pub fn scope<F: Future>(self, work: F) -> Scope<F> {
+        CURRENT.scope(self, work)
+    }
+
+    /// Runs `work` in this context, on this thread.
+    pub fn sync_scope<T>(self, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, work)
+    }
+
+    /// The header that a call from here carries: for transports that this crate does not know.
+    ///
+    /// None outside an invocation, and in one to which no trace was carried.
+    ///
+    /// ```
+    /// // `X-Amzn-Trace-Id: Root=..;Parent=..;Sampled=1` inside a traced invocation
+    /// let header = tracestitch::Context::current().trace_header();
+    /// assert!(header.is_none(), "this example runs outside one");
+    /// ```
+    pub fn trace_header(&self) -> Option<TraceHeader> {
+        match &self.0 {
+            Inner::Outside => None,
+            Inner::Passing(trace) => trace.header.clone(),
+            Inner::Recording(open) => open.header(),
+        }
+    }
+
+    /// True where subsegments are recorded: in a sampled invocation or message.
+    pub fn is_recording(&self) -> bool {
+        matches!(self.0, Inner::Recording(_))
+    }
+
+    pub(crate) fn trace(&self) -> Option<&Arc<Trace>> {
+        match &self.0 {
+            Inner::Outside => None,
+            Inner::Passing(trace) => Some(trace),
+            Inner::Recording(open) => Some(open.trace()),
+        }
+    }
+
+    pub(crate) fn recording(&self) -> Option<&Arc<Open>> {
+        match &self.0 {
+            Inner::Recording(open) => Some(open),
+            _ => None,
+        }
+    }
+}
+
+/// Future of [`Context::scope`].
+pub type Scope<F> = TaskLocalFuture<Context, F>;
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.0 {
+            Inner::Outside => "outside an invocation",
+            Inner::Passing(_) => "passing on",
+            Inner::Recording(_) => "recording",
+        };
+        write!(f, "Context({state})")
+    }
+}
+
+/// Puts an annotation on the current subsegment: X-Ray indexes it, filter expressions find it.
+///
+/// Keys are cleaned to ASCII letters, digits and underscores; strings are cut at 1000
+/// characters; X-Ray indexes 50 annotations in a trace (X-Ray developer guide, "Segment
+/// documents"). Does nothing where nothing is recorded.
+///
+/// ```
+/// tracestitch::annotate("order_id", "o-1234");
+/// tracestitch::annotate("items", 3);
+/// ```
+pub fn annotate(key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
+    if let Some(open) = Context::current().recording() {
+        open.annotate(key.into(), value.into());
+    }
+}
+
+/// Puts a value that is not indexed on the current subsegment, in the namespace `default`.
+///
+/// A value that cannot be serialised becomes the text of its serialisation error. Does nothing
+/// where nothing is recorded; `value` is then not serialised.
+///
+/// ```
+/// tracestitch::metadata("basket", [("apples", 3), ("pears", 1)]);
+/// ```
+pub fn metadata(key: impl Into<Cow<'static, str>>, value: impl Serialize) {
+    if let Some(open) = Context::current().recording() {
+        open.metadata(key.into(), &value);
+    }
+}
+
+/// Marks the current subsegment as a fault, with `error` and the chain of its sources as cause.
+///
+/// ```
+/// let error = "x".parse::<i32>().unwrap_err();
+/// tracestitch::record_error(&error);
+/// ```
+pub fn record_error(error: &(dyn Error + 'static)) {
+    if let Some(open) = Context::current().recording() {
+        open.record_error(error);
+    }
+}

@@ -1,0 +1,84 @@
+//! What can be recorded as the cause of a fault.
+
+use std::any::Any;
+use std::error::Error;
+
+use lambda_runtime::Diagnostic;
+use tracestitch_wire::document::{Cause, Exception};
+
+/// A value that says why something failed: an error with its chain of sources.
+///
+/// Implemented for every [`std::error::Error`], for boxed errors ([`lambda_runtime::Error`]
+/// among them) and, with the feature `anyhow`, for `anyhow::Error`. `Kind` only tells these
+/// apart for the compiler, which cannot know that a box of an error will never be an error
+/// itself; it is always inferred.
+pub trait Failure<Kind>: sealed::Sealed<Kind> {
+    #[doc(hidden)]
+    fn cause(&self) -> Cause;
+}
+
+mod sealed {
+    pub trait Sealed<Kind> {}
+}
+
+/// [`Failure`] by [`std::error::Error`].
+#[derive(Debug)]
+pub struct ByError;
+
+/// [`Failure`] by a pointer to an error.
+#[derive(Debug)]
+pub struct ByPointer;
+
+impl<E: Error + 'static> sealed::Sealed<ByError> for E {}
+impl<E: Error + 'static> Failure<ByError> for E {
+    fn cause(&self) -> Cause {
+        Cause::from_error(self)
+    }
+}
+
+macro_rules! by_pointer {
+    ($($pointer:ty),*) => {$(
+        impl sealed::Sealed<ByPointer> for $pointer {}
+        impl Failure<ByPointer> for $pointer {
+            fn cause(&self) -> Cause {
+                Cause::from_error(&**self)
+            }
+        }
+    )*};
+}
+
+by_pointer!(
+    Box<dyn Error + Send + Sync>,
+    Box<dyn Error + Send>,
+    Box<dyn Error>
+);
+#[cfg(feature = "anyhow")]
+by_pointer!(anyhow::Error);
+
+/// What a handler's error says, for Lambda and for the trace.
+///
+/// Handlers may fail with anything that turns into a [`Diagnostic`]. Boxed errors keep their
+/// chain of sources; of others the type and message that Lambda gets are recorded.
+pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Diagnostic) {
+    let chain = chain_of(&error);
+    let diagnostic: Diagnostic = error.into();
+    let cause = chain.unwrap_or_else(|| {
+        let kind = diagnostic.error_type.clone();
+        Cause::from_exception(Exception::new(kind, diagnostic.error_message.clone()))
+    });
+    (cause, diagnostic)
+}
+
+fn chain_of(error: &dyn Any) -> Option<Cause> {
+    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        return Some(error.cause());
+    }
+    if let Some(error) = error.downcast_ref::<Box<dyn Error>>() {
+        return Some(error.cause());
+    }
+    #[cfg(feature = "anyhow")]
+    if let Some(error) = error.downcast_ref::<anyhow::Error>() {
+        return Some(error.cause());
+    }
+    None
+}

@@ -1,0 +1,65 @@
+//! Finds the trace that came with an event.
+
+mod json;
+#[cfg(feature = "sqs")]
+pub(crate) mod sqs;
+
+use lambda_runtime::Context as LambdaContext;
+use tracestitch_wire::{
+    header::{Sampling, TraceHeader},
+    id::TraceId,
+};
+
+use crate::{config, report::Once, trace::Tracer};
+
+/// The context of an invocation: the runtime's own when it has a trace and a decision, else the
+/// one that its event carries, else what the runtime has.
+pub(crate) fn of_invocation(
+    tracer: &Tracer,
+    context: &LambdaContext,
+    event: Option<&[u8]>,
+) -> Option<TraceHeader> {
+    let own = of_runtime(tracer, context);
+    let decided =
+        |header: &TraceHeader| matches!(header.sampling, Sampling::Sampled | Sampling::NotSampled);
+    if own.as_ref().is_some_and(decided) {
+        return own;
+    }
+    event.and_then(json::find_in_event).or(own)
+}
+
+fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
+    static MALFORMED: Once = Once::new();
+    let text = match &context.xray_trace_id {
+        Some(header) => Some(header.clone()),
+        None if tracer.concurrent => None,
+        None => config::trace_header_variable(),
+    };
+    let text = text.filter(|text| !text.is_empty())?;
+    text.parse()
+        .inspect_err(|error| {
+            MALFORMED.warn(format_args!(
+                "the trace header of invocation {} is malformed: {error}; it is not traced",
+                context.request_id
+            ));
+        })
+        .ok()
+}
+
+/// A context from a field that anybody may have written: a whole header, or a trace id alone.
+fn carried(text: &str) -> Option<TraceHeader> {
+    static MALFORMED: Once = Once::new();
+    if text.is_empty() {
+        return None;
+    }
+    if let Ok(root) = text.trim().parse::<TraceId>() {
+        return Some(TraceHeader::new(root, None, Sampling::Undecided));
+    }
+    text.parse()
+        .inspect_err(|error| {
+            MALFORMED.warn(format_args!(
+                "a trace header that came with an event is malformed: {error}; it is ignored"
+            ));
+        })
+        .ok()
+}

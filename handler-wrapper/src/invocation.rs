@@ -1,0 +1,136 @@
+//! One invocation, from its event to the moment after its reply.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use std::time::{Duration, Instant};
+
+use lambda_runtime::Context as LambdaContext;
+use pin_project_lite::pin_project;
+use tracestitch_wire::document::Document;
+
+use crate::{
+    clock,
+    context::{Context, Scope},
+    incoming,
+    subsegment::Subsegment,
+    trace::{Trace, Tracer},
+};
+
+/// An invocation that is under way. When it is dropped, the extension is told that it is over.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    trace: Arc<Trace>,
+    request_id: String,
+}
+
+impl Invocation {
+    pub(crate) fn begin(
+        tracer: &Arc<Tracer>,
+        context: &LambdaContext,
+        event: Option<&[u8]>,
+    ) -> Self {
+        tracer.sink.begin();
+        let header = incoming::of_invocation(tracer, context, event);
+        Self {
+            trace: Arc::new(Trace {
+                tracer: tracer.clone(),
+                header,
+            }),
+            request_id: context.request_id.clone(),
+        }
+    }
+
+    pub(crate) fn trace(&self) -> &Arc<Trace> {
+        &self.trace
+    }
+
+    /// Runs `work` as this invocation's.
+    pub(crate) fn run<F: Future>(self, work: F) -> InvocationFuture<F> {
+        let context = Context::passing(self.trace.clone());
+        InvocationFuture {
+            work: context.scope(work),
+            output: None,
+            invocation: Some(self),
+        }
+    }
+}
+
+impl Drop for Invocation {
+    fn drop(&mut self) {
+        self.trace.tracer.sink.end(&self.request_id);
+    }
+}
+
+/// Begins the handler's subsegment: named after the function, under the segment that Lambda
+/// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
+pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
+    let header = trace.sampled()?;
+    let tracer = &trace.tracer;
+    let (name, now) = (tracer.function_name.clone().into(), clock::now());
+    let mut document = match header.parent {
+        Some(parent) => Document::subsegment(name, header.root, parent, now),
+        None => {
+            let mut segment = Document::segment(name, header.root, None, now);
+            segment.origin = Some(FUNCTION);
+            segment
+        }
+    };
+    document
+        .annotations
+        .insert("cold_start".into(), tracer.is_cold_start().into());
+    Some(Subsegment::start(trace.clone(), document))
+}
+
+/// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).
+pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
+
+/// How long documents may take to leave after the reply, when the socket is full because the
+/// extension does not read. What has not left by then leaves with the next invocation.
+const DRAIN: Duration = Duration::from_millis(100);
+
+pin_project! {
+    /// A future that is an invocation; work that it drops is dropped before the invocation ends.
+    #[derive(Debug)]
+    pub struct InvocationFuture<F: Future> {
+        #[pin]
+        work: Scope<F>,
+        output: Option<(F::Output, Instant)>,
+        invocation: Option<Invocation>,
+    }
+}
+
+impl<F: Future> InvocationFuture<F> {
+    /// Runs `work` in the current context: as part of an invocation that is already under way,
+    /// or of none.
+    pub(crate) fn part(work: F) -> Self {
+        Self {
+            work: Context::current().scope(work),
+            output: None,
+            invocation: None,
+        }
+    }
+}
+
+impl<F: Future> Future for InvocationFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let (output, since) = match this.output.take() {
+            Some(waiting) => waiting,
+            None => (ready!(this.work.poll(cx)), clock::monotonic()),
+        };
+        if let Some(invocation) = this.invocation {
+            // Others get their turn between two looks: the extension, and other invocations.
+            if !invocation.trace.tracer.sink.flush() && since.elapsed() < DRAIN {
+                *this.output = Some((output, since));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        *this.invocation = None;
+        Poll::Ready(output)
+    }
+}

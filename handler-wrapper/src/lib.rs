@@ -1,0 +1,77 @@
+//! X-Ray tracing for Rust on AWS Lambda that does not break at a queue.
+//!
+//! Put `tracestitch::run` where `lambda_runtime::run` stood, give AWS SDK clients the
+//! `TraceInterceptor`, and handle SQS messages with `sqs::each`:
+//!
+//! ```no_run
+//! use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+//! use lambda_runtime::{Error, LambdaEvent, service_fn};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     tracestitch::run(service_fn(handler)).await
+//! }
+//!
+//! async fn handler(event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+//!     Ok(tracestitch::sqs::each(event.payload, |message| async move {
+//!         // Runs in the trace of whoever sent the message.
+//!         tracestitch::annotate("bytes", message.body.as_deref().unwrap_or_default().len());
+//!         Ok::<_, Error>(())
+//!     })
+//!     .await)
+//! }
+//! ```
+//!
+//! | you want | use |
+//! |---|---|
+//! | a traced function | [`run()`], [`http::run`] under `lambda_http`, `run_concurrent` for Managed Instances |
+//! | AWS SDK calls | [`aws::TraceInterceptor`] |
+//! | each SQS message in its producer's trace | [`sqs::each`] |
+//! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
+//! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
+//! | the trace in a spawned task | [`Context::scope`] |
+//! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
+//!
+//! Documents go to the tracestitch extension, which sends them to X-Ray also when the function
+//! is killed; without the extension they go to the X-Ray daemon directly. Nothing here fails,
+//! panics or blocks the handler; outside an invocation every call is legal and does nothing.
+
+#[cfg(feature = "aws-sdk")]
+pub mod aws;
+mod capture;
+mod clock;
+mod config;
+mod context;
+mod failure;
+#[cfg(feature = "http")]
+pub mod http;
+mod incoming;
+mod invocation;
+mod report;
+mod run;
+mod service;
+#[cfg(feature = "sqs")]
+pub mod sqs;
+mod subsegment;
+#[cfg(test)]
+mod testing;
+mod trace;
+mod transport;
+
+pub use tracestitch_wire::{
+    document::AnnotationValue,
+    header::{Sampling, TraceHeader},
+    id::{SegmentId, TraceId},
+};
+
+#[cfg(feature = "concurrency-tokio")]
+pub use self::run::run_concurrent;
+pub use self::{
+    capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
+    context::{Context, Scope, annotate, metadata, record_error},
+    failure::{ByError, ByPointer, Failure},
+    invocation::InvocationFuture,
+    run::run,
+    service::{TraceLayer, TraceService},
+    subsegment::Subsegment,
+};

@@ -1,0 +1,164 @@
+//! The two services around a handler: one sees its error, the other the raw event and the end.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task;
+
+use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation};
+use tower::{Layer, Service};
+
+use crate::{
+    capture::Recorded,
+    context::{Context, Inner},
+    failure,
+    invocation::{self, Invocation, InvocationFuture},
+    subsegment::Subsegment,
+    trace::Tracer,
+};
+
+/// Traces the invocations of a function whose [`Runtime`](lambda_runtime::Runtime) you build
+/// yourself. [`run`](crate::run()) does this for you.
+///
+/// One layer is used twice: around the handler, where its error and panic can be seen, and
+/// around the runtime, where the raw event can be seen and the moment after the reply was posted.
+/// In the runtime, add it last, so that it is outermost.
+///
+/// With the inner one alone everything works but this: contexts that only the raw event holds
+/// are not found, and the extension learns of the invocation's end before the reply is posted.
+///
+/// ```no_run
+/// use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn, tower::Layer};
+/// use tracestitch::TraceLayer;
+///
+/// async fn handler(event: LambdaEvent<serde_json::Value>) -> Result<serde_json::Value, Error> {
+///     Ok(event.payload)
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Error> {
+///     let trace = TraceLayer::from_env();
+///     Runtime::new(trace.layer(service_fn(handler))).layer(trace).run().await
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct TraceLayer {
+    /// None when tracing is switched off.
+    tracer: Option<Arc<Tracer>>,
+}
+
+impl TraceLayer {
+    /// Reads the environment (see the README's table) and connects to the extension. A bad value
+    /// is named in one warning on standard error, and its default used.
+    pub fn from_env() -> Self {
+        Self {
+            tracer: Tracer::from_env(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with(tracer: Tracer) -> Self {
+        Self {
+            tracer: Some(Arc::new(tracer)),
+        }
+    }
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = TraceService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TraceService {
+            inner,
+            tracer: self.tracer.clone(),
+        }
+    }
+}
+
+/// A service that [`TraceLayer`] wrapped: a handler, or the services of a runtime.
+#[derive(Debug, Clone)]
+pub struct TraceService<S> {
+    inner: S,
+    tracer: Option<Arc<Tracer>>,
+}
+
+/// Around the runtime's services: the invocation.
+impl<S> Service<LambdaInvocation> for TraceService<S>
+where
+    S: Service<LambdaInvocation>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = InvocationFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: LambdaInvocation) -> Self::Future {
+        let Some(tracer) = &self.tracer else {
+            return InvocationFuture::part(self.inner.call(request));
+        };
+        let invocation = Invocation::begin(tracer, &request.context, Some(&request.body));
+        let context = Context::passing(invocation.trace().clone());
+        let work = context.sync_scope(|| self.inner.call(request));
+        invocation.run(work)
+    }
+}
+
+/// How a handler's outcome is put on its subsegment.
+type Judge<R, E> = fn(Result<R, E>, &Subsegment) -> Result<R, Diagnostic>;
+
+/// Around the handler: its subsegment. Errors become [`Diagnostic`]s, as `lambda_runtime` would
+/// turn them into.
+impl<S, A> Service<LambdaEvent<A>> for TraceService<S>
+where
+    S: Service<LambdaEvent<A>>,
+    S::Error: Into<Diagnostic> + Debug + 'static,
+{
+    type Response = S::Response;
+    type Error = Diagnostic;
+    type Future = InvocationFuture<Pin<Box<Recorded<S::Future, Judge<S::Response, S::Error>>>>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<(), Diagnostic>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, event: LambdaEvent<A>) -> Self::Future {
+        let outer = Context::current();
+        // Without the outer service, this one is the whole invocation.
+        let invocation = match (&outer.0, &self.tracer) {
+            (Inner::Outside, Some(tracer)) => Some(Invocation::begin(tracer, &event.context, None)),
+            _ => None,
+        };
+        let trace = invocation.as_ref().map(Invocation::trace).or_else(|| outer.trace());
+        let subsegment = trace
+            .and_then(invocation::begin_handler)
+            .unwrap_or_default();
+        let context = match (subsegment.is_recording(), &invocation) {
+            (true, _) => subsegment.context(),
+            (false, Some(invocation)) => Context::passing(invocation.trace().clone()),
+            (false, None) => outer,
+        };
+        let work = context.clone().sync_scope(|| self.inner.call(event));
+        let recorded = Recorded::new(context, subsegment, work, judge as Judge<_, _>);
+        match invocation {
+            Some(invocation) => invocation.run(recorded),
+            None => InvocationFuture::part(recorded),
+        }
+    }
+}
+
+fn judge<R, E>(outcome: Result<R, E>, subsegment: &Subsegment) -> Result<R, Diagnostic>
+where
+    E: Into<Diagnostic> + 'static,
+{
+    outcome.map_err(|error| {
+        let (cause, diagnostic) = failure::of_handler(error);
+        subsegment.amend(|document| document.fail(cause));
+        diagnostic
+    })
+}
+
+#[cfg(test)]
+mod tests;

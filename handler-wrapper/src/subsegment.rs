@@ -1,0 +1,263 @@
+//! One piece of work on the timeline: the guard that a user holds, and what it shares.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tracestitch_wire::{
+    document::{AnnotationValue, Cause, Document, Exception},
+    header::TraceHeader,
+    id::SegmentId,
+};
+
+use crate::{
+    clock,
+    context::{Context, Inner},
+    failure::Failure,
+    trace::Trace,
+};
+
+/// A subsegment that has begun: a piece of work on the timeline of the current trace.
+///
+/// Most code needs no guard: [`capture`](crate::capture()) begins and ends one around a future.
+/// Hold a guard where the work is not one future or closure.
+///
+/// A guard that is dropped without [`finish`](Self::finish) ends as a fault, with a cause that
+/// says whether a panic or a cancelled future dropped it. Where nothing is recorded the guard is
+/// empty, and every method returns at once.
+///
+/// ```
+/// let pricing = tracestitch::Subsegment::begin("price the order");
+/// pricing.annotate("items", 3);
+/// pricing.finish();
+/// ```
+#[derive(Default)]
+#[must_use = "a subsegment that is dropped at once ends as a fault"]
+pub struct Subsegment(Option<Arc<Open>>);
+
+impl Subsegment {
+    /// Begins a child of the current subsegment.
+    pub fn begin(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::begin_in(&Context::current(), name)
+    }
+
+    /// Begins a child of `context`'s subsegment.
+    pub(crate) fn begin_in(context: &Context, name: impl Into<Cow<'static, str>>) -> Self {
+        Self::begin_with(context, name, |_| {})
+    }
+
+    /// Begins a child of `context`'s subsegment, with what `prepare` puts on it before the
+    /// extension learns of it.
+    pub(crate) fn begin_with(
+        context: &Context,
+        name: impl Into<Cow<'static, str>>,
+        prepare: impl FnOnce(&mut Document),
+    ) -> Self {
+        let Inner::Recording(parent) = &context.0 else {
+            return Self(None);
+        };
+        let Some(trace_id) = parent.header().map(|header| header.root) else {
+            return Self(None);
+        };
+        let mut document =
+            Document::subsegment(name.into().into(), trace_id, parent.id, clock::now());
+        prepare(&mut document);
+        Self::start(parent.trace.clone(), document)
+    }
+
+    /// Begins `document` in `trace`.
+    pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
+        let id = document.id;
+        trace.tracer.sink.open(id, &document.to_json());
+        Self(Some(Arc::new(Open {
+            trace,
+            id,
+            document: Mutex::new(Some(document)),
+        })))
+    }
+
+    /// The context under this subsegment: what runs in it hangs under it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let checkout = tracestitch::Subsegment::begin("checkout");
+    /// checkout.context().scope(async { /* its calls are children */ }).await;
+    /// checkout.finish();
+    /// # }
+    /// ```
+    pub fn context(&self) -> Context {
+        match &self.0 {
+            Some(open) => Context(Inner::Recording(open.clone())),
+            None => Context::current(),
+        }
+    }
+
+    /// Puts an annotation on it; see [`annotate`](crate::annotate).
+    pub fn annotate(&self, key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
+        if let Some(open) = &self.0 {
+            open.annotate(key.into(), value.into());
+        }
+    }
+
+    /// Puts a value that is not indexed on it; see [`metadata`](crate::metadata()).
+    pub fn metadata(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) {
+        if let Some(open) = &self.0 {
+            open.metadata(key.into(), &value);
+        }
+    }
+
+    /// Marks it as a fault, with `error` and the chain of its sources as cause.
+    pub fn record_error(&self, error: &(dyn Error + 'static)) {
+        if let Some(open) = &self.0 {
+            open.record_error(error);
+        }
+    }
+
+    /// Marks it as a fault by a value that says how it failed.
+    pub(crate) fn record_failure<Kind>(&self, failure: &impl Failure<Kind>) {
+        if let Some(open) = &self.0 {
+            open.amend(|document| document.fail(failure.cause()));
+        }
+    }
+
+    pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
+        let message = payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| {
+                payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+            })
+            .unwrap_or_else(|| "a panic whose payload is not text".to_owned());
+        self.amend(|document| {
+            document.fail(Cause::from_exception(Exception::new("panic", message)));
+        });
+    }
+
+    /// Changes the document; not called where nothing is recorded, or when it is over.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
+        if let Some(open) = &self.0 {
+            open.amend(change);
+        }
+    }
+
+    /// True where it is recorded.
+    pub fn is_recording(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Its id; `None` where it is not recorded.
+    pub fn id(&self) -> Option<SegmentId> {
+        self.0.as_ref().map(|open| open.id)
+    }
+
+    /// Ends it. Annotations that come later, from tasks that still run in its context, are
+    /// left out.
+    pub fn finish(mut self) {
+        if let Some(open) = self.0.take() {
+            open.finish();
+        }
+    }
+
+    /// Makes it as if it had never begun.
+    pub(crate) fn discard(mut self) {
+        if let Some(open) = self.0.take() {
+            open.discard();
+        }
+    }
+}
+
+impl Drop for Subsegment {
+    fn drop(&mut self) {
+        let Some(open) = self.0.take() else { return };
+        let (kind, message) = if std::thread::panicking() {
+            ("panic", "dropped while a panic unwound the stack")
+        } else {
+            (
+                "Cancelled",
+                "dropped before it was finished: its future was cancelled",
+            )
+        };
+        open.amend(|document| {
+            document.fail(Cause::from_exception(Exception::new(kind, message)));
+        });
+        open.finish();
+    }
+}
+
+impl fmt::Debug for Subsegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subsegment").field(&self.id()).finish()
+    }
+}
+
+/// What the guard and the contexts under it share.
+#[derive(Debug)]
+pub(crate) struct Open {
+    trace: Arc<Trace>,
+    pub(crate) id: SegmentId,
+    /// None when it is over.
+    document: Mutex<Option<Document>>,
+}
+
+impl Open {
+    pub(crate) fn trace(&self) -> &Arc<Trace> {
+        &self.trace
+    }
+
+    /// What a call from here carries.
+    pub(crate) fn header(&self) -> Option<TraceHeader> {
+        self.trace
+            .header
+            .as_ref()
+            .map(|header| header.with_parent(self.id))
+    }
+
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
+        // Every change leaves the document whole, so one that panicked half-way does no harm.
+        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(document) = &mut *document {
+            change(document);
+        }
+    }
+
+    pub(crate) fn annotate(&self, key: Cow<'static, str>, value: AnnotationValue) {
+        self.amend(|document| document.annotations.insert(key.into(), value));
+    }
+
+    pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
+        // The user's serialiser runs before the lock is taken: it may annotate, too.
+        let value = serde_json::to_value(value).unwrap_or_else(|error| error.to_string().into());
+        self.amend(|document| document.put_metadata("default".into(), key.into(), value));
+    }
+
+    pub(crate) fn record_error(&self, error: &(dyn Error + 'static)) {
+        let cause = Cause::from_error(error);
+        self.amend(|document| document.fail(cause));
+    }
+
+    fn take(&self) -> Option<Document> {
+        self.document
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn finish(&self) {
+        if let Some(mut document) = self.take() {
+            document.finish(clock::now());
+            self.trace.tracer.sink.close(self.id, document.to_json());
+        }
+    }
+
+    fn discard(&self) {
+        if self.take().is_some() {
+            self.trace.tracer.sink.discard(self.id);
+        }
+    }
+}

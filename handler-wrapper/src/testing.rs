@@ -1,0 +1,109 @@
+//! A sink that keeps what it gets, for the tests of this crate.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tracestitch_wire::{header::TraceHeader, id::SegmentId};
+
+use crate::{
+    context::Context,
+    trace::{Trace, Tracer},
+    transport::Sink,
+};
+
+pub(crate) const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
+pub(crate) const PARENT: &str = "53995c3f42cd8ad8";
+
+pub(crate) const SAMPLED: &str =
+    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+/// What a sink was told, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    Begin,
+    Open(Value),
+    Close(Value),
+    Discard(SegmentId),
+    End(String),
+}
+
+/// Clones share what they keep.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<Event>>>);
+
+impl Kept {
+    pub(crate) fn tracer(&self) -> Tracer {
+        Tracer::new("order-worker".to_owned(), true, Box::new(self.clone()))
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Finished documents, in the order in which they finished.
+    pub(crate) fn closed(&self) -> Vec<Value> {
+        let closed = |event| match event {
+            Event::Close(document) => Some(document),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(closed).collect()
+    }
+
+    /// The one finished document of this name.
+    #[track_caller]
+    pub(crate) fn one(&self, name: &str) -> Value {
+        let mut named = self.closed();
+        named.retain(|document| document["name"] == name);
+        assert_eq!(named.len(), 1, "documents named {name}: {named:?}");
+        named.remove(0)
+    }
+
+    /// Runs `work` as a handler whose invocation got `header`.
+    pub(crate) async fn invoke<F: Future>(&self, header: &str, work: F) -> F::Output {
+        let header: Option<TraceHeader> = header.parse().ok();
+        let trace = Arc::new(Trace {
+            tracer: Arc::new(self.tracer()),
+            header,
+        });
+        let context = match crate::invocation::begin_handler(&trace) {
+            Some(handler) => {
+                let output = handler.context().scope(work).await;
+                handler.finish();
+                return output;
+            }
+            None => Context::passing(trace),
+        };
+        context.scope(work).await
+    }
+
+    fn push(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Sink for Kept {
+    fn begin(&self) {
+        self.push(Event::Begin);
+    }
+
+    fn open(&self, _id: SegmentId, document: &[u8]) {
+        self.push(Event::Open(serde_json::from_slice(document).unwrap()));
+    }
+
+    fn close(&self, _id: SegmentId, document: Vec<u8>) {
+        self.push(Event::Close(serde_json::from_slice(&document).unwrap()));
+    }
+
+    fn discard(&self, id: SegmentId) {
+        self.push(Event::Discard(id));
+    }
+
+    fn flush(&self) -> bool {
+        true
+    }
+
+    fn end(&self, request_id: &str) {
+        self.push(Event::End(request_id.to_owned()));
+    }
+}
