@@ -1,0 +1,202 @@
+//! What the environment says: the only reader of it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::handoff::DEFAULT_SOCKET;
+
+use crate::{Level, Log};
+
+/// Settings of the process.
+///
+/// | variable | value | default |
+/// |---|---|---|
+/// | `TRACESTITCH_ENABLED` | `true` or `false` | `true` |
+/// | `TRACESTITCH_SOCKET` | path of the Unix socket | `/tmp/.tracestitch/handoff.sock` |
+/// | `TRACESTITCH_DAEMON_ADDRESS` | as `AWS_XRAY_DAEMON_ADDRESS` | what the function says |
+/// | `TRACESTITCH_LOG` | `error`, `warn`, `info` or `debug` | `warn` |
+///
+/// An empty variable counts as unset. A bad value gives one warning that names the variable, and
+/// the default holds. `AWS_LAMBDA_RUNTIME_API` and `AWS_LAMBDA_INITIALIZATION_TYPE` come from
+/// Lambda.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) runtime_api: Option<Uri>,
+    pub(crate) name: OsString,
+    pub(crate) enabled: bool,
+    pub(crate) managed_instances: bool,
+    pub(crate) socket: PathBuf,
+    pub(crate) daemon: Option<DaemonAddress>,
+    pub(crate) level: Level,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the environment and the name under which this process was started.
+    ///
+    /// Lambda knows an extension by its file name (AWS Lambda developer guide, "Lambda
+    /// extensions API").
+    pub fn from_env() -> Self {
+        let started_as = std::env::args_os().next().map(PathBuf::from);
+        let name = [started_as, std::env::current_exe().ok()]
+            .into_iter()
+            .flatten()
+            .find_map(|path| path.file_name().map(OsStr::to_owned))
+            .unwrap_or_else(|| "tracestitch".into());
+        Self::read(name, |variable| std::env::var_os(variable))
+    }
+
+    /// The log that these settings ask for.
+    pub fn log(&self) -> Log {
+        Log::new(self.level)
+    }
+
+    fn read(name: OsString, get: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut warnings = Vec::new();
+        let set = |variable: &str| get(variable).filter(|value| !value.is_empty());
+        let mut parse = |variable: &str, expected: &str, accept: &mut dyn FnMut(&str) -> bool| {
+            if let Some(value) = set(variable)
+                && !value.to_str().is_some_and(accept)
+            {
+                warnings.push(format!(
+                    "{variable} is not {expected}: it is ignored and the default holds"
+                ));
+            }
+        };
+
+        let mut enabled = true;
+        parse("TRACESTITCH_ENABLED", "true or false", &mut |text| {
+            let on = text.eq_ignore_ascii_case("true") || text == "1";
+            let off = text.eq_ignore_ascii_case("false") || text == "0";
+            enabled = !off;
+            on || off
+        });
+        let mut daemon = None;
+        parse(
+            "TRACESTITCH_DAEMON_ADDRESS",
+            "a daemon address host:port or tcp:host:port udp:host:port",
+            &mut |text| {
+                daemon = text.parse().ok();
+                daemon.is_some()
+            },
+        );
+        let mut level = Level::Warn;
+        parse(
+            "TRACESTITCH_LOG",
+            "error, warn, info or debug",
+            &mut |text| text.parse().map(|found| level = found).is_ok(),
+        );
+        let mut socket = PathBuf::from(DEFAULT_SOCKET);
+        if let Some(value) = set("TRACESTITCH_SOCKET") {
+            if Path::new(&value).is_absolute() {
+                socket = value.into();
+            } else {
+                warnings.push(
+                    "TRACESTITCH_SOCKET is not an absolute path: \
+                     it is ignored and the default holds"
+                        .to_owned(),
+                );
+            }
+        }
+        // Without an authority the client would panic at its first request.
+        let usable = |uri: &Uri| uri.authority().is_some() && uri.query().is_none();
+        let runtime_api = set("AWS_LAMBDA_RUNTIME_API")
+            .and_then(|value| value.to_str()?.parse().ok())
+            .filter(usable);
+        Self {
+            runtime_api,
+            name,
+            enabled,
+            managed_instances: set("AWS_LAMBDA_INITIALIZATION_TYPE")
+                .is_some_and(|kind| kind == "lambda-managed-instances"),
+            socket,
+            daemon,
+            level,
+            warnings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Config {
+        Config::read("tracestitch".into(), |name| {
+            variables
+                .iter()
+                .find_map(|(variable, value)| (*variable == name).then(|| (*value).into()))
+        })
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_defaults() {
+        let config = read(&[]);
+        assert!(config.enabled && !config.managed_instances);
+        assert_eq!(config.socket, Path::new(DEFAULT_SOCKET));
+        assert_eq!((config.daemon, config.level), (None, Level::Warn));
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn good_values() {
+        let config = read(&[
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances"),
+            ("TRACESTITCH_ENABLED", "False"),
+            ("TRACESTITCH_SOCKET", "/tmp/x/y.sock"),
+            ("TRACESTITCH_DAEMON_ADDRESS", "127.0.0.1:2000"),
+            ("TRACESTITCH_LOG", "info"),
+        ]);
+        assert_eq!(config.warnings, Vec::<String>::new());
+        assert!(!config.enabled && config.managed_instances);
+        assert_eq!(config.socket, Path::new("/tmp/x/y.sock"));
+        assert_eq!(config.daemon, "127.0.0.1:2000".parse().ok());
+        assert_eq!(config.level, Level::Info);
+        assert!(config.runtime_api.is_some());
+    }
+
+    #[test]
+    fn a_bad_value_gives_one_warning_with_its_name() {
+        for (variable, value, reason) in [
+            ("TRACESTITCH_ENABLED", "maybe", "not a boolean"),
+            ("TRACESTITCH_SOCKET", "relative.sock", "not absolute"),
+            ("TRACESTITCH_DAEMON_ADDRESS", "127.0.0.1", "no port"),
+            ("TRACESTITCH_LOG", "loud", "not a level"),
+        ] {
+            let config = read(&[(variable, value)]);
+            assert_eq!(config.warnings.len(), 1, "{reason}");
+            assert!(config.warnings[0].starts_with(variable), "{reason}");
+            assert!(!config.warnings[0].contains(value), "{reason}: value shown");
+            assert!(config.enabled && config.daemon.is_none(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn runtime_api() {
+        for (text, usable, reason) in [
+            ("127.0.0.1:9001", true, "as Lambda sets it"),
+            (
+                "http://127.0.0.1:9001/.rt",
+                true,
+                "scheme and path, as emulators set it",
+            ),
+            ("localhost:1", true, "a name"),
+            ("/only/a/path", false, "no authority"),
+            ("127.0.0.1:9001/?a=b", false, "a query"),
+            ("a b", false, "not a URI"),
+            ("", false, "empty"),
+        ] {
+            let config = read(&[("AWS_LAMBDA_RUNTIME_API", text)]);
+            assert_eq!(config.runtime_api.is_some(), usable, "{reason}");
+        }
+    }
+
+    #[test]
+    fn empty_counts_as_unset() {
+        let config = read(&[("TRACESTITCH_LOG", ""), ("TRACESTITCH_SOCKET", "")]);
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,230 @@
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::Level;
+
+/// A socket in a folder of its own, and what was heard on it.
+struct World {
+    connections: Connections,
+    path: std::path::PathBuf,
+    heard: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = Socket::bind(&path).unwrap();
+        Self {
+            connections: Connections::new(Some(socket), Log::new(Level::Error)),
+            path,
+            heard: Vec::new(),
+            _folder: folder,
+        }
+    }
+
+    fn sweep(&mut self) -> Vec<String> {
+        let heard = &mut self.heard;
+        self.connections.sweep(&mut |session, news| {
+            heard.push(match news {
+                News::Gone => format!("{session} gone"),
+                News::Message(Message::Hello(hello)) => {
+                    format!("{session} hello {:?}", hello.channel)
+                }
+                News::Message(Message::Close { document, .. }) => {
+                    format!("{session} close {}", document.len())
+                }
+                News::Message(Message::End { request_id }) => format!("{session} end {request_id}"),
+                News::Message(other) => format!("{session} {other:?}"),
+            });
+        });
+        std::mem::take(heard)
+    }
+
+    async fn wakes(&mut self) -> bool {
+        timeout(Duration::from_millis(50), self.connections.readable())
+            .await
+            .is_ok()
+    }
+
+    fn raw(&self) -> UnixStream {
+        UnixStream::connect(&self.path).unwrap()
+    }
+
+    fn connect(&self, session: u64, channel: Channel) -> UnixStream {
+        let mut stream = self.raw();
+        say(
+            &mut stream,
+            &Message::Hello(Hello {
+                version: VERSION,
+                channel,
+                session,
+                daemon: None,
+            }),
+        );
+        stream
+    }
+}
+
+fn say(stream: &mut UnixStream, message: &Message<'_>) {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    stream.write_all(&bytes).unwrap();
+}
+
+fn close(document: &[u8]) -> Message<'_> {
+    Message::Close {
+        id: "53995c3f42cd8ad8".parse().unwrap(),
+        document,
+    }
+}
+
+#[tokio::test]
+async fn one_sweep_hears_everything_and_an_end_after_its_documents() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    let mut signal = world.connect(1, Channel::Signal);
+    say(&mut signal, &Message::End { request_id: "r" });
+    say(&mut data, &close(b"{}"));
+    let heard = world.sweep();
+    assert_eq!(
+        heard,
+        ["1 hello Signal", "1 hello Data", "1 close 2", "1 end r"]
+    );
+}
+
+#[tokio::test]
+async fn data_does_not_wake_and_a_signal_does() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    let mut signal = world.connect(1, Channel::Signal);
+    assert!(world.wakes().await, "new connections wake");
+    world.sweep();
+    while world.wakes().await {
+        world.sweep();
+    }
+    say(&mut data, &close(b"{}"));
+    assert!(!world.wakes().await, "data does not");
+    say(&mut signal, &Message::Drain);
+    assert!(world.wakes().await, "a signal does");
+    assert_eq!(world.sweep(), ["1 close 2", "1 Drain"]);
+}
+
+#[tokio::test]
+async fn a_death_is_heard_after_the_last_documents() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    let signal = world.connect(1, Channel::Signal);
+    world.sweep();
+    say(&mut data, &close(b"{}"));
+    drop(signal);
+    assert!(world.wakes().await);
+    assert_eq!(world.sweep(), ["1 close 2", "1 gone"]);
+    assert_eq!(world.sweep(), Vec::<String>::new());
+    assert!(data.write_all(b"x").is_err(), "both connections are closed");
+}
+
+#[tokio::test]
+async fn a_frame_that_was_cut_off_is_counted() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    world.sweep();
+    data.write_all(&[0, 0, 0, 9, 3]).unwrap();
+    drop(data);
+    assert_eq!(world.sweep(), ["1 gone"]);
+    assert_eq!(world.connections.counts().lost[&Loss::CutOff], 1);
+}
+
+#[tokio::test]
+async fn hellos_may_come_late_and_in_pieces() {
+    let mut world = World::new();
+    let mut stream = world.raw();
+    assert_eq!(world.sweep(), Vec::<String>::new());
+    assert!(world.connections.someone_greets());
+    let mut bytes = Vec::new();
+    Message::Hello(Hello {
+        version: VERSION,
+        channel: Channel::Data,
+        session: 9,
+        daemon: None,
+    })
+    .encode(&mut bytes);
+    stream.write_all(&bytes[..7]).unwrap();
+    assert_eq!(world.sweep(), Vec::<String>::new());
+    stream.write_all(&bytes[7..]).unwrap();
+    assert_eq!(world.sweep(), ["9 hello Data"]);
+    assert!(!world.connections.someone_greets());
+}
+
+#[tokio::test]
+async fn who_does_not_speak_the_protocol_is_closed() {
+    for (bytes, reason) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "not a frame"),
+        (&[0, 0, 0, 1, 6], "no hello"),
+        (
+            b"\0\0\0\x2f\x01{\"version\":2,\"channel\":\"data\",\"session\":1,\"a\":1}",
+            "another version",
+        ),
+    ] {
+        let mut world = World::new();
+        let mut stream = world.raw();
+        stream.write_all(bytes).unwrap();
+        assert_eq!(world.sweep(), Vec::<String>::new(), "{reason}");
+        assert!(!world.connections.someone_greets(), "{reason}");
+        assert!(stream.write_all(b"x").is_err(), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_after_the_hello_ends_the_session() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    say(&mut data, &close(b"{}"));
+    data.write_all(&[0xff; 8]).unwrap();
+    assert_eq!(world.sweep(), ["1 hello Data", "1 close 2", "1 gone"]);
+    assert_eq!(world.connections.counts().lost[&Loss::Unreadable], 1);
+}
+
+#[tokio::test]
+async fn the_same_channel_twice_is_refused() {
+    let mut world = World::new();
+    let _first = world.connect(1, Channel::Data);
+    world.sweep();
+    let mut second = world.connect(1, Channel::Data);
+    assert_eq!(world.sweep(), Vec::<String>::new());
+    assert!(second.write_all(b"x").is_err());
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_keep_out_one_that_speaks() {
+    let mut world = World::new();
+    let _silent: Vec<_> = (0..3 * MAX_CONNECTIONS).map(|_| world.raw()).collect();
+    world.sweep();
+    assert_eq!(world.connections.greeting.len(), MAX_CONNECTIONS);
+    let _data = world.connect(1, Channel::Data);
+    assert_eq!(world.sweep(), ["1 hello Data"]);
+}
+
+#[tokio::test]
+async fn a_full_kernel_buffer_is_read_to_its_end() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    data.set_nonblocking(true).unwrap();
+    let document = vec![b'x'; 1000];
+    let mut bytes = Vec::new();
+    close(&document).encode(&mut bytes);
+    let mut written = 0;
+    while data.write_all(&bytes).is_ok() {
+        written += 1;
+    }
+    let heard = world.sweep();
+    assert!(written > 50, "the buffer took only {written} frames");
+    assert_eq!(
+        heard.iter().filter(|line| *line == "1 close 1000").count(),
+        written
+    );
+}

@@ -1,0 +1,151 @@
+//! The end of a document whose function did not live to write it.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use tracestitch_wire::document::{Cause, Exception};
+use tracestitch_wire::time::Timestamp;
+
+use crate::api::ShutdownReason;
+
+/// What ended the function before its work was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// Lambda stopped it at its timeout.
+    Timeout,
+    /// It crashed, was killed for want of memory, or ended by itself.
+    Crash,
+    /// Lambda stopped the environment, for the reason given.
+    Stopped(String),
+    /// Its connection ended, and Lambda did not say why.
+    Unknown,
+}
+
+impl From<ShutdownReason> for Interruption {
+    fn from(reason: ShutdownReason) -> Self {
+        match reason {
+            ShutdownReason::Timeout => Self::Timeout,
+            ShutdownReason::Failure => Self::Crash,
+            ShutdownReason::Spindown => Self::Stopped("spindown".to_owned()),
+            ShutdownReason::Other(reason) => Self::Stopped(reason),
+        }
+    }
+}
+
+impl Interruption {
+    /// Exception type of the cause.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout => "FunctionTimeout",
+            Self::Crash => "FunctionCrash",
+            Self::Stopped(_) => "FunctionStopped",
+            Self::Unknown => "FunctionLost",
+        }
+    }
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("The function timed out before this work was done"),
+            Self::Crash => f.write_str(
+                "The function's process ended before this work was done: \
+                 it crashed, exited or ran out of memory",
+            ),
+            Self::Stopped(reason) => write!(
+                f,
+                "Lambda stopped the function before this work was done: {}",
+                reason.escape_debug()
+            ),
+            Self::Unknown => f.write_str(
+                "The function's connection ended before this work was done; \
+                 Lambda gave no reason",
+            ),
+        }
+    }
+}
+
+/// The document in progress as a finished one: it ends at `at`, as a fault with a cause.
+///
+/// An end before the document's own start is moved to the start, so that a clock which was set
+/// back does not make the document invalid. `None` when `document` is not a JSON object.
+///
+/// Source: X-Ray developer guide, "Segment documents": `in_progress` or `end_time`, never both.
+pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Option<Vec<u8>> {
+    let mut document: Map<String, Value> = serde_json::from_slice(document).ok()?;
+    let cause = Cause::from_exception(Exception::new(why.kind(), why.to_string()));
+    let end = at.as_micros() as f64 / 1e6;
+    let start = document
+        .get("start_time")
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0);
+    document.remove("in_progress");
+    document.insert("end_time".to_owned(), end.max(start).into());
+    document.insert("fault".to_owned(), true.into());
+    document.insert("cause".to_owned(), serde_json::to_value(cause).ok()?);
+    serde_json::to_vec(&document).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_micros(1_478_293_361_271_001);
+
+    fn closed(document: &Value, why: &Interruption) -> Value {
+        let bytes = close(document.to_string().as_bytes(), AT, why).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn open() -> Value {
+        json!({ "name": "n", "id": "53995c3f42cd8ad8", "start_time": 1_478_293_360.0,
+                "in_progress": true, "annotations": { "order": "o-1" } })
+    }
+
+    #[test]
+    fn it_ends_at_the_time_of_the_kill_and_keeps_what_it_had() {
+        let document = closed(&open(), &Interruption::Timeout);
+        assert_eq!(document["end_time"], 1_478_293_361.271_001);
+        assert_eq!(document["fault"], true);
+        assert_eq!(document["annotations"]["order"], "o-1");
+        assert!(document.get("in_progress").is_none());
+    }
+
+    #[test]
+    fn the_cause_tells_what_happened() {
+        for (reason, kind, part) in [
+            (ShutdownReason::Timeout, "FunctionTimeout", "timed out"),
+            (ShutdownReason::Failure, "FunctionCrash", "crashed"),
+            (ShutdownReason::Spindown, "FunctionStopped", "spindown"),
+            (
+                ShutdownReason::Other("New\n".to_owned()),
+                "FunctionStopped",
+                "New\\n",
+            ),
+        ] {
+            let document = closed(&open(), &reason.into());
+            let exception = &document["cause"]["exceptions"][0];
+            assert_eq!(exception["type"], kind);
+            let message = exception["message"].as_str().unwrap();
+            assert!(message.contains(part), "{message}");
+            assert_eq!(exception["id"].as_str().unwrap().len(), 16);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_end_it_before_its_start() {
+        let mut document = open();
+        document["start_time"] = 2_000_000_000.5.into();
+        let document = closed(&document, &Interruption::Unknown);
+        assert_eq!(document["end_time"], 2_000_000_000.5);
+    }
+
+    #[test]
+    fn what_is_not_an_object_cannot_be_closed() {
+        for document in [&b""[..], b"[]", b"{", b"\xff"] {
+            assert_eq!(close(document, AT, &Interruption::Crash), None);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Lines on stderr, which Lambda puts into the function's log.
+
+use std::fmt::Display;
+use std::io::{Write, stderr};
+use std::str::FromStr;
+
+/// How much is written. Each level includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Why the process ends.
+    Error,
+    /// What is not as it should be, each thing once.
+    Warn,
+    /// The closing report, also when nothing was lost.
+    Info,
+    /// Each event of the lifecycle.
+    Debug,
+}
+
+impl FromStr for Level {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [
+            ("error", Self::Error),
+            ("warn", Self::Warn),
+            ("info", Self::Info),
+            ("debug", Self::Debug),
+        ]
+        .into_iter()
+        .find_map(|(name, level)| text.eq_ignore_ascii_case(name).then_some(level))
+        .ok_or(())
+    }
+}
+
+/// Writes what its level lets through. A closed stderr is ignored.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    level: Level,
+}
+
+impl Log {
+    /// A log that writes `level` and the more urgent ones.
+    pub fn new(level: Level) -> Self {
+        Self { level }
+    }
+
+    /// True when lines of `level` are written.
+    pub fn writes(self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    /// Why the process ends.
+    pub fn error(self, message: impl Display) {
+        self.line(Level::Error, "ERROR", message);
+    }
+
+    /// What is not as it should be and what happens now.
+    pub fn warn(self, message: impl Display) {
+        self.line(Level::Warn, "WARN", message);
+    }
+
+    /// One event of the lifecycle.
+    pub fn debug(self, message: impl Display) {
+        self.line(Level::Debug, "DEBUG", message);
+    }
+
+    /// `line` as it is, whatever the level.
+    pub(crate) fn raw(self, line: &str) {
+        // One write, so that lines of the function do not land in the middle.
+        let _ = stderr().write_all(format!("{line}\n").as_bytes());
+    }
+
+    fn line(self, level: Level, name: &str, message: impl Display) {
+        if self.writes(level) {
+            self.raw(&format!("tracestitch-extension {name} {message}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels() {
+        for (text, expected, reason) in [
+            ("warn", Ok(Level::Warn), "as documented"),
+            ("DEBUG", Ok(Level::Debug), "any case"),
+            ("trace", Err(()), "not a level"),
+            ("", Err(()), "empty"),
+        ] {
+            assert_eq!(text.parse(), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_level_includes_the_more_urgent_ones() {
+        let log = Log::new(Level::Warn);
+        assert!(log.writes(Level::Error) && log.writes(Level::Warn));
+        assert!(!log.writes(Level::Info) && !log.writes(Level::Debug));
+    }
+}

@@ -1,0 +1,194 @@
+//! The loop: the only owner of clock, sockets and tasks.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Sleep, sleep, timeout};
+use tracestitch_wire::handoff::Message;
+use tracestitch_wire::time::Timestamp;
+
+use crate::api::{Api, Event};
+use crate::connections::{Connections, News};
+use crate::flush::Flush;
+use crate::lifecycle::{Action, Input, Lifecycle};
+use crate::pending::Pending;
+use crate::report::Counts;
+use crate::socket::Socket;
+use crate::{Config, Log};
+
+/// How long a connection that has just been opened may take to say hello before an invocation
+/// goes on without it. The function says it right after connecting.
+const HELLO: Duration = Duration::from_millis(5);
+
+/// Why the extension cannot work at all.
+#[derive(Debug)]
+pub struct RunError;
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "AWS_LAMBDA_RUNTIME_API does not say where the runtime API is, expected host:port: \
+             this program runs as an extension of AWS Lambda",
+        )
+    }
+}
+
+impl Error for RunError {}
+
+/// Serves the function until Lambda ends the environment.
+///
+/// The socket is bound before Lambda is told that the extension is there, because Lambda then
+/// starts the function. Whatever fails on the way is logged and counted; it does not end the
+/// extension, since that would end the function too.
+///
+/// # Errors
+///
+/// When there is no runtime API to register with.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time.
+pub async fn run(mut config: Config) -> Result<(), RunError> {
+    let log = config.log();
+    let runtime_api = config.runtime_api.take();
+    for warning in &config.warnings {
+        log.warn(warning);
+    }
+    let runtime_api = runtime_api.ok_or(RunError)?;
+    let socket = config.enabled.then(|| bind(&config, log)).flatten();
+    let invocations = config.enabled && !config.managed_instances;
+    let api = Api::register(runtime_api, &config.name, invocations, log).await;
+    let extension = Extension {
+        lifecycle: Lifecycle::new(!api.has_invocations(), Pending::default()),
+        connections: Connections::new(socket, log),
+        flush: Flush::new(config.daemon, log),
+        actions: Vec::new(),
+        log,
+    };
+    extension.serve(&api).await.report(log);
+    Ok(())
+}
+
+fn bind(config: &Config, log: Log) -> Option<Socket> {
+    Socket::bind(&config.socket)
+        .inspect_err(|error| {
+            log.warn(format_args!(
+                "no socket for the function: {error}; \
+                 its documents go to the daemon directly (TRACESTITCH_SOCKET)"
+            ));
+        })
+        .ok()
+}
+
+#[derive(Debug)]
+struct Extension {
+    lifecycle: Lifecycle,
+    connections: Connections,
+    flush: Flush,
+    actions: Vec<Action>,
+    log: Log,
+}
+
+impl Extension {
+    async fn serve(mut self, api: &Api) -> Counts {
+        let mut next = None;
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        self.handle(Input::Registered);
+        loop {
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Send(documents) => self.flush.send(documents).await,
+                    Action::AskNext => next = Some(Box::pin(api.next())),
+                    Action::SetTimer(at) => timer = Some(Box::pin(sleep(until(at)))),
+                    Action::ClearTimer => timer = None,
+                    Action::Exit => return self.counts(),
+                }
+            }
+            tokio::select! {
+                biased;
+                event = ready(&mut next) => {
+                    next = None;
+                    self.log.debug(format_args!("event {event:?}"));
+                    self.listen().await;
+                    self.handle(event.into());
+                }
+                () = ready(&mut timer) => {
+                    timer = None;
+                    self.sweep();
+                    self.handle(Input::Timer);
+                }
+                () = self.connections.readable() => self.sweep(),
+            }
+        }
+    }
+
+    /// Takes in what the function has said, also on connections that it has just opened.
+    async fn listen(&mut self) {
+        self.sweep();
+        if self.connections.someone_greets() {
+            // Running out of time only means that nothing was said.
+            let _ = timeout(HELLO, self.connections.readable()).await;
+            self.sweep();
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = SystemTime::now().into();
+        let (lifecycle, flush, actions) = (&mut self.lifecycle, &mut self.flush, &mut self.actions);
+        self.connections.sweep(&mut |session, news| {
+            if let News::Message(Message::Hello(hello)) = &news
+                && let Some(daemon) = &hello.daemon
+            {
+                flush.function_says(daemon);
+            }
+            let input = match news {
+                News::Message(message) => Input::Said { session, message },
+                News::Gone => Input::Gone { session },
+            };
+            lifecycle.handle(now, input, actions);
+        });
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.lifecycle
+            .handle(SystemTime::now().into(), input, &mut self.actions);
+    }
+
+    fn counts(&self) -> Counts {
+        let flushed = self.flush.counts().clone();
+        flushed
+            .and(self.lifecycle.counts())
+            .and(self.connections.counts())
+    }
+}
+
+impl From<Event> for Input<'_> {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Invoke {
+                request_id,
+                deadline_ms,
+            } => Self::Invoke {
+                request_id,
+                deadline_ms,
+            },
+            Event::Shutdown(reason) => Self::Shutdown(reason),
+        }
+    }
+}
+
+/// Waits for what may not be there; then forever.
+async fn ready<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+fn until(at: Timestamp) -> Duration {
+    let now = Timestamp::from(SystemTime::now());
+    Duration::from_micros(at.as_micros().saturating_sub(now.as_micros()))
+}

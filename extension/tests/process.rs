@@ -1,0 +1,267 @@
+//! The real process against a fake Extensions API, a scripted function and a UDP socket.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+mod support;
+
+use std::process::Command;
+use std::time::Instant;
+
+use support::World;
+
+const CALL: &str = "53995c3f42cd8ad8";
+const HANDLER: &str = "4c721bf33e3caf8f";
+
+#[test]
+fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_for() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.open(HANDLER);
+    function.close(CALL);
+    function.close(HANDLER);
+    assert_eq!(world.asked(), 1, "the invocation has not ended yet");
+    function.end("r-1");
+    world.wait_until_asked(2);
+    assert_eq!(world.document_already_there()["id"], CALL);
+    assert_eq!(world.document_already_there()["id"], HANDLER);
+
+    drop(function);
+    world.shutdown("spindown");
+    let (status, log) = world.end();
+    assert!(status.success(), "{status}: {log}");
+    assert_eq!(log, "", "nothing was lost, so nothing is said");
+    assert!(!world.socket().exists());
+}
+
+#[test]
+fn many_invocations_of_one_environment() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    for n in 1..=50 {
+        let request_id = format!("r-{n}");
+        // Every other end is written before the extension can know of the invocation.
+        if n % 2 == 0 {
+            world.invoke(&request_id);
+        }
+        function.close(CALL);
+        function.end(&request_id);
+        if n % 2 == 1 {
+            world.invoke(&request_id);
+        }
+        world.wait_until_asked(n + 1);
+        assert_eq!(world.document_already_there()["id"], CALL);
+    }
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn what_a_timeout_leaves_open_is_closed_with_its_reason() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.open(HANDLER);
+    function.close(CALL);
+    drop(function);
+    world.wait_until_asked(2);
+    assert_eq!(world.document()["id"], CALL);
+
+    let asked_to_stop = Instant::now();
+    world.shutdown("timeout");
+    let document = world.document();
+    assert_eq!(document["id"], HANDLER);
+    assert_eq!(document["fault"], true);
+    assert!(document.get("in_progress").is_none());
+    assert!(document["end_time"].as_f64().unwrap() > 1_700_000_000.0);
+    let exception = &document["cause"]["exceptions"][0];
+    assert_eq!(exception["type"], "FunctionTimeout");
+    let (status, log) = world.end();
+    assert!(status.success(), "{status}: {log}");
+    assert!(
+        asked_to_stop.elapsed().as_millis() < 2000,
+        "Lambda gives 2 s"
+    );
+}
+
+#[test]
+fn a_function_that_outlives_the_shutdown_event_loses_nothing() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.open(HANDLER);
+    function.end("r-1");
+    world.wait_until_asked(2);
+    world.shutdown("SandboxTerminated");
+    let document = world.document();
+    assert_eq!(
+        document["cause"]["exceptions"][0]["type"],
+        "FunctionStopped"
+    );
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn with_no_function_nothing_is_held() {
+    let mut world = World::started();
+    for n in 1..=3 {
+        world.invoke(&format!("r-{n}"));
+        world.wait_until_asked(n + 1);
+    }
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn deadlines_of_emulators_do_not_disturb() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    world.invoke_until("r-1", 0);
+    function.close(CALL);
+    function.end("r-1");
+    world.wait_until_asked(2);
+    assert_eq!(world.document()["id"], CALL);
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn where_lambda_refuses_invocation_events_documents_leave_all_the_same() {
+    let mut world = World::new();
+    world.refuse_invoke();
+    world.start(&[]);
+    world.wait_until_asked(1);
+    assert_eq!(
+        world.registrations(),
+        [
+            r#"{"events":["INVOKE","SHUTDOWN"]}"#,
+            r#"{"events":["SHUTDOWN"]}"#
+        ]
+    );
+    let mut function = world.function(1);
+    function.close(CALL);
+    function.end("r-1");
+    assert_eq!(world.document()["id"], CALL);
+    // Without an end, at intervals.
+    function.close(HANDLER);
+    assert_eq!(world.document()["id"], HANDLER);
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn on_managed_instances_it_does_not_ask_for_invocation_events() {
+    let mut world = World::new();
+    world.start(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")]);
+    world.wait_until_asked(1);
+    assert_eq!(world.registrations(), [r#"{"events":["SHUTDOWN"]}"#]);
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn switched_off_it_binds_nothing_and_stays() {
+    let mut world = World::new();
+    world.start(&[("TRACESTITCH_ENABLED", "false")]);
+    world.wait_until_asked(1);
+    assert_eq!(world.registrations(), [r#"{"events":["SHUTDOWN"]}"#]);
+    assert!(!world.socket().exists());
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn without_a_daemon_losses_are_reported_in_one_line() {
+    let nobody = {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap().to_string()
+    };
+    let mut world = World::new();
+    world.start(&[("TRACESTITCH_DAEMON_ADDRESS", &nobody)]);
+    world.wait_until_asked(1);
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.close(CALL);
+    function.close(HANDLER);
+    function.end("r-1");
+    world.wait_until_asked(2);
+    world.shutdown("spindown");
+    let (status, log) = world.end();
+    assert!(status.success(), "{status}: {log}");
+    let [warning, report] = log.lines().collect::<Vec<_>>()[..] else {
+        panic!("expected a warning and a report: {log}");
+    };
+    assert!(warning.starts_with("tracestitch-extension WARN the X-Ray daemon"));
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
+    assert_eq!(report["tracestitch"]["received"], 2);
+    assert_eq!(report["tracestitch"]["lost"]["not_sent"], 2);
+}
+
+#[test]
+fn a_socket_path_that_cannot_be_does_not_stop_it() {
+    let long = format!("/tmp/{}/s", "x".repeat(200));
+    let mut world = World::new();
+    world.start(&[("TRACESTITCH_SOCKET", &long)]);
+    world.wait_until_asked(1);
+    world.invoke("r-1");
+    world.wait_until_asked(2);
+    world.shutdown("spindown");
+    let (status, log) = world.end();
+    assert!(status.success(), "{status}: {log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("at most 107 are possible"), "{log}");
+}
+
+#[test]
+fn a_failing_runtime_api_is_asked_again() {
+    let mut world = World::new();
+    world.fail(3);
+    world.start(&[]);
+    world.wait_until_asked(1);
+    world.shutdown("spindown");
+    let (status, log) = world.end();
+    assert!(status.success(), "{status}: {log}");
+    assert_eq!(log.lines().count(), 1, "one warning for all of them: {log}");
+    assert!(log.contains("status 500"), "{log}");
+}
+
+#[test]
+fn two_extensions_do_not_share_a_socket() {
+    let mut world = World::started();
+    let mut second = World::new();
+    let socket = world.socket();
+    second.start(&[("TRACESTITCH_SOCKET", socket.to_str().unwrap())]);
+    second.wait_until_asked(1);
+    second.shutdown("spindown");
+    let (_, log) = second.end();
+    assert!(log.contains("another process listens"), "{log}");
+    assert!(socket.exists(), "the first one's socket is still there");
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn it_tells_its_version() {
+    let output = extension().arg("--version").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("tracestitch-extension {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn outside_of_lambda_it_says_what_is_missing() {
+    let output = extension().env_clear().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("AWS_LAMBDA_RUNTIME_API"), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+fn extension() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
+}

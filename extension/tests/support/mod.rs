@@ -1,0 +1,319 @@
+//! A Lambda environment made of loopback sockets: Extensions API, function and X-Ray daemon.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracestitch_wire::datagram;
+use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
+use tracestitch_wire::id::SegmentId;
+
+/// How long any of these waits may take before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the fake Extensions API was asked and is to answer.
+#[derive(Default)]
+struct Lambda {
+    refuses_invoke: bool,
+    failures: usize,
+    registrations: Vec<String>,
+    asked: usize,
+    events: VecDeque<String>,
+}
+
+/// One environment. What it started ends with it.
+pub(crate) struct World {
+    lambda: Arc<(Mutex<Lambda>, Condvar)>,
+    api: String,
+    daemon: UdpSocket,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let lambda = Arc::<(Mutex<Lambda>, Condvar)>::default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let api = listener.local_addr().unwrap().to_string();
+        let shared = Arc::clone(&lambda);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        daemon.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            lambda,
+            api,
+            daemon,
+            folder: tempfile::tempdir().unwrap(),
+            child: None,
+        }
+    }
+
+    /// An environment with a running extension that has asked for its first event.
+    pub(crate) fn started() -> Self {
+        let mut world = Self::new();
+        world.start(&[]);
+        world.wait_until_asked(1);
+        world
+    }
+
+    pub(crate) fn refuse_invoke(&self) {
+        self.lambda.0.lock().unwrap().refuses_invoke = true;
+    }
+
+    /// Answers the next `count` questions for an event with status 500.
+    pub(crate) fn fail(&self, count: usize) {
+        self.lambda.0.lock().unwrap().failures = count;
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("handoff.sock")
+    }
+
+    pub(crate) fn start(&mut self, variables: &[(&str, &str)]) {
+        let child = Command::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", &self.api)
+            .env("TRACESTITCH_SOCKET", self.socket())
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    pub(crate) fn registrations(&self) -> Vec<String> {
+        self.lambda.0.lock().unwrap().registrations.clone()
+    }
+
+    /// How often the extension has asked for an event.
+    pub(crate) fn asked(&self) -> usize {
+        self.lambda.0.lock().unwrap().asked
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_asked(&self, times: usize) {
+        let (lambda, changed) = &*self.lambda;
+        let (state, waited) = changed
+            .wait_timeout_while(lambda.lock().unwrap(), PATIENCE, |state| {
+                state.asked < times
+            })
+            .unwrap();
+        assert!(
+            !waited.timed_out(),
+            "the extension asked {} times for an event, expected {times}",
+            state.asked
+        );
+    }
+
+    pub(crate) fn invoke(&self, request_id: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.invoke_until(request_id, (now + PATIENCE * 2).as_millis());
+    }
+
+    pub(crate) fn invoke_until(&self, request_id: &str, deadline_ms: u128) {
+        self.event(format!(
+            r#"{{"eventType":"INVOKE","requestId":"{request_id}","deadlineMs":{deadline_ms}}}"#
+        ));
+    }
+
+    pub(crate) fn shutdown(&self, reason: &str) {
+        self.event(format!(
+            r#"{{"eventType":"SHUTDOWN","shutdownReason":"{reason}","deadlineMs":0}}"#
+        ));
+    }
+
+    fn event(&self, event: String) {
+        self.lambda.0.lock().unwrap().events.push_back(event);
+        self.lambda.1.notify_all();
+    }
+
+    /// A function that has connected both channels.
+    pub(crate) fn function(&self, session: u64) -> Function {
+        let daemon = self.daemon.local_addr().unwrap().to_string();
+        let connect = |channel| {
+            let mut stream = UnixStream::connect(self.socket()).unwrap();
+            say(
+                &mut stream,
+                &Message::Hello(Hello {
+                    version: VERSION,
+                    channel,
+                    session,
+                    daemon: Some(daemon.clone()),
+                }),
+            );
+            stream
+        };
+        Function {
+            data: connect(Channel::Data),
+            signal: connect(Channel::Signal),
+        }
+    }
+
+    /// The next document that reaches the daemon.
+    #[track_caller]
+    pub(crate) fn document(&self) -> serde_json::Value {
+        let mut buffer = vec![0; 65_536];
+        let length = self
+            .daemon
+            .recv(&mut buffer)
+            .expect("no document reached the daemon in time");
+        serde_json::from_slice(datagram::decode(&buffer[..length]).unwrap()).unwrap()
+    }
+
+    /// The next document, which must have reached the daemon already.
+    #[track_caller]
+    pub(crate) fn document_already_there(&self) -> serde_json::Value {
+        self.daemon.set_nonblocking(true).unwrap();
+        let document = self.document();
+        self.daemon.set_nonblocking(false).unwrap();
+        document
+    }
+
+    /// How the extension ended, and what it wrote to stderr.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> (ExitStatus, String) {
+        let mut child = self.child.take().expect("the extension was started");
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("the extension did not end");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let mut log = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        (status, log)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The function's side of the handoff.
+pub(crate) struct Function {
+    data: UnixStream,
+    signal: UnixStream,
+}
+
+impl Function {
+    pub(crate) fn open(&mut self, id: &str) {
+        let document = format!(r#"{{"name":"n","id":"{id}","start_time":1.5,"in_progress":true}}"#);
+        let message = Message::Open {
+            id: segment(id),
+            document: document.as_bytes(),
+        };
+        say(&mut self.data, &message);
+    }
+
+    pub(crate) fn close(&mut self, id: &str) {
+        let document = format!(r#"{{"name":"n","id":"{id}","start_time":1.5,"end_time":2.5}}"#);
+        let message = Message::Close {
+            id: segment(id),
+            document: document.as_bytes(),
+        };
+        say(&mut self.data, &message);
+    }
+
+    pub(crate) fn end(&mut self, request_id: &str) {
+        say(&mut self.signal, &Message::End { request_id });
+    }
+}
+
+fn segment(id: &str) -> SegmentId {
+    id.parse().unwrap()
+}
+
+fn say(stream: &mut UnixStream, message: &Message<'_>) {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    stream.write_all(&bytes).unwrap();
+}
+
+/// Answers the requests of one connection until it ends.
+fn serve(stream: TcpStream, lambda: &(Mutex<Lambda>, Condvar)) {
+    let mut reader = BufReader::new(stream);
+    while let Some((line, body)) = request(&mut reader) {
+        let (status, headers, body) = answer(&line, body, lambda);
+        let length = body.len();
+        let text = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+        if reader.get_mut().write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let length = head
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, value)| value.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((head[0].clone(), String::from_utf8(body).unwrap()))
+}
+
+fn answer(
+    line: &str,
+    body: String,
+    (lambda, changed): &(Mutex<Lambda>, Condvar),
+) -> (&'static str, &'static str, String) {
+    let mut state = lambda.lock().unwrap();
+    if line.starts_with("POST /2020-01-01/extension/register ") {
+        let refused = state.refuses_invoke && body.contains("INVOKE");
+        state.registrations.push(body);
+        return if refused {
+            let error = r#"{"errorMessage":"no","errorType":"Extension.InvalidEventType"}"#;
+            ("403 Forbidden", "", error.to_owned())
+        } else {
+            (
+                "200 OK",
+                "Lambda-Extension-Identifier: ext-1\r\n",
+                "{}".to_owned(),
+            )
+        };
+    }
+    assert_eq!(line, "GET /2020-01-01/extension/event/next HTTP/1.1");
+    if state.failures > 0 {
+        state.failures -= 1;
+        return ("500 Internal Server Error", "", "{}".to_owned());
+    }
+    state.asked += 1;
+    changed.notify_all();
+    let mut state = changed
+        .wait_while(state, |state| state.events.is_empty())
+        .unwrap();
+    ("200 OK", "", state.events.pop_front().unwrap())
+}
