@@ -1,0 +1,241 @@
+//! An X-Ray daemon and the service behind it, in one: takes datagrams, checks the documents as
+//! X-Ray would, keeps what passes and the reason for what does not.
+//!
+//! The real daemon never answers and drops what it does not like with a log line of its own
+//! (`aws-xray-daemon`, `pkg/tracesegment`); here every refusal can be looked at.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::sync::watch;
+
+use crate::check;
+use crate::store::{Document, Refused, Store};
+
+/// Asked of the kernel, which may grant less: room for bursts while the thread is not scheduled.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+/// The read buffer of the X-Ray daemon; the kernel cuts a longer datagram.
+const DATAGRAM: usize = 64 * 1024;
+
+/// A daemon that listens on a UDP port of 127.0.0.1 until it is dropped.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use std::time::Duration;
+/// use tracestitch_local::daemon::Daemon;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let daemon = Daemon::start()?;
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.send_to(b"no header line", daemon.address())?;
+/// daemon.wait_for(|store| store.refused().len() == 1, Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Daemon {
+    address: SocketAddr,
+    store: Arc<watch::Sender<Store>>,
+    stop: Arc<AtomicBool>,
+    receiver: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Binds a free port and begins to receive, on a thread of its own so that a busy async
+    /// runtime loses no datagram.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be bound, or the thread cannot be started.
+    pub fn start() -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
+        let address = socket.local_addr()?;
+        let store = Arc::new(watch::Sender::new(Store::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let receiver = {
+            let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+            std::thread::Builder::new()
+                .name("xray-daemon".to_owned())
+                .spawn(move || receive(&socket, &store, &stop))?
+        };
+        Ok(Self {
+            address,
+            store,
+            stop,
+            receiver: Some(receiver),
+        })
+    }
+
+    /// Where to send datagrams; the value for `AWS_XRAY_DAEMON_ADDRESS`.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Looks at what has been received up to now. Reception waits meanwhile, so be brief.
+    pub fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
+        look(&self.store.borrow())
+    }
+
+    /// Waits until `condition` holds, looking again after each datagram.
+    ///
+    /// # Errors
+    ///
+    /// [`NotInTime`] when it did not hold within `timeout`.
+    pub async fn wait_for(
+        &self,
+        condition: impl FnMut(&Store) -> bool,
+        timeout: Duration,
+    ) -> Result<(), NotInTime> {
+        let mut changes = self.store.subscribe();
+        let held = tokio::time::timeout(timeout, changes.wait_for(condition)).await;
+        if matches!(held, Ok(Ok(_))) {
+            return Ok(());
+        }
+        Err(self.read(|store| NotInTime {
+            timeout,
+            documents: store.documents().count(),
+            in_progress: store
+                .documents()
+                .filter(|document| document.in_progress)
+                .count(),
+            refused: store.refused().len(),
+        }))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the thread from its read; without that send it would wait for the next datagram.
+        let woken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|socket| socket.send_to(&[], self.address));
+        if let (Ok(_), Some(receiver)) = (woken, self.receiver.take()) {
+            let _ = receiver.join();
+        }
+    }
+}
+
+/// A condition that did not come true, and what had arrived instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotInTime {
+    timeout: Duration,
+    documents: usize,
+    in_progress: usize,
+    refused: usize,
+}
+
+impl fmt::Display for NotInTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the daemon waited {:?} in vain; it holds {} documents ({} in progress) and refused {}",
+            self.timeout, self.documents, self.in_progress, self.refused
+        )
+    }
+}
+
+impl std::error::Error for NotInTime {}
+
+fn receive(socket: &UdpSocket, store: &watch::Sender<Store>, stop: &AtomicBool) {
+    let mut buffer = vec![0; DATAGRAM];
+    while !stop.load(Ordering::Relaxed) {
+        // An error here belongs to one datagram; the next read may succeed.
+        let Ok(length) = socket.recv(&mut buffer) else {
+            continue;
+        };
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let datagram = &buffer[..length];
+        let checked = check::datagram(datagram);
+        store.send_modify(|store| match checked {
+            Ok(body) => match Document::read(body) {
+                Some(document) => store.accept(document),
+                None => unreadable(store, datagram),
+            },
+            Err(refusal) => store.refuse(Refused {
+                field: refusal.field,
+                reason: refusal.reason,
+                datagram: String::from_utf8_lossy(datagram).into_owned(),
+            }),
+        });
+    }
+}
+
+/// A document that passed the check without the members that the check demands: the two rules
+/// have grown apart, which has to be seen.
+fn unreadable(store: &mut Store, datagram: &[u8]) {
+    store.refuse(Refused {
+        field: String::new(),
+        reason: "passed the check, but lacks name, id or trace_id".to_owned(),
+        datagram: String::from_utf8_lossy(datagram).into_owned(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = r#"{"format":"json","version":1}"#;
+    const SEGMENT: &str = concat!(
+        r#"{"name":"shop","id":"70de5b6f19ff9a0a","#,
+        r#""trace_id":"1-581cf771-a006649127e371903a2de979","start_time":1.0,"end_time":2.5}"#
+    );
+
+    fn send(daemon: &Daemon, datagram: &str) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .send_to(datagram.as_bytes(), daemon.address())
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn keeps_what_is_right_and_the_reason_for_what_is_not() {
+        let daemon = Daemon::start().unwrap();
+        send(&daemon, &format!("{HEADER}\n{SEGMENT}"));
+        send(&daemon, SEGMENT);
+        let both = |store: &Store| store.documents().count() == 1 && store.refused().len() == 1;
+        daemon.wait_for(both, Duration::from_secs(5)).await.unwrap();
+        daemon.read(|store| {
+            assert_eq!(store.documents().next().unwrap().name, "shop");
+            assert!(
+                store.refused()[0].reason.contains("header line"),
+                "{:?}",
+                store.refused()
+            );
+        });
+    }
+
+    #[tokio::test]
+    async fn burst_is_kept_whole() {
+        let daemon = Daemon::start().unwrap();
+        for number in 0..200 {
+            let id = format!("{number:016x}");
+            send(
+                &daemon,
+                &format!("{HEADER}\n{}", SEGMENT.replace("70de5b6f19ff9a0a", &id)),
+            );
+        }
+        let all = |store: &Store| store.documents().count() == 200;
+        daemon.wait_for(all, Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_at_the_deadline_and_says_what_was_there() {
+        let daemon = Daemon::start().unwrap();
+        let waited = daemon.wait_for(|_| false, Duration::from_millis(10)).await;
+        assert_eq!(
+            waited.unwrap_err().to_string(),
+            "the daemon waited 10ms in vain; it holds 0 documents (0 in progress) and refused 0"
+        );
+    }
+}

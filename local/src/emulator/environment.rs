@@ -1,0 +1,228 @@
+//! An execution environment: takes invocations, keeps their order, ends and renews the processes.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::SystemTime,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, oneshot},
+    task::JoinSet,
+};
+
+use super::{
+    Function, InvocationResult, Invoke, LogLine, Outcome, StartError,
+    failure::Failure,
+    logs::Logs,
+    run::Run,
+    sandbox::{End, Init, Sandbox},
+};
+
+/// A function's execution environment. Dropping it kills all its processes.
+///
+/// It is made by [`Function::start`]; the module's documentation says what it does.
+#[derive(Debug)]
+pub struct Environment {
+    inner: Arc<Inner>,
+    /// Invocations go on when nobody waits for them any longer, as on Lambda.
+    invocations: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    function: Arc<Function>,
+    directory: TempDir,
+    logs: Arc<Logs>,
+    /// One permit for each invocation that may run at once.
+    turns: Semaphore,
+    current: tokio::sync::Mutex<Option<Arc<Sandbox>>>,
+    /// The same without waiting, also while it starts.
+    visible: Mutex<Weak<Sandbox>>,
+}
+
+impl Environment {
+    pub(super) fn new(function: Function) -> Result<Self, StartError> {
+        let directory = tempfile::Builder::new()
+            .prefix("lambda-")
+            .tempdir()
+            .map_err(|error| {
+                StartError(format!(
+                    "cannot make a directory for {}: {error}",
+                    function.name
+                ))
+            })?;
+        let inner = Inner {
+            directory,
+            logs: Arc::new(Logs::new(function.echo)),
+            turns: Semaphore::new(function.max_concurrency.unwrap_or(1)),
+            current: tokio::sync::Mutex::default(),
+            visible: Mutex::default(),
+            function: Arc::new(function),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            invocations: Mutex::default(),
+        })
+    }
+
+    /// Runs one invocation, after those that came before it.
+    ///
+    /// Returns when the function has answered; the environment may still be at work then, see
+    /// [`Environment::settled`]. After a timeout or a crash it returns when the processes have
+    /// been shut down. The invocation goes on when the returned future is dropped.
+    pub async fn invoke(&self, invoke: Invoke) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let request_id = invoke.request_id.clone();
+        let task = Arc::clone(&self.inner).run(invoke, reply);
+        {
+            let mut tasks = self
+                .invocations
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(task);
+        }
+        outcome.await.unwrap_or_else(|_| {
+            let now = SystemTime::now();
+            let reason = "the emulator gave the invocation up".into();
+            let result = InvocationResult::Crashed {
+                status: None,
+                reason,
+            };
+            Outcome {
+                request_id,
+                result,
+                trace_header: None,
+                init: None,
+                started: now,
+                ended: now,
+            }
+        })
+    }
+
+    /// Waits until no invocation is at work any longer. On demand, the environment is frozen then.
+    pub async fn settled(&self) {
+        self.inner.all_turns().await;
+    }
+
+    /// Shuts the processes down as Lambda does with an environment that it no longer needs:
+    /// SHUTDOWN with reason `spindown`. Waits for invocations at work first. The next invocation
+    /// starts new processes.
+    pub async fn shutdown(&self) {
+        let _turns = self.inner.all_turns().await;
+        let sandbox = self.inner.current.lock().await.take();
+        if let Some(sandbox) = sandbox {
+            sandbox.end(End::Spindown).await;
+        }
+    }
+
+    /// Kills the function's process with SIGKILL, as the kernel does when memory runs out.
+    /// Returns whether there was one, when it has ended.
+    pub async fn kill_function(&self) -> bool {
+        let function = self.inner.visible().and_then(|sandbox| sandbox.function());
+        let Some(function) = function.filter(|process| process.is_running()) else {
+            return false;
+        };
+        function.kill();
+        function.exited().await;
+        true
+    }
+
+    /// The function's process; `None` before the first invocation and between two lives.
+    pub fn function_pid(&self) -> Option<u32> {
+        let function = self.inner.visible()?.function()?;
+        function.is_running().then(|| function.pid())
+    }
+
+    /// The extensions' processes that run, in the order in which they were given.
+    pub fn extension_pids(&self) -> Vec<u32> {
+        let extensions = self.inner.visible().map(|sandbox| sandbox.extensions());
+        let running = extensions
+            .iter()
+            .flatten()
+            .filter(|process| process.is_running());
+        running.map(|process| process.pid()).collect()
+    }
+
+    /// What the processes wrote, the last 10,000 lines. The last words of a process may come a
+    /// moment after the outcome of its invocation.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.inner.logs.lines()
+    }
+
+    /// Default value of `TRACESTITCH_SOCKET` in the processes.
+    pub fn socket(&self) -> PathBuf {
+        self.inner.socket()
+    }
+
+    /// The settings.
+    pub fn function(&self) -> &Function {
+        &self.inner.function
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        if let Some(sandbox) = self.inner.visible() {
+            sandbox.kill();
+        }
+    }
+}
+
+impl Inner {
+    async fn run(self: Arc<Self>, invoke: Invoke, reply: oneshot::Sender<Outcome>) {
+        let Ok(_turn) = self.turns.acquire().await else {
+            return;
+        };
+        let run = Run::new(&self.function, &self.logs, invoke, reply);
+        match self.ready().await {
+            Ok((sandbox, init)) => run.serve(&sandbox, init).await,
+            Err((failure, init)) => run.fail(failure, init).await,
+        }
+    }
+
+    /// The environment for the next invocation, and the init phase if it had to be started.
+    async fn ready(&self) -> Result<(Arc<Sandbox>, Option<Init>), (Failure, Option<Init>)> {
+        let mut current = self.current.lock().await;
+        if let Some(sandbox) = current.take() {
+            if sandbox.is_usable() {
+                *current = Some(Arc::clone(&sandbox));
+                return Ok((sandbox, None));
+            }
+            sandbox.end(End::Failure).await;
+        }
+        let sandbox = Sandbox::new(&self.function, &self.socket(), &self.logs).await;
+        let sandbox = sandbox.map_err(|failure| (failure, None))?;
+        *self.visible.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&sandbox);
+        let (init, result) = sandbox.init().await;
+        if let Err(failure) = result {
+            sandbox.end(End::Failure).await;
+            return Err((failure, Some(init)));
+        }
+        *current = Some(Arc::clone(&sandbox));
+        Ok((sandbox, Some(init)))
+    }
+
+    fn visible(&self) -> Option<Arc<Sandbox>> {
+        self.visible
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("tracestitch.sock")
+    }
+
+    /// Waits until nothing is at work, and keeps it so until the permit is dropped.
+    async fn all_turns(&self) -> Option<SemaphorePermit<'_>> {
+        let all = self.function.max_concurrency.unwrap_or(1);
+        // The semaphore is never closed.
+        self.turns
+            .acquire_many(u32::try_from(all).unwrap_or(u32::MAX))
+            .await
+            .ok()
+    }
+}

@@ -1,0 +1,234 @@
+//! One invocation's way through an environment.
+
+use std::{sync::Arc, time::SystemTime};
+
+use serde_json::{Value, json};
+use tokio::{
+    select,
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    Function, InvocationResult, Invoke, Outcome,
+    board::{Answer, Job, State},
+    failure::Failure,
+    logs::{Logs, Stream},
+    sandbox::{End, Init, Sandbox, epoch_ms},
+    trace::{Times, Trace},
+};
+
+#[derive(Debug)]
+pub(super) struct Run {
+    function: Arc<Function>,
+    logs: Arc<Logs>,
+    invoke: Invoke,
+    trace: Trace,
+    times: Times,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// What an invocation ends with, whichever comes first.
+enum Ending {
+    Answered(Answer),
+    Failed(Failure),
+    TimedOut,
+}
+
+impl Run {
+    pub(super) fn new(
+        function: &Arc<Function>,
+        logs: &Arc<Logs>,
+        invoke: Invoke,
+        reply: oneshot::Sender<Outcome>,
+    ) -> Self {
+        let trace = Trace::begin(function, invoke.trace_header.clone());
+        let times = Times::from(SystemTime::now());
+        Self {
+            function: Arc::clone(function),
+            logs: Arc::clone(logs),
+            invoke,
+            trace,
+            times,
+            reply,
+        }
+    }
+
+    /// Ends it before the function has seen it.
+    pub(super) async fn fail(mut self, failure: Failure, init: Option<Init>) {
+        let ended = init.map_or(self.times.received, |init| init.began + init.took);
+        self.times.init = init;
+        self.times.answered = ended;
+        self.finish(failure.into(), None).send(ended).await;
+    }
+
+    /// Runs it: returns when the environment is ready for the next one, or has ended.
+    pub(super) async fn serve(mut self, sandbox: &Sandbox, init: Option<Init>) {
+        sandbox.thaw();
+        let deadline = Instant::now() + self.function.timeout;
+        let dispatched = SystemTime::now();
+        self.times.init = init;
+        self.times.dispatched = Some(dispatched);
+        let job = self.job(dispatched);
+        let event = self.event(&job);
+        let answer = sandbox.board.dispatch(job, event);
+        let ending = select! {
+            // An answer counts, even if the function ended right after it.
+            biased;
+            Ok(answer) = answer => Ending::Answered(answer),
+            failure = sandbox.board.failure() => Ending::Failed(failure),
+            () = sleep_until(deadline) => Ending::TimedOut,
+        };
+        let answered = SystemTime::now();
+        self.times.answered = answered;
+        match ending {
+            Ending::Answered(answer) => {
+                let managed = self.function.is_managed();
+                let freeze = self.function.freeze;
+                let (result, cause) = taken_apart(answer);
+                let recording = self.finish(result, cause);
+                if !managed {
+                    wind_down(sandbox, deadline, freeze).await;
+                }
+                recording.send(SystemTime::now()).await;
+            }
+            Ending::Failed(failure) => {
+                sandbox.end(End::Failure).await;
+                self.finish(failure.into(), None).send(answered).await;
+            }
+            Ending::TimedOut => {
+                if self.function.is_managed() {
+                    sandbox.board.expire(&self.invoke.request_id);
+                } else {
+                    sandbox.end(End::Timeout).await;
+                }
+                let after = self.function.timeout;
+                self.finish(InvocationResult::TimedOut { after }, None)
+                    .send(answered)
+                    .await;
+            }
+        }
+    }
+
+    fn job(&self, dispatched: SystemTime) -> Job {
+        Job {
+            request_id: self.invoke.request_id.clone(),
+            payload: self.invoke.payload.clone(),
+            deadline_ms: epoch_ms(dispatched + self.function.timeout),
+            arn: self.function.arn(),
+            trace_header: self.trace.for_runtime.clone(),
+        }
+    }
+
+    /// The same for extensions.
+    fn event(&self, job: &Job) -> Value {
+        let mut event = json!({
+            "eventType": "INVOKE",
+            "deadlineMs": job.deadline_ms,
+            "requestId": job.request_id,
+            "invokedFunctionArn": job.arn,
+        });
+        if let Some(header) = &self.trace.for_extensions {
+            event["tracing"] = json!({ "type": "X-Amzn-Trace-Id", "value": header });
+        }
+        event
+    }
+
+    /// Gives the outcome to the caller; what is left is to record the trace.
+    fn finish(self, result: InvocationResult, cause: Option<Value>) -> Recording {
+        let Self {
+            function,
+            logs,
+            invoke,
+            trace,
+            times,
+            reply,
+        } = self;
+        let request_id = invoke.request_id;
+        // A caller who went away wants no outcome.
+        let _ = reply.send(Outcome {
+            request_id: request_id.clone(),
+            result: result.clone(),
+            trace_header: trace.for_runtime.clone(),
+            init: times.init.map(|init| init.took),
+            started: times.dispatched.unwrap_or(times.received),
+            ended: times.answered,
+        });
+        Recording {
+            function,
+            logs,
+            request_id,
+            trace,
+            times,
+            result,
+            cause,
+        }
+    }
+}
+
+/// Waits for the runtime and the extensions to ask for what is next. They have the time that the
+/// answer left.
+async fn wind_down(sandbox: &Sandbox, deadline: Instant, freeze: bool) {
+    let over = |state: &State| match state.failure() {
+        Some(_) => Some(Err(End::Failure)),
+        None => state.is_idle().then_some(Ok(())),
+    };
+    match timeout_at(deadline, sandbox.board.until(over))
+        .await
+        .unwrap_or(Err(End::Timeout))
+    {
+        Ok(()) if freeze => sandbox.freeze(),
+        Ok(()) => {}
+        Err(end) => sandbox.end(end).await,
+    }
+}
+
+/// An invocation whose result is known and whose trace is not recorded yet.
+struct Recording {
+    function: Arc<Function>,
+    logs: Arc<Logs>,
+    request_id: String,
+    trace: Trace,
+    times: Times,
+    result: InvocationResult,
+    cause: Option<Value>,
+}
+
+impl Recording {
+    async fn send(mut self, ended: SystemTime) {
+        self.times.ended = ended;
+        let Self {
+            function,
+            logs,
+            request_id,
+            trace,
+            times,
+            result,
+            cause,
+        } = self;
+        let sent = trace
+            .record(&function, &request_id, times, &result, cause.as_ref())
+            .await;
+        if let Err(error) = sent {
+            let text = format!("Lambda's segments of {request_id} could not be sent: {error}");
+            logs.push("emulator", Stream::Stderr, text);
+        }
+    }
+}
+
+fn taken_apart(answer: Answer) -> (InvocationResult, Option<Value>) {
+    match answer {
+        Answer::Response(payload) => (InvocationResult::Response(payload), None),
+        Answer::Error {
+            payload,
+            error_type,
+            cause,
+        } => (
+            InvocationResult::FunctionError {
+                payload,
+                error_type,
+            },
+            cause,
+        ),
+    }
+}

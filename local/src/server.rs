@@ -1,0 +1,50 @@
+//! An HTTP server on a free port of 127.0.0.1 that ends when it is dropped.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A task that is aborted on drop.
+#[derive(Debug)]
+pub(crate) struct Task(pub(crate) JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    _task: Task,
+}
+
+impl Server {
+    pub(crate) async fn start(router: Router) -> io::Result<Self> {
+        Self::run(|listener| async move {
+            // Ends only with the task: axum retries a failed accept by itself.
+            let _ = axum::serve(listener, router).await;
+        })
+        .await
+    }
+
+    pub(crate) async fn run<F>(serve: impl FnOnce(TcpListener) -> F) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            address,
+            _task: Task(tokio::spawn(serve(listener))),
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}

@@ -1,0 +1,150 @@
+//! A trace as a tree: each segment and subsegment under the one that its `parent_id` names, or
+//! that holds it.
+//!
+//! The tree is what the viewer shows and, as text (its `Display`), what tests compare.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::store::{Document, Store};
+
+mod node;
+mod text;
+
+pub use node::{Fact, Kind, Link, Node};
+
+/// Everything known about one trace.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trace {
+    /// `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
+    pub id: String,
+    /// What has no parent, by start time, then id.
+    pub roots: Vec<Node>,
+    /// What names a parent that was not received, by start time, then id.
+    pub orphans: Vec<Node>,
+}
+
+impl Trace {
+    /// Builds the tree of one trace from its documents, whatever their order.
+    pub fn build<'a>(
+        id: impl Into<String>,
+        documents: impl IntoIterator<Item = &'a Document>,
+    ) -> Self {
+        let mut nodes = BTreeMap::new();
+        for document in documents {
+            unfold(
+                &document.body,
+                document.parent_id.clone(),
+                kind(document),
+                &mut nodes,
+            );
+        }
+        let mut children: HashMap<String, Vec<Node>> = HashMap::new();
+        let mut trace = Self {
+            id: id.into(),
+            roots: Vec::new(),
+            orphans: Vec::new(),
+        };
+        let known: Vec<String> = nodes.keys().cloned().collect();
+        for node in nodes.into_values() {
+            match &node.parent_id {
+                None => trace.roots.push(node),
+                Some(parent) if known.binary_search(parent).is_ok() && *parent != node.id => {
+                    children.entry(parent.clone()).or_default().push(node);
+                }
+                Some(_) => trace.orphans.push(node),
+            }
+        }
+        for top in trace.roots.iter_mut().chain(&mut trace.orphans) {
+            adopt(top, &mut children);
+        }
+        // Left over are parents that name each other in a ring: nothing hangs above them.
+        while let Some(first) = children.keys().min().cloned() {
+            for mut node in children.remove(&first).unwrap_or_default() {
+                adopt(&mut node, &mut children);
+                trace.orphans.push(node);
+            }
+        }
+        sort(&mut trace.roots);
+        sort(&mut trace.orphans);
+        trace
+    }
+
+    /// The trees of all traces of a store, by first start time, then id.
+    #[must_use]
+    pub fn all(store: &Store) -> Vec<Self> {
+        let mut traces: Vec<Self> = store
+            .trace_ids()
+            .map(|id| Self::build(id, store.trace(id)))
+            .collect();
+        traces.sort_by(|a, b| {
+            a.start()
+                .total_cmp(&b.start())
+                .then_with(|| a.id.cmp(&b.id))
+        });
+        traces
+    }
+
+    /// Every segment and subsegment, each before those under it.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.roots.iter().chain(&self.orphans).flat_map(Node::walk)
+    }
+
+    /// The earliest start, in seconds since 1970; infinite for a trace without documents.
+    #[must_use]
+    pub fn start(&self) -> f64 {
+        self.nodes()
+            .map(|node| node.start)
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// Earliest start to latest end, in seconds (X-Ray API, `Trace`), open ends left out.
+    #[must_use]
+    pub fn duration(&self) -> f64 {
+        let end = self
+            .nodes()
+            .filter_map(|node| node.end)
+            .fold(f64::NEG_INFINITY, f64::max);
+        (end - self.start()).max(0.0)
+    }
+}
+
+fn kind(document: &Document) -> Kind {
+    if document.is_subsegment {
+        Kind::Subsegment
+    } else {
+        Kind::Segment
+    }
+}
+
+/// Adds an entity and those inside it. What came in a document of its own beats what is embedded
+/// only when it is complete: the fragment of a call may arrive before the document that holds it.
+fn unfold(body: &Value, parent_id: Option<String>, kind: Kind, nodes: &mut BTreeMap<String, Node>) {
+    let node = Node::read(body, parent_id, kind);
+    for inner in body["subsegments"].as_array().into_iter().flatten() {
+        unfold(inner, Some(node.id.clone()), Kind::Subsegment, nodes);
+    }
+    match nodes.get(&node.id) {
+        Some(known) if known.end.is_some() => {}
+        _ => {
+            nodes.insert(node.id.clone(), node);
+        }
+    }
+}
+
+fn adopt(node: &mut Node, children: &mut HashMap<String, Vec<Node>>) {
+    node.children = children.remove(&node.id).unwrap_or_default();
+    for child in &mut node.children {
+        adopt(child, children);
+    }
+    sort(&mut node.children);
+}
+
+fn sort(nodes: &mut [Node]) {
+    nodes.sort_by(|a, b| a.start.total_cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
+}
+
+#[cfg(test)]
+mod tests;

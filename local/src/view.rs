@@ -1,0 +1,95 @@
+//! The trace viewer: a page on 127.0.0.1 and the JSON that it draws.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Html;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::server::Server;
+use crate::tree::Trace;
+
+const PAGE: &str = include_str!("../assets/index.html");
+
+/// A viewer of all that a daemon has received; ends when it is dropped.
+///
+/// `/` is the page; `/traces` is `{"traces": [...], "refused": [...]}`, traces as [`Trace`],
+/// oldest first.
+#[derive(Debug)]
+pub struct Viewer(Server);
+
+impl Viewer {
+    /// Starts a viewer.
+    ///
+    /// # Errors
+    ///
+    /// No port is free.
+    pub async fn start(daemon: Arc<Daemon>) -> io::Result<Self> {
+        let router = Router::new()
+            .route("/", get(|| async { Html(PAGE) }))
+            .route("/traces", get(traces))
+            .with_state(daemon);
+        Ok(Self(Server::start(router).await?))
+    }
+
+    /// Where to point a browser.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+}
+
+async fn traces(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
+    Json(daemon.read(|store| {
+        let refused: Vec<Value> = store
+            .refused()
+            .iter()
+            .map(|refused| json!({"field": refused.field, "reason": refused.reason}))
+            .collect();
+        json!({"traces": Trace::all(store), "refused": refused})
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client;
+
+    #[tokio::test]
+    async fn shows_what_the_daemon_received() {
+        let daemon = Arc::new(Daemon::start().unwrap());
+        let viewer = Viewer::start(Arc::clone(&daemon)).await.unwrap();
+        let document = concat!(
+            "{\"format\":\"json\",\"version\":1}\n",
+            r#"{"name":"shop","id":"70de5b6f19ff9a0a","start_time":1.0,"end_time":2.5,"#,
+            r#""trace_id":"1-581cf771-a006649127e371903a2de979"}"#
+        );
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .send_to(document.as_bytes(), daemon.address())
+            .unwrap();
+        daemon
+            .wait_for(
+                |store| store.documents().count() == 1,
+                Duration::from_secs(5),
+            )
+            .await
+            .unwrap();
+        let answer = client::get(&format!("{}/traces", viewer.url()))
+            .await
+            .unwrap();
+        assert_eq!(answer.body["traces"][0]["roots"][0]["name"], "shop");
+        let page = client::get(&viewer.url()).await.unwrap();
+        assert!(
+            page.body.as_str().unwrap().contains("/traces"),
+            "the page reads the JSON"
+        );
+    }
+}
