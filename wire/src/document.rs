@@ -10,9 +10,12 @@
 
 mod annotation;
 mod cause;
+mod edit;
 mod fields;
 mod http;
+mod sql;
 mod text;
+mod url;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,14 +23,20 @@ use serde_json::Value;
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
     cause::{Cause, Exception, StackFrame},
+    edit::Place,
     fields::Fields,
     http::{Http, Request, Response},
+    sql::Sql,
     text::{Name, Text},
+    url::{clean_url, clean_urls},
 };
 use crate::{
     id::{SegmentId, TraceId},
     time::Timestamp,
 };
+
+/// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
+const ANNOTATIONS: usize = 50;
 
 /// One segment or independent subsegment, as one JSON document.
 ///
@@ -94,6 +103,9 @@ pub struct Document {
     /// The HTTP exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Box<Http>>,
+    /// The database call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<Box<Sql>>,
     /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
     #[serde(skip_serializing_if = "Fields::is_empty")]
     pub aws: Fields<&'static str, Value>,
@@ -134,6 +146,7 @@ impl Document {
             throttle: false,
             fault: false,
             http: None,
+            sql: None,
             aws: Fields::new(),
             cause: None,
             annotations: Fields::new(),
@@ -158,6 +171,13 @@ impl Document {
         }
     }
 
+    /// Makes it a segment that nobody called.
+    pub fn become_segment(&mut self, origin: &'static str) {
+        self.kind = None;
+        self.parent_id = None;
+        self.origin = Some(origin);
+    }
+
     /// Ends it. Times that run backwards, as they do when a clock is set, end it where it began.
     pub fn finish(&mut self, ended: Timestamp) {
         self.end_time = Some(ended.max(self.start_time));
@@ -174,6 +194,18 @@ impl Document {
     /// True until [`Document::finish`].
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
+    }
+
+    /// Puts `value` on it as an annotation. One that is the 51st or later is left out, and counted
+    /// in the metadata as `tracestitch.annotations_left_out`.
+    pub fn annotate(&mut self, key: AnnotationKey, value: AnnotationValue) {
+        if self.annotations.len() < ANNOTATIONS || self.annotations.get(&key).is_some() {
+            self.annotations.insert(key, value);
+            return;
+        }
+        let ours = self.metadata.entry("tracestitch".into());
+        let left_out = ours.entry("annotations_left_out".into());
+        *left_out = (left_out.as_u64().unwrap_or(0) + 1).into();
     }
 
     /// Puts `value` under `key` in the metadata namespace `namespace`.

@@ -83,6 +83,13 @@ pub enum AnnotationValue {
 #[serde(transparent)]
 pub struct AnnotationText(Cow<'static, str>);
 
+impl AnnotationText {
+    /// The text as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<Cow<'static, str>> for AnnotationText {
     fn from(text: Cow<'static, str>) -> Self {
         Self(cut(text, VALUE_LENGTH))

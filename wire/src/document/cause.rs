@@ -4,7 +4,7 @@ use std::error::Error;
 
 use serde::Serialize;
 
-use super::Text;
+use super::{Text, clean_urls};
 use crate::id::SegmentId;
 
 /// Exceptions that one chain of causes is cut to; what is left out is counted in `skipped`.
@@ -29,6 +29,7 @@ impl Cause {
     ///
     /// Each exception's type is the name that the error's `Debug` output begins with, which for
     /// a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
+    /// URLs in messages lose user, query and fragment: HTTP clients put the whole URL there.
     ///
     /// ```
     /// use tracestitch_wire::document::Cause;
@@ -42,7 +43,12 @@ impl Cause {
         let mut exceptions: Vec<_> = chain
             .by_ref()
             .take(CHAIN_LENGTH)
-            .map(|error| Exception::new(type_name(error), error.to_string()))
+            .map(|error| {
+                Exception::new(
+                    type_name(error),
+                    clean_urls(&error.to_string()).into_owned(),
+                )
+            })
             .collect();
         for index in 1..exceptions.len() {
             exceptions[index - 1].cause = Some(exceptions[index].id);
@@ -91,6 +97,9 @@ pub struct Exception {
     /// Where it happened, innermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<StackFrame>,
+    /// Frames left out at the outer end of the stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<usize>,
 }
 
 impl Exception {
@@ -104,6 +113,7 @@ impl Exception {
             skipped: None,
             cause: None,
             stack: Vec::new(),
+            truncated: None,
         }
     }
 }

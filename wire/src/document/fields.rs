@@ -54,6 +54,11 @@ impl<K: PartialEq, V> Fields<K, V> {
             .map(|(_, value)| value)
     }
 
+    /// Keys and values, to be changed. Keys that are made equal stay apart: the reader sees both.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut (K, V)> {
+        self.0.iter_mut()
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -179,3 +179,75 @@ fn annotations_keep_their_limits() {
     assert_eq!(json(f64::INFINITY.into()), r#""inf""#);
     assert_eq!(json(1.5f32.into()), "1.5");
 }
+
+#[test]
+fn the_51st_annotation_is_counted() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut work = Document::subsegment("w".into(), trace_id(), parent, at(0));
+    for n in 0..53 {
+        work.annotate(format!("k{n}").into(), n.into());
+    }
+    work.annotate("k0".into(), "again".into());
+    assert_eq!(work.annotations.len(), 50);
+    assert_eq!(work.annotations.get(&"k0".into()), Some(&"again".into()));
+    assert!(golden(work).contains(r#""metadata":{"tracestitch":{"annotations_left_out":3}}"#));
+}
+
+/// A document with the marker in every place that can hold text.
+fn marked() -> Document {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut work = Document::subsegment("MARK name".into(), trace_id(), parent, at(0));
+    work.annotate("key_MARK".into(), "value MARK".into());
+    work.annotate("number".into(), 6_275_000_001_i64.into());
+    let nested = serde_json::json!({ "key MARK": ["deep MARK", 6_275_000_001_i64] });
+    work.put_metadata("namespace MARK".into(), "entry MARK".into(), nested);
+    work.aws.insert("queue_url", "https://MARK".into());
+    work.http = Some(Box::new(Http {
+        request: Some(Request {
+            method: "MARK".into(),
+            url: "https://h/MARK".into(),
+        }),
+        response: None,
+    }));
+    work.sql = Some(Box::new(Sql {
+        url: Some("db://MARK".into()),
+        sanitized_query: Some("select MARK".into()),
+        database_type: Some("MARK".into()),
+        user: Some("MARK".into()),
+    }));
+    let mut exception = Exception::new("MARK", "it was MARK");
+    exception.stack.push(StackFrame {
+        path: "src/MARK.rs".into(),
+        line: 1,
+        label: "MARK::main".into(),
+    });
+    work.cause = Some(Box::new(Cause::from_exception(exception)));
+    work
+}
+
+#[test]
+fn every_text_is_edited() {
+    let before = golden(marked());
+    assert_eq!(before.matches("MARK").count(), 18);
+    let mut work = marked();
+    work.edit_texts(&mut |_, text| {
+        let edited = text.replace("MARK", "xxxx").replace("6275000001", "xxxx");
+        (edited != text).then_some(edited)
+    });
+    let after = golden(work);
+    assert!(
+        !after.contains("MARK") && !after.contains("6275000001"),
+        "{after}"
+    );
+    assert_eq!(after.matches("xxxx").count(), 20);
+}
+
+#[test]
+fn urls_in_messages_lose_their_queries() {
+    let error = std::io::Error::other("no answer from https://u:p@a.example/x?token=t");
+    let cause = Cause::from_error(&error);
+    assert_eq!(
+        cause.exceptions[0].message.as_str(),
+        "no answer from https://a.example/x"
+    );
+}

@@ -1,0 +1,150 @@
+//! A walk over every text of a document, for redaction.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{AnnotationKey, AnnotationValue, Document, Name, Text};
+
+/// Where in a document a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place<'a> {
+    /// Name of the segment or subsegment.
+    Name,
+    /// Value of the annotation with this key; numbers come as their text.
+    Annotation(&'a str),
+    /// A text or number at any depth under this metadata key.
+    Metadata(&'a str),
+    /// Key of an annotation, or of an object in the metadata, or a metadata namespace.
+    Key,
+    /// URL of an HTTP request or of a database.
+    Url,
+    /// HTTP method.
+    Method,
+    /// A query without its literals, or the database's type or user.
+    Sql,
+    /// Value of the fact with this key in the `aws` block.
+    Aws(&'a str),
+    /// Message or type of an exception, or a part of its stack.
+    Cause,
+}
+
+impl Document {
+    /// Gives every text that it holds to `edit`, and puts what comes back in its place; None
+    /// leaves it. Limits and character sets hold for what comes back, too.
+    ///
+    /// Ids, times, flags and the fixed keys of the format are not texts.
+    ///
+    /// ```
+    /// # use tracestitch_wire::{document::Document, id::SegmentId, time::Timestamp};
+    /// # let trace = "1-5759e988-bd862e3fe1be46a994272793".parse()?;
+    /// # let now = Timestamp::from_micros(1_478_293_361_271_000);
+    /// let mut call = Document::subsegment("call".into(), trace, SegmentId::new(), now);
+    /// call.annotate("card".into(), "4242 4242".into());
+    /// call.edit_texts(&mut |_place, text| text.contains("4242").then(|| "[card]".to_owned()));
+    /// assert_eq!(call.annotations.get(&"card".into()), Some(&"[card]".into()));
+    /// # Ok::<(), tracestitch_wire::Error>(())
+    /// ```
+    pub fn edit_texts(&mut self, edit: &mut dyn FnMut(Place<'_>, &str) -> Option<String>) {
+        if let Some(name) = edit(Place::Name, self.name.as_str()) {
+            self.name = Name::from(name);
+        }
+        for (key, value) in self.annotations.iter_mut() {
+            edit_annotation(key, value, edit);
+        }
+        for (namespace, entries) in self.metadata.iter_mut() {
+            edit_text(namespace, Place::Key, edit);
+            for (key, value) in entries.iter_mut() {
+                edit_value(value, Place::Metadata(key.as_str()), edit);
+                edit_text(key, Place::Key, edit);
+            }
+        }
+        for (key, value) in self.aws.iter_mut() {
+            edit_value(value, Place::Aws(key), edit);
+        }
+        if let Some(request) = self.http.as_mut().and_then(|http| http.request.as_mut()) {
+            edit_text(&mut request.method, Place::Method, edit);
+            edit_text(&mut request.url, Place::Url, edit);
+        }
+        if let Some(sql) = &mut self.sql {
+            let (query, kind) = (&mut sql.sanitized_query, &mut sql.database_type);
+            for (text, place) in [
+                (&mut sql.url, Place::Url),
+                (query, Place::Sql),
+                (kind, Place::Sql),
+                (&mut sql.user, Place::Sql),
+            ] {
+                if let Some(text) = text {
+                    edit_text(text, place, edit);
+                }
+            }
+        }
+        for exception in self
+            .cause
+            .iter_mut()
+            .flat_map(|cause| &mut cause.exceptions)
+        {
+            edit_text(&mut exception.message, Place::Cause, edit);
+            edit_text(&mut exception.kind, Place::Cause, edit);
+            for frame in &mut exception.stack {
+                edit_text(&mut frame.path, Place::Cause, edit);
+                edit_text(&mut frame.label, Place::Cause, edit);
+            }
+        }
+    }
+}
+
+type Edit<'a> = dyn FnMut(Place<'_>, &str) -> Option<String> + 'a;
+
+fn edit_text(text: &mut Text, place: Place<'_>, edit: &mut Edit<'_>) {
+    if let Some(edited) = edit(place, text.as_str()) {
+        *text = edited.into();
+    }
+}
+
+fn edit_annotation(key: &mut AnnotationKey, value: &mut AnnotationValue, edit: &mut Edit<'_>) {
+    let text: Cow<'_, str> = match value {
+        AnnotationValue::Text(text) => text.as_str().into(),
+        AnnotationValue::Integer(number) => number.to_string().into(),
+        AnnotationValue::Unsigned(number) => number.to_string().into(),
+        AnnotationValue::Number(number) => number.to_string().into(),
+        AnnotationValue::Boolean(_) => return,
+    };
+    if let Some(edited) = edit(Place::Annotation(key.as_str()), &text) {
+        *value = edited.into();
+    }
+    if let Some(edited) = edit(Place::Key, key.as_str()) {
+        *key = edited.into();
+    }
+}
+
+fn edit_value(value: &mut Value, place: Place<'_>, edit: &mut Edit<'_>) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => {
+            if let Some(edited) = edit(place, &number.to_string()) {
+                *value = edited.into();
+            }
+        }
+        Value::String(text) => {
+            if let Some(edited) = edit(place, text) {
+                *text = edited;
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                edit_value(value, place, edit);
+            }
+        }
+        Value::Object(entries) => {
+            *entries = std::mem::take(entries)
+                .into_iter()
+                .map(|(key, mut value)| {
+                    edit_value(&mut value, place, edit);
+                    (edit(Place::Key, &key).unwrap_or(key), value)
+                })
+                .collect();
+        }
+    }
+}
