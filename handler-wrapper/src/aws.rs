@@ -121,10 +121,11 @@ fn begin(context: &Context, cfg: &ConfigBag) -> Option<Call> {
         document.namespace = Some(Namespace::Aws);
         describe(document, metadata, cfg);
     });
-    let header = subsegment.context().trace_header()?.to_string();
-    Some(Call {
+    // In the init phase there is something to record, but no trace to pass on.
+    let header = subsegment.context().trace_header();
+    (subsegment.is_recording() || header.is_some()).then(|| Call {
         subsegment,
-        header: Some(header),
+        header: header.map(|header| header.to_string()),
     })
 }
 

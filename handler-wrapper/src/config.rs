@@ -133,6 +133,27 @@ pub(crate) fn trace_header_variable() -> Option<String> {
     env::var("_X_AMZN_TRACE_ID").ok()
 }
 
+/// Whether there is an init phase to record: in Lambda, unless tracing is switched off.
+pub(crate) fn has_init_phase() -> bool {
+    let enabled = env::var("TRACESTITCH_ENABLED").ok();
+    env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
+        && enabled.and_then(|value| parse_bool(value.trim())) != Some(false)
+}
+
+/// The least severe level of log lines that the function's configuration wants.
+#[cfg(feature = "tracing")]
+pub(crate) fn log_level() -> tracing::Level {
+    let expected = "TRACE, DEBUG, INFO, WARN, ERROR or FATAL";
+    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    parse(text, "AWS_LAMBDA_LOG_LEVEL", expected, |level| {
+        if level.eq_ignore_ascii_case("fatal") {
+            return Some(tracing::Level::ERROR);
+        }
+        level.parse().ok()
+    })
+    .unwrap_or(tracing::Level::INFO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,19 +1,24 @@
 //! The trace that the running code belongs to.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
+use pin_project_lite::pin_project;
 use serde::Serialize;
-use tokio::task::futures::TaskLocalFuture;
 use tracestitch_wire::{document::AnnotationValue, header::TraceHeader};
 
-use crate::{subsegment::Open, trace::Trace};
+use crate::{init, subsegment::Open, trace::Trace};
 
-tokio::task_local! {
-    static CURRENT: Context;
+thread_local! {
+    /// Set for the time of a poll or call, then put back. Not a task-local, because entering a
+    /// span of `tracing` must be able to set it, too.
+    static CURRENT: RefCell<Context> = const { RefCell::new(Context(Inner::Outside)) };
 }
 
 /// The trace that the running code belongs to: which trace, and which subsegment in it.
@@ -54,7 +59,30 @@ pub(crate) enum Inner {
 impl Context {
     /// The context of the running code.
     pub fn current() -> Self {
-        CURRENT.try_with(Clone::clone).unwrap_or_default()
+        let bound = Self::bound();
+        match bound.0 {
+            Inner::Outside => init::context(),
+            _ => bound,
+        }
+    }
+
+    /// The context that the running code was given; outside if none, also in the init phase.
+    pub(crate) fn bound() -> Self {
+        // The thread's storage is gone while the thread ends.
+        CURRENT
+            .try_with(|current| current.borrow().clone())
+            .unwrap_or_default()
+    }
+
+    /// Makes this the current context of the thread; gives back the one before.
+    pub(crate) fn swap(self) -> Self {
+        CURRENT
+            .try_with(|current| current.replace(self))
+            .unwrap_or_default()
+    }
+
+    fn enter(self) -> Entered {
+        Entered(self.swap())
     }
 
     pub(crate) fn passing(trace: Arc<Trace>) -> Self {
@@ -63,12 +91,16 @@ impl Context {
 
     /// Runs `work` in this context, in whatever task it is polled.
     pub fn scope<F: Future>(self, work: F) -> Scope<F> {
-        CURRENT.scope(self, work)
+        Scope {
+            work: Some(work),
+            context: self,
+        }
     }
 
     /// Runs `work` in this context, on this thread.
     pub fn sync_scope<T>(self, work: impl FnOnce() -> T) -> T {
-        CURRENT.sync_scope(self, work)
+        let _entered = self.enter();
+        work()
     }
 
     /// The header that a call from here carries: for transports that this crate does not know.
@@ -109,8 +141,44 @@ impl Context {
     }
 }
 
-/// Future of [`Context::scope`].
-pub type Scope<F> = TaskLocalFuture<Context, F>;
+/// Puts the context before back, also when a panic unwinds.
+struct Entered(Context);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).swap();
+    }
+}
+
+pin_project! {
+    /// Future of [`Context::scope`].
+    #[derive(Debug)]
+    pub struct Scope<F> {
+        #[pin]
+        work: Option<F>,
+        context: Context,
+    }
+
+    impl<F> PinnedDrop for Scope<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.context.clone().enter();
+            // What the work leaves behind when it is dropped belongs to its context, too.
+            this.work.set(None);
+        }
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = this.context.clone().enter();
+        let work = this.work.as_pin_mut();
+        work.expect("only dropping takes the work away").poll(cx)
+    }
+}
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

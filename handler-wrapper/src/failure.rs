@@ -4,13 +4,16 @@ use std::any::Any;
 use std::error::Error;
 
 use lambda_runtime::Diagnostic;
-use tracestitch_wire::document::{Cause, Exception};
+use tracestitch_wire::document::{Cause, Exception, clean_urls};
+
+#[cfg(feature = "anyhow")]
+use crate::panics;
 
 /// A value that says why something failed: an error with its chain of sources.
 ///
 /// Implemented for every [`std::error::Error`], for boxed errors ([`lambda_runtime::Error`]
-/// among them) and, with the feature `anyhow`, for `anyhow::Error`. `Kind` only tells these
-/// apart for the compiler, which cannot know that a box of an error will never be an error
+/// among them) and, with the features `anyhow` and `eyre`, for `anyhow::Error` and
+/// `eyre::Report`. `Kind` only tells these apart for the compiler, which cannot know that a box of an error will never be an error
 /// itself; it is always inferred.
 pub trait Failure<Kind>: sealed::Sealed<Kind> {
     #[doc(hidden)]
@@ -52,8 +55,22 @@ by_pointer!(
     Box<dyn Error + Send>,
     Box<dyn Error>
 );
+#[cfg(feature = "eyre")]
+by_pointer!(eyre::Report);
+
 #[cfg(feature = "anyhow")]
-by_pointer!(anyhow::Error);
+impl sealed::Sealed<ByPointer> for anyhow::Error {}
+/// With the stack of where the error was made, if `RUST_BACKTRACE` had it captured.
+#[cfg(feature = "anyhow")]
+impl Failure<ByPointer> for anyhow::Error {
+    fn cause(&self) -> Cause {
+        let mut cause = Cause::from_error(&**self);
+        if let Some(exception) = cause.exceptions.first_mut() {
+            panics::put_stack(exception, panics::frames(self.backtrace()));
+        }
+        cause
+    }
+}
 
 /// What a handler's error says, for Lambda and for the trace.
 ///
@@ -64,7 +81,8 @@ pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Dia
     let diagnostic: Diagnostic = error.into();
     let cause = chain.unwrap_or_else(|| {
         let kind = diagnostic.error_type.clone();
-        Cause::from_exception(Exception::new(kind, diagnostic.error_message.clone()))
+        let message = clean_urls(&diagnostic.error_message).into_owned();
+        Cause::from_exception(Exception::new(kind, message))
     });
     (cause, diagnostic)
 }
@@ -78,6 +96,10 @@ fn chain_of(error: &dyn Any) -> Option<Cause> {
     }
     #[cfg(feature = "anyhow")]
     if let Some(error) = error.downcast_ref::<anyhow::Error>() {
+        return Some(error.cause());
+    }
+    #[cfg(feature = "eyre")]
+    if let Some(error) = error.downcast_ref::<eyre::Report>() {
         return Some(error.cause());
     }
     None

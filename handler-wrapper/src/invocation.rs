@@ -13,7 +13,7 @@ use tracestitch_wire::document::Document;
 use crate::{
     clock,
     context::{Context, Scope},
-    incoming,
+    incoming, init,
     subsegment::Subsegment,
     trace::{Trace, Tracer},
 };
@@ -22,7 +22,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Invocation {
     trace: Arc<Trace>,
-    request_id: String,
 }
 
 impl Invocation {
@@ -33,13 +32,9 @@ impl Invocation {
     ) -> Self {
         tracer.sink.begin();
         let header = incoming::of_invocation(tracer, context, event);
-        Self {
-            trace: Arc::new(Trace {
-                tracer: tracer.clone(),
-                header,
-            }),
-            request_id: context.request_id.clone(),
-        }
+        let trace = Arc::new(Trace::new(tracer.clone(), header, &context.request_id));
+        init::hand_over(&trace);
+        Self { trace }
     }
 
     pub(crate) fn trace(&self) -> &Arc<Trace> {
@@ -59,7 +54,7 @@ impl Invocation {
 
 impl Drop for Invocation {
     fn drop(&mut self) {
-        self.trace.tracer.sink.end(&self.request_id);
+        self.trace.tracer.sink.end(&self.trace.request_id);
     }
 }
 

@@ -46,7 +46,10 @@ mod failure;
 #[cfg(feature = "http")]
 pub mod http;
 mod incoming;
+mod init;
 mod invocation;
+mod panics;
+mod redact;
 mod report;
 mod run;
 mod service;
@@ -59,11 +62,13 @@ mod trace;
 mod transport;
 
 pub use tracestitch_wire::{
-    document::AnnotationValue,
+    document::{AnnotationValue, Place},
     header::{Sampling, TraceHeader},
     id::{SegmentId, TraceId},
 };
 
+#[cfg(feature = "regex")]
+pub use self::redact::BadPattern;
 #[cfg(feature = "concurrency-tokio")]
 pub use self::run::run_concurrent;
 pub use self::{
@@ -71,6 +76,7 @@ pub use self::{
     context::{Context, Scope, annotate, metadata, record_error},
     failure::{ByError, ByPointer, Failure},
     invocation::InvocationFuture,
+    redact::Redaction,
     run::run,
     service::{TraceLayer, TraceService},
     subsegment::Subsegment,

@@ -49,12 +49,37 @@ where
     D: Into<Bytes> + Send,
     E: Into<Error> + Send + Debug,
 {
-    let trace = TraceLayer::from_env();
-    Runtime::new(trace.layer(handler))
-        .layer(TracingLayer::new())
-        .layer(trace)
-        .run()
-        .await
+    TraceLayer::from_env().run(handler).await
+}
+
+impl TraceLayer {
+    /// Runs `handler` as a Lambda function, traced by this layer, as [`run`](crate::run()) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](crate::run()).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](crate::run()).
+    pub async fn run<A, F, R, B, S, D, E>(self, handler: F) -> Result<(), Error>
+    where
+        F: Service<LambdaEvent<A>, Response = R>,
+        F::Future: Future<Output = Result<R, F::Error>>,
+        F::Error: Into<Diagnostic> + Debug + 'static,
+        A: for<'de> Deserialize<'de>,
+        R: IntoFunctionResponse<B, S>,
+        B: Serialize,
+        S: Stream<Item = Result<D, E>> + Unpin + Send + 'static,
+        D: Into<Bytes> + Send,
+        E: Into<Error> + Send + Debug,
+    {
+        Runtime::new(self.layer(handler))
+            .layer(TracingLayer::new())
+            .layer(self)
+            .run()
+            .await
+    }
 }
 
 /// Runs `handler` for several invocations at once, traced: in place of

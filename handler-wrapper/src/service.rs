@@ -13,6 +13,7 @@ use crate::{
     context::{Context, Inner},
     failure,
     invocation::{self, Invocation, InvocationFuture},
+    redact::Redaction,
     subsegment::Subsegment,
     trace::Tracer,
 };
@@ -51,8 +52,27 @@ impl TraceLayer {
     /// Reads the environment (see the README's table) and connects to the extension. A bad value
     /// is named in one warning on standard error, and its default used.
     pub fn from_env() -> Self {
+        Self::redacting(Redaction::none())
+    }
+
+    /// As [`from_env`](Self::from_env), with rules for what must not leave the process.
+    ///
+    /// ```no_run
+    /// use lambda_runtime::{Error, LambdaEvent, service_fn};
+    /// use tracestitch::{Place, Redaction, TraceLayer};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Error> {
+    ///     let rules = Redaction::by(|place, _text| {
+    ///         (place == Place::Annotation("email")).then(|| "[email]".to_owned())
+    ///     });
+    ///     let handler = service_fn(async |_: LambdaEvent<serde_json::Value>| Ok::<_, Error>(()));
+    ///     TraceLayer::redacting(rules).run(handler).await
+    /// }
+    /// ```
+    pub fn redacting(rules: Redaction) -> Self {
         Self {
-            tracer: Tracer::from_env(),
+            tracer: Tracer::from_env(rules),
         }
     }
 
@@ -125,13 +145,16 @@ where
     }
 
     fn call(&mut self, event: LambdaEvent<A>) -> Self::Future {
-        let outer = Context::current();
+        let outer = Context::bound();
         // Without the outer service, this one is the whole invocation.
         let invocation = match (&outer.0, &self.tracer) {
             (Inner::Outside, Some(tracer)) => Some(Invocation::begin(tracer, &event.context, None)),
             _ => None,
         };
-        let trace = invocation.as_ref().map(Invocation::trace).or_else(|| outer.trace());
+        let trace = invocation
+            .as_ref()
+            .map(Invocation::trace)
+            .or_else(|| outer.trace());
         let subsegment = trace
             .and_then(invocation::begin_handler)
             .unwrap_or_default();

@@ -134,10 +134,7 @@ impl Stitched {
                 pointer: Subsegment::default(),
             };
         };
-        let trace = Arc::new(Trace {
-            tracer: trace.tracer.clone(),
-            header: Some(header),
-        });
+        let trace = Arc::new(trace.carried(header));
         let mut document = trace
             .sampled()
             .map(|header| segment_of(&trace, header, &facts));

@@ -10,13 +10,14 @@ use serde::Serialize;
 use tracestitch_wire::{
     document::{AnnotationValue, Cause, Document, Exception},
     header::TraceHeader,
-    id::SegmentId,
+    id::{SegmentId, TraceId},
 };
 
 use crate::{
     clock,
     context::{Context, Inner},
     failure::Failure,
+    panics,
     trace::Trace,
 };
 
@@ -59,22 +60,28 @@ impl Subsegment {
         let Inner::Recording(parent) = &context.0 else {
             return Self(None);
         };
-        let Some(trace_id) = parent.header().map(|header| header.root) else {
+        let depth = parent.depth + 1;
+        if !parent.trace.admit(depth) {
             return Self(None);
-        };
-        let mut document =
-            Document::subsegment(name.into().into(), trace_id, parent.id, clock::now());
+        }
+        let name = name.into().into();
+        let mut document = Document::subsegment(name, parent.trace_id, parent.id, clock::now());
         prepare(&mut document);
-        Self::start(parent.trace.clone(), document)
+        Self::start_at(depth, parent.trace.clone(), document)
     }
 
-    /// Begins `document` in `trace`.
+    /// Begins `document` as the uppermost of `trace`.
     pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
-        let id = document.id;
-        trace.tracer.sink.open(id, &document.to_json());
+        Self::start_at(0, trace, document)
+    }
+
+    fn start_at(depth: u16, trace: Arc<Trace>, document: Document) -> Self {
+        trace.tracer.open(&document);
         Self(Some(Arc::new(Open {
             trace,
-            id,
+            id: document.id,
+            trace_id: document.trace_id,
+            depth,
             document: Mutex::new(Some(document)),
         })))
     }
@@ -125,18 +132,7 @@ impl Subsegment {
     }
 
     pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
-        let message = payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| {
-                payload
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-            })
-            .unwrap_or_else(|| "a panic whose payload is not text".to_owned());
-        self.amend(|document| {
-            document.fail(Cause::from_exception(Exception::new("panic", message)));
-        });
+        self.amend(|document| document.fail(panics::cause(payload)));
     }
 
     /// Changes the document; not called where nothing is recorded, or when it is over.
@@ -201,6 +197,9 @@ impl fmt::Debug for Subsegment {
 pub(crate) struct Open {
     trace: Arc<Trace>,
     pub(crate) id: SegmentId,
+    pub(crate) trace_id: TraceId,
+    /// How many stand between it and the uppermost of its trace.
+    depth: u16,
     /// None when it is over.
     document: Mutex<Option<Document>>,
 }
@@ -227,7 +226,7 @@ impl Open {
     }
 
     pub(crate) fn annotate(&self, key: Cow<'static, str>, value: AnnotationValue) {
-        self.amend(|document| document.annotations.insert(key.into(), value));
+        self.amend(|document| document.annotate(key.into(), value));
     }
 
     pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
@@ -241,7 +240,8 @@ impl Open {
         self.amend(|document| document.fail(cause));
     }
 
-    fn take(&self) -> Option<Document> {
+    /// Takes the document; what comes later is left out.
+    pub(crate) fn take(&self) -> Option<Document> {
         self.document
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -251,13 +251,18 @@ impl Open {
     fn finish(&self) {
         if let Some(mut document) = self.take() {
             document.finish(clock::now());
-            self.trace.tracer.sink.close(self.id, document.to_json());
+            let left_out = self.trace.left_out();
+            if self.depth == 0 && left_out > 0 {
+                let key = "subsegments_left_out".into();
+                document.put_metadata("tracestitch".into(), key, left_out.into());
+            }
+            self.trace.tracer.close(document);
         }
     }
 
     fn discard(&self) {
         if self.take().is_some() {
-            self.trace.tracer.sink.discard(self.id);
+            self.trace.tracer.discard(self.id);
         }
     }
 }

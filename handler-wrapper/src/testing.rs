@@ -61,25 +61,27 @@ impl Kept {
 
     /// Runs `work` as a handler whose invocation got `header`.
     pub(crate) async fn invoke<F: Future>(&self, header: &str, work: F) -> F::Output {
-        let header: Option<TraceHeader> = header.parse().ok();
-        let trace = Arc::new(Trace {
-            tracer: Arc::new(self.tracer()),
-            header,
-        });
-        let context = match crate::invocation::begin_handler(&trace) {
-            Some(handler) => {
-                let output = handler.context().scope(work).await;
-                handler.finish();
-                return output;
-            }
-            None => Context::passing(trace),
-        };
-        context.scope(work).await
+        invoke(self.tracer(), header, work).await
     }
 
     fn push(&self, event: Event) {
         self.0.lock().unwrap().push(event);
     }
+}
+
+/// Runs `work` as a handler of `tracer` whose invocation got `header`.
+pub(crate) async fn invoke<F: Future>(tracer: Tracer, header: &str, work: F) -> F::Output {
+    let header: Option<TraceHeader> = header.parse().ok();
+    let trace = Arc::new(Trace::new(Arc::new(tracer), header, "r-1"));
+    let context = match crate::invocation::begin_handler(&trace) {
+        Some(handler) => {
+            let output = handler.context().scope(work).await;
+            handler.finish();
+            return output;
+        }
+        None => Context::passing(trace),
+    };
+    context.scope(work).await
 }
 
 impl Sink for Kept {

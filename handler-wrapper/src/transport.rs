@@ -27,6 +27,21 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn end(&self, request_id: &str);
 }
 
+/// Takes nothing.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn begin(&self) {}
+    fn open(&self, _id: SegmentId, _document: &[u8]) {}
+    fn close(&self, _id: SegmentId, _document: Vec<u8>) {}
+    fn discard(&self, _id: SegmentId) {}
+    fn flush(&self) -> bool {
+        true
+    }
+    fn end(&self, _request_id: &str) {}
+}
+
 /// To the extension where there is one, else to the daemon.
 #[derive(Debug)]
 pub(crate) struct Transport {

@@ -1,0 +1,288 @@
+//! The init phase: what runs before the first invocation, for which there is no trace yet.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use tracestitch_wire::{
+    document::Document, header::TraceHeader, id::SegmentId, id::TraceId, time::Timestamp,
+};
+
+use crate::{
+    clock, config,
+    context::{Context, Inner},
+    invocation::FUNCTION,
+    subsegment::Subsegment,
+    trace::{Trace, Tracer},
+    transport::Nowhere,
+};
+
+/// Documents that are held back for the first trace.
+const MAX_HELD: usize = 200;
+
+/// None where there is no init phase: in tests, on a laptop, with tracing switched off.
+static INIT: LazyLock<Option<Init>> = LazyLock::new(|| config::has_init_phase().then(Init::begin));
+
+/// The context of code that runs before the first invocation.
+pub(crate) fn context() -> Context {
+    INIT.as_ref().map(Init::context).unwrap_or_default()
+}
+
+/// Ends the init phase, if this is the first invocation, and puts its work into `trace`.
+pub(crate) fn hand_over(trace: &Arc<Trace>) {
+    if let Some(init) = &*INIT {
+        init.hand_over(trace);
+    }
+}
+
+/// One init phase.
+#[derive(Debug)]
+struct Init {
+    trace: Arc<Trace>,
+    root: Subsegment,
+    over: AtomicBool,
+}
+
+impl Init {
+    fn begin() -> Self {
+        let mut tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
+        tracer.held = Some(Held::default());
+        let trace = Arc::new(Trace::new(Arc::new(tracer), None, ""));
+        let now = clock::now();
+        // Both ids give way to those of the first trace.
+        let document =
+            Document::subsegment("init".into(), TraceId::new(now), SegmentId::new(), now);
+        Self {
+            root: Subsegment::start(trace.clone(), document),
+            trace,
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn context(&self) -> Context {
+        if self.over.load(Ordering::Relaxed) {
+            Context::default()
+        } else {
+            self.root.context()
+        }
+    }
+
+    /// A first invocation that is not recorded takes the init phase with it.
+    fn hand_over(&self, trace: &Arc<Trace>) {
+        if self.over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (Some(held), Inner::Recording(root)) = (&self.trace.tracer.held, self.root.context().0)
+        else {
+            return;
+        };
+        let Some((documents, ended)) = held.release(trace) else {
+            return;
+        };
+        let (Some(mut document), Some(header)) = (root.take(), trace.sampled()) else {
+            return;
+        };
+        let silent = document.annotations.is_empty() && document.metadata.is_empty();
+        if documents.is_empty() && silent && !document.fault {
+            return;
+        }
+        document.finish(ended.unwrap_or_else(clock::now));
+        trace.tracer.close(under(document, header));
+        for document in documents {
+            trace.tracer.close(document);
+        }
+    }
+}
+
+/// Beside the handler: under Lambda's own segment, or a segment itself where there is none.
+fn under(mut document: Document, header: &TraceHeader) -> Document {
+    match header.parent {
+        Some(parent) => document.parent_id = Some(parent),
+        None => document.become_segment(FUNCTION),
+    }
+    document.trace_id = header.root;
+    document
+}
+
+/// Finished documents of the init phase.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    Collecting {
+        documents: Vec<Document>,
+        /// When the last of all ended, also of those that were left out.
+        ended: Option<Timestamp>,
+        left_out: usize,
+    },
+    /// What ends now goes to this trace.
+    HandedOver(Arc<Trace>),
+    /// The first invocation is not recorded.
+    Dropped,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Collecting {
+            documents: Vec::new(),
+            ended: None,
+            left_out: 0,
+        }
+    }
+}
+
+impl Held {
+    pub(crate) fn close(&self, mut document: Document) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            State::Collecting {
+                documents,
+                ended,
+                left_out,
+            } => {
+                *ended = Some(clock::now());
+                if documents.len() < MAX_HELD {
+                    documents.push(document);
+                } else {
+                    *left_out += 1;
+                }
+            }
+            State::HandedOver(trace) => {
+                if let Some(header) = &trace.header {
+                    document.trace_id = header.root;
+                    trace.tracer.close(document);
+                }
+            }
+            State::Dropped => {}
+        }
+    }
+
+    /// What was held so far, with the ids of `trace`; None when that is not recorded.
+    fn release(&self, trace: &Arc<Trace>) -> Option<(Vec<Document>, Option<Timestamp>)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = match trace.sampled() {
+            Some(_) => State::HandedOver(trace.clone()),
+            None => State::Dropped,
+        };
+        let State::Collecting {
+            mut documents,
+            ended,
+            left_out,
+        } = std::mem::replace(&mut *state, next)
+        else {
+            return None;
+        };
+        let root = trace.sampled()?.root;
+        for document in &mut documents {
+            document.trace_id = root;
+        }
+        if let Some(last) = documents.last_mut().filter(|_| left_out > 0) {
+            let key = "subsegments_left_out_of_init".into();
+            last.put_metadata("tracestitch".into(), key, left_out.into());
+        }
+        Some((documents, ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
+
+    fn first_invocation(kept: &Kept, header: &str) -> Arc<Trace> {
+        Arc::new(Trace::new(
+            Arc::new(kept.tracer()),
+            header.parse().ok(),
+            "r-1",
+        ))
+    }
+
+    #[test]
+    fn its_work_is_in_the_first_trace() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context().sync_scope(|| {
+            assert!(
+                Context::current().trace_header().is_none(),
+                "nothing to pass on yet"
+            );
+            crate::annotate("version", 3);
+            crate::capture_sync("load settings", || crate::capture_sync("parse", || {}));
+        });
+        assert!(kept.events().is_empty());
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+
+        let root = kept.one("init");
+        assert_eq!(
+            (&root["trace_id"], &root["parent_id"]),
+            (&ROOT.into(), &PARENT.into())
+        );
+        assert_eq!(root["annotations"]["version"], 3);
+        let settings = kept.one("load settings");
+        assert_eq!(settings["parent_id"], root["id"]);
+        assert_eq!(kept.one("parse")["parent_id"], settings["id"]);
+        assert!(
+            kept.closed()
+                .iter()
+                .all(|document| document["trace_id"] == ROOT)
+        );
+        assert!(!init.context().is_recording(), "it is over");
+    }
+
+    #[test]
+    fn work_that_ends_later_is_in_it_too() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        let warm_up = init.context().sync_scope(|| Subsegment::begin("warm up"));
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        warm_up.finish();
+        assert_eq!(kept.one("warm up")["trace_id"], ROOT);
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_was_done() {
+        let kept = Kept::default();
+        Init::begin().hand_over(&first_invocation(&kept, SAMPLED));
+        assert!(kept.events().is_empty());
+    }
+
+    #[test]
+    fn a_first_invocation_that_is_not_recorded_drops_it() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        init.hand_over(&first_invocation(&kept, &unsampled));
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        assert!(kept.events().is_empty());
+    }
+
+    #[test]
+    fn it_is_a_segment_where_lambda_has_none() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        init.hand_over(&first_invocation(&kept, &format!("Root={ROOT};Sampled=1")));
+        let root = kept.one("init");
+        assert!(root.get("type").is_none() && root.get("parent_id").is_none());
+        assert_eq!(root["origin"], FUNCTION);
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context().sync_scope(|| {
+            for _ in 0..MAX_HELD + 3 {
+                crate::capture_sync("one of many", || {});
+            }
+        });
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        let closed = kept.closed();
+        assert_eq!(closed.len(), MAX_HELD + 1);
+        let last = &closed[MAX_HELD]["metadata"]["tracestitch"];
+        assert_eq!(last["subsegments_left_out_of_init"], 3);
+    }
+}

@@ -1,0 +1,242 @@
+//! What a panic says: its message, where it happened, and through which functions.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{self, PanicHookInfo};
+use std::sync::Once;
+
+use tracestitch_wire::document::{Cause, Exception, StackFrame, clean_urls};
+
+use crate::context::Context;
+
+/// Frames of one stack; the outer ones, which say least, are counted.
+const MAX_FRAMES: usize = 32;
+
+/// A panic as the hook saw it.
+struct Seen {
+    message: String,
+    stack: Vec<StackFrame>,
+}
+
+thread_local! {
+    /// The last panic of this thread. It stays: each subsegment that it unwinds through wants it.
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Installs the hook, once in the life of the process. The hook before it runs as before.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            see(info);
+            previous(info);
+        }));
+    });
+}
+
+/// Resolving a stack takes milliseconds, which only panics that are recorded pay for. Nothing
+/// here may panic: that would end the process.
+fn see(info: &PanicHookInfo<'_>) {
+    if !Context::current().is_recording() {
+        return;
+    }
+    let Some(location) = info.location() else {
+        return;
+    };
+    let frames = frames(&Backtrace::force_capture());
+    let inner = frames
+        .iter()
+        .position(|frame| is_at(frame, location.file(), location.line()));
+    let stack = match inner {
+        Some(inner) => frames.into_iter().skip(inner).collect(),
+        // Binaries without debug information do not tell; the panic itself always does.
+        None => vec![StackFrame {
+            path: location.file().to_owned().into(),
+            line: location.line(),
+            label: "panicked here".into(),
+        }],
+    };
+    let message = message(info.payload());
+    // The borrow ends before anything of the user's can run.
+    let _ = LAST.try_with(|last| {
+        if let Ok(mut last) = last.try_borrow_mut() {
+            *last = Some(Seen { message, stack });
+        }
+    });
+}
+
+/// The panic that unwinds with `payload`, as cause of a fault.
+pub(crate) fn cause(payload: &(dyn Any + Send)) -> Cause {
+    let message = message(payload);
+    // `resume_unwind` runs no hook: the last panic seen may be another one.
+    let stack = LAST.try_with(|last| {
+        let last = last.try_borrow().ok()?;
+        let seen = last.as_ref().filter(|seen| seen.message == message)?;
+        Some(seen.stack.clone())
+    });
+    exception(&message, stack.ok().flatten())
+}
+
+/// The panic that unwinds this thread now, if one does and was seen.
+#[cfg(feature = "tracing")]
+pub(crate) fn unwinding() -> Option<Cause> {
+    if !std::thread::panicking() {
+        return None;
+    }
+    let seen = LAST.try_with(|last| {
+        let last = last.try_borrow().ok()?;
+        let seen = last.as_ref()?;
+        Some(exception(&seen.message, Some(seen.stack.clone())))
+    });
+    let unseen = || exception("a panic unwound the stack", None);
+    Some(seen.ok().flatten().unwrap_or_else(unseen))
+}
+
+fn exception(message: &str, stack: Option<Vec<StackFrame>>) -> Cause {
+    // `unwrap` puts whole errors into its message, and HTTP clients whole URLs into theirs.
+    let mut exception = Exception::new("panic", clean_urls(message).into_owned());
+    put_stack(&mut exception, stack.unwrap_or_default());
+    Cause::from_exception(exception)
+}
+
+/// Puts as much of `stack` on `exception` as there is room for.
+pub(crate) fn put_stack(exception: &mut Exception, mut stack: Vec<StackFrame>) {
+    let left_out = stack.len().saturating_sub(MAX_FRAMES);
+    exception.truncated = (left_out > 0).then_some(left_out);
+    stack.truncate(MAX_FRAMES);
+    exception.stack = stack;
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic whose payload is not text")
+        .to_owned()
+}
+
+fn is_at(frame: &StackFrame, file: &str, line: u32) -> bool {
+    let path = frame.path.as_str().trim_start_matches("./");
+    frame.line == line && !path.is_empty() && (path.ends_with(file) || file.ends_with(path))
+}
+
+/// The frames that have a source line, innermost first. The standard library shows a stack only
+/// as text: a line `<n>: <function>`, then one `at <path>:<line>:<column>`.
+pub(crate) fn frames(backtrace: &Backtrace) -> Vec<StackFrame> {
+    match backtrace.status() {
+        BacktraceStatus::Captured => read_frames(&backtrace.to_string()),
+        _ => Vec::new(),
+    }
+}
+
+fn read_frames(text: &str) -> Vec<StackFrame> {
+    let mut frames = Vec::new();
+    let mut label = "";
+    for line in text.lines().map(str::trim) {
+        if let Some(place) = line.strip_prefix("at ") {
+            let mut parts = place.rsplitn(3, ':');
+            let (_column, line, path) = (parts.next(), parts.next(), parts.next());
+            if let (Some(Ok(line)), Some(path)) = (line.map(str::parse), path) {
+                frames.push(StackFrame {
+                    path: path.to_owned().into(),
+                    line,
+                    label: label.to_owned().into(),
+                });
+            }
+        } else if let Some((number, function)) = line.split_once(": ")
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            label = function;
+        }
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+    use crate::testing::{Kept, SAMPLED};
+
+    #[test]
+    fn frames_are_read_from_text() {
+        let text = "   0: one::two\n             at ./src/a.rs:7:5\n   1: no_debug_info\n   \
+                    2: <impl X for Y>::three\n             at /b c.rs:8:1\nnoise at x\n";
+        let frames: Vec<_> = read_frames(text)
+            .into_iter()
+            .map(|frame| (frame.label, frame.path, frame.line))
+            .collect();
+        assert_eq!(
+            frames,
+            [
+                ("one::two".into(), "./src/a.rs".into(), 7),
+                ("<impl X for Y>::three".into(), "/b c.rs".into(), 8),
+            ]
+        );
+    }
+
+    fn priced(items: usize) -> usize {
+        if items == 0 {
+            panic!("no items in https://a.example/?token=t")
+        } else {
+            items
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_says_what_and_where_on_each_level() {
+        install();
+        let kept = Kept::default();
+        let work = kept.invoke(SAMPLED, async {
+            let inner = crate::capture("outer", crate::capture("inner", async { priced(0) }));
+            assert!(
+                futures_util::FutureExt::catch_unwind(AssertUnwindSafe(inner))
+                    .await
+                    .is_err()
+            );
+        });
+        work.await;
+        for name in ["inner", "outer"] {
+            let exception = &kept.one(name)["cause"]["exceptions"][0];
+            assert_eq!(exception["type"], "panic");
+            assert_eq!(exception["message"], "no items in https://a.example/");
+            let stack = exception["stack"].as_array().unwrap();
+            assert!(
+                stack[0]["path"].as_str().unwrap().ends_with("panics.rs"),
+                "{stack:?}"
+            );
+            let line = stack[0]["line"].as_u64().unwrap() as usize;
+            let source = include_str!("panics.rs").lines().nth(line - 1);
+            assert!(source.unwrap().contains("panic!(\"no items"), "line {line}");
+            assert!(
+                stack[0]["label"].as_str().unwrap().contains("priced"),
+                "{stack:?}"
+            );
+            assert!(stack.len() > 1 && stack.len() <= MAX_FRAMES);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_without_a_hook_has_no_stack_of_another() {
+        install();
+        let kept = Kept::default();
+        let work = kept.invoke(SAMPLED, async {
+            for payload in ["one", "two"] {
+                let work = || {
+                    if payload == "one" {
+                        panic!("one")
+                    } else {
+                        resume_unwind(Box::new("two"))
+                    }
+                };
+                let caught = catch_unwind(|| crate::capture_sync(payload, work));
+                assert!(caught.is_err());
+            }
+        });
+        work.await;
+        let two = &kept.one("two")["cause"]["exceptions"][0];
+        assert_eq!((&two["message"], two.get("stack")), (&"two".into(), None));
+    }
+}
