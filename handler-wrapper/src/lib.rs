@@ -45,6 +45,8 @@ mod context;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http-client")]
+pub mod http_client;
 mod incoming;
 mod init;
 mod invocation;

@@ -1,0 +1,197 @@
+//! HTTP calls: one subsegment for each, and the trace header on the request.
+//!
+//! [`TraceRequests`] is a [`tower::Layer`] for clients that are a `tower` service (hyper-util,
+//! axum's and tonic's clients) and, with the feature `reqwest`, middleware of
+//! `reqwest-middleware`.
+
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod tower;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as http_header};
+use tracestitch_wire::{
+    document::{Document, Http, Namespace, Request, Response, clean_url},
+    header::{self, Sampling, TraceHeader},
+};
+
+pub use self::tower::TracedClient;
+use crate::{context::Context, subsegment::Subsegment};
+
+/// Records the requests of an HTTP client and passes the trace on.
+///
+/// Each request becomes a subsegment named after the host: method, URL without user, query and
+/// fragment, status, content length. 4xx is an error, 429 a throttled error, 5xx and no answer
+/// are faults; so is a request whose future is dropped. It ends when the response's headers are
+/// there; its body is read later. Bodies and header values are never recorded.
+///
+/// The request carries `X-Amzn-Trace-Id` with the subsegment as parent; a header that you set
+/// yourself is left alone. Outside an invocation nothing is changed.
+///
+/// As a layer, put it innermost, around the client itself: it then sees each attempt of a retry,
+/// and the client's own error.
+///
+/// ```
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::Layer;
+/// use tracestitch::http_client::TraceRequests;
+///
+/// let client = Client::builder(TokioExecutor::new())
+///     .build_http::<http_body_util::Empty<bytes::Bytes>>();
+/// let client = TraceRequests::new()
+///     .pass_on_only_to(["*.internal.example"])
+///     .layer(client);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TraceRequests {
+    ignored: Hosts,
+    /// None: to all.
+    trusted: Option<Hosts>,
+    traceparent: bool,
+}
+
+impl TraceRequests {
+    /// Records all requests and sends the trace header to all hosts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Neither records requests to these hosts nor gives them a header. `*.example.com` stands
+    /// for all hosts under `example.com`; ports do not count.
+    #[must_use]
+    pub fn ignore(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ignored = Hosts::new(hosts);
+        self
+    }
+
+    /// Gives the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests
+    /// to others are recorded all the same.
+    #[must_use]
+    pub fn pass_on_only_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.trusted = Some(Hosts::new(hosts));
+        self
+    }
+
+    /// Sends the trace as W3C `traceparent`, too, where it has a caller and a decision on
+    /// sampling, for services that are traced by others than X-Ray.
+    #[must_use]
+    pub fn with_traceparent(mut self) -> Self {
+        self.traceparent = true;
+        self
+    }
+
+    fn begin(&self, method: &Method, host: &str, url: &str, headers: &mut HeaderMap) -> Call {
+        let current = Context::current();
+        if current.trace().is_none() || self.ignored.have(host) {
+            return Call {
+                context: current,
+                subsegment: Subsegment::default(),
+            };
+        }
+        let subsegment = Subsegment::begin_with(&current, host.to_owned(), |document| {
+            document.namespace = Some(Namespace::Remote);
+            document.http = Some(Box::new(Http {
+                request: Some(Request {
+                    method: method.as_str().to_owned().into(),
+                    url: clean_url(url).into_owned().into(),
+                }),
+                response: None,
+            }));
+        });
+        let context = if subsegment.is_recording() {
+            subsegment.context()
+        } else {
+            current
+        };
+        if self.trusted.as_ref().is_none_or(|hosts| hosts.have(host)) {
+            self.pass_on(&context, headers);
+        }
+        Call {
+            context,
+            subsegment,
+        }
+    }
+
+    fn pass_on(&self, context: &Context, headers: &mut HeaderMap) {
+        let Some(header) = context.trace_header() else {
+            return;
+        };
+        put(headers, header::NAME, || Some(header.to_string()));
+        if self.traceparent {
+            put(headers, "traceparent", || traceparent(&header));
+        }
+    }
+}
+
+/// A request that is under way.
+struct Call {
+    /// What the client runs in.
+    context: Context,
+    subsegment: Subsegment,
+}
+
+/// What the user set stays.
+fn put(headers: &mut HeaderMap, name: &'static str, value: impl FnOnce() -> Option<String>) {
+    let name = HeaderName::from_static(name);
+    if headers.contains_key(&name) {
+        return;
+    }
+    // Both headers are printable ASCII, so they are always valid values.
+    if let Some(value) = value().and_then(|value| HeaderValue::try_from(value).ok()) {
+        headers.insert(name, value);
+    }
+}
+
+/// Trace Context (W3C Recommendation), version 00. An X-Ray trace id is one of 16 bytes there.
+fn traceparent(header: &TraceHeader) -> Option<String> {
+    let flags = match header.sampling {
+        Sampling::Sampled => "01",
+        Sampling::NotSampled => "00",
+        Sampling::Requested | Sampling::Undecided => return None,
+    };
+    let root = header.root.to_string();
+    let root = root.trim_start_matches("1-").replace('-', "");
+    Some(format!("00-{root}-{}-{flags}", header.parent?))
+}
+
+/// Puts the answer on the document.
+fn record_answer(document: &mut Document, status: StatusCode, headers: &HeaderMap) {
+    let length = headers.get(http_header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let http = document.http.get_or_insert_default();
+    http.response = Some(Response {
+        status: Some(status.as_u16()),
+        content_length: length,
+    });
+    document.throttle = status == StatusCode::TOO_MANY_REQUESTS;
+    document.error = status.is_client_error();
+    document.fault = status.is_server_error();
+}
+
+/// Patterns of host names.
+#[derive(Debug, Clone, Default)]
+struct Hosts(Arc<[String]>);
+
+impl Hosts {
+    fn new(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let lower = |host: String| host.to_ascii_lowercase();
+        Self(hosts.into_iter().map(Into::into).map(lower).collect())
+    }
+
+    fn have(&self, host: &str) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let host = host.to_ascii_lowercase();
+        self.0
+            .iter()
+            .any(|pattern| match pattern.strip_prefix('*') {
+                Some(end) => host.len() > end.len() && end.starts_with('.') && host.ends_with(end),
+                None => *pattern == host,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Around `reqwest`.
+
+use http::Extensions;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Error, Middleware, Next, Result};
+use tracestitch_wire::document::Cause;
+
+use super::{TraceRequests, record_answer};
+use crate::capture::Recorded;
+
+/// Add it last, so that it sees each attempt of a middleware that retries.
+///
+/// ```
+/// use reqwest_middleware::ClientBuilder;
+/// use tracestitch::http_client::TraceRequests;
+///
+/// let client = ClientBuilder::new(reqwest::Client::new())
+///     .with(TraceRequests::new())
+///     .build();
+/// ```
+#[async_trait::async_trait]
+impl Middleware for TraceRequests {
+    async fn handle(
+        &self,
+        mut request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<Response> {
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let host = url.host_str().unwrap_or("remote");
+        let call = self.begin(&method, host, url.as_str(), request.headers_mut());
+        let work = next.run(request, extensions);
+        Recorded::new(
+            call.context,
+            call.subsegment,
+            work,
+            |outcome, subsegment| {
+                subsegment.amend(|document| match &outcome {
+                    Ok(response) => record_answer(document, response.status(), response.headers()),
+                    Err(error) => document.fail(cause(error)),
+                });
+                outcome
+            },
+        )
+        .await
+    }
+}
+
+/// The error's own names say less than its predicates.
+fn cause(error: &Error) -> Cause {
+    let mut cause = Cause::from_error(error);
+    if let (Error::Reqwest(error), Some(exception)) = (error, cause.exceptions.first_mut()) {
+        exception.kind = if error.is_timeout() {
+            "Timeout".into()
+        } else if error.is_connect() {
+            "NoConnection".into()
+        } else {
+            "reqwest::Error".into()
+        };
+    }
+    cause
+}

@@ -1,0 +1,312 @@
+//! Real clients against real HTTP answers.
+
+use std::time::Duration;
+
+use ::tower::{Layer, ServiceExt};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
+
+/// What an endpoint does with a request.
+#[derive(Clone, Copy)]
+enum Answer {
+    Status(u16),
+    Hang,
+    Close,
+}
+
+/// An endpoint for one request: its port, and the head of the request that comes.
+async fn endpoint(answer: Answer) -> (u16, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let head = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut head).await.unwrap();
+        }
+        match answer {
+            Answer::Status(status) => {
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\nok");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            // Until the client goes.
+            Answer::Hang => drop(stream.read(&mut [0]).await),
+            Answer::Close => {}
+        }
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    (port, head)
+}
+
+fn client(settings: &TraceRequests) -> TracedClient<Client<HttpConnector, Empty<Bytes>>> {
+    settings.layer(Client::builder(TokioExecutor::new()).build_http())
+}
+
+fn request(port: u16) -> http::Request<Empty<Bytes>> {
+    let uri = format!("http://127.0.0.1:{port}/orders/1?token=secret");
+    let request = http::Request::get(uri).header("authorization", "Bearer secret");
+    request.body(Empty::new()).unwrap()
+}
+
+async fn send(settings: &TraceRequests, port: u16) -> Result<StatusCode, Error> {
+    let response = client(settings).oneshot(request(port)).await?;
+    Ok(response.status())
+}
+
+/// One request in an invocation with this header: what was recorded, and its head.
+async fn exchange(header: &str, settings: &TraceRequests, answer: Answer) -> (Kept, String) {
+    let (port, head) = endpoint(answer).await;
+    let kept = Kept::default();
+    let _ = kept.invoke(header, send(settings, port)).await;
+    (kept, head.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_request_is_one_subsegment() {
+    let (port, head) = endpoint(Answer::Status(200)).await;
+    let kept = Kept::default();
+    let status = kept
+        .invoke(SAMPLED, send(&TraceRequests::new(), port))
+        .await;
+    assert_eq!(status.unwrap(), 200);
+    let call = kept.one("127.0.0.1");
+    assert_eq!(call["namespace"], "remote");
+    assert_eq!(call["parent_id"], kept.one("order-worker")["id"]);
+    assert_eq!(
+        call["http"],
+        json!({
+            "request": { "method": "GET", "url": format!("http://127.0.0.1:{port}/orders/1") },
+            "response": { "status": 200, "content_length": 2 },
+        })
+    );
+    let id = call["id"].as_str().unwrap();
+    let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
+    let head = head.await.unwrap();
+    assert!(head.contains(&header), "{head}");
+    assert!(!head.contains("traceparent"));
+    assert!(!format!("{:?}", kept.events()).contains("secret"));
+}
+
+#[tokio::test]
+async fn the_status_says_whose_fault_it_is() {
+    for (status, flags, reason) in [
+        (204, [false, false, false], "no failure"),
+        (302, [false, false, false], "the client follows"),
+        (404, [true, false, false], "the caller's"),
+        (429, [true, true, false], "too many requests"),
+        (503, [false, false, true], "the callee's"),
+    ] {
+        let (kept, _) = exchange(SAMPLED, &TraceRequests::new(), Answer::Status(status)).await;
+        let call = kept.one("127.0.0.1");
+        let seen = ["error", "throttle", "fault"].map(|flag| call.get(flag).is_some());
+        assert_eq!(seen, flags, "{status}: {reason}");
+        assert_eq!(call["http"]["response"]["status"], status);
+        assert!(kept.one("order-worker").get("fault").is_none());
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_a_fault_with_its_cause() {
+    let (kept, _) = exchange(SAMPLED, &TraceRequests::new(), Answer::Close).await;
+    let call = kept.one("127.0.0.1");
+    assert_eq!(call["fault"], true);
+    assert!(
+        call["cause"]["exceptions"].as_array().unwrap().len() > 1,
+        "{call}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_is_a_fault() {
+    let (port, head) = endpoint(Answer::Hang).await;
+    let kept = Kept::default();
+    let settings = TraceRequests::new();
+    let work = kept.invoke(SAMPLED, async {
+        let sent = send(&settings, port);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), sent)
+                .await
+                .is_err()
+        );
+    });
+    work.await;
+    head.abort();
+    let call = kept.one("127.0.0.1");
+    assert_eq!(call["fault"], true);
+    assert_eq!(call["cause"]["exceptions"][0]["type"], "Cancelled");
+}
+
+#[tokio::test]
+async fn unsampled_requests_pass_the_header_on() {
+    let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0;Lineage=a:1");
+    let settings = TraceRequests::new().with_traceparent();
+    let (kept, head) = exchange(&unsampled, &settings, Answer::Status(200)).await;
+    assert!(kept.events().is_empty());
+    let header = format!("x-amzn-trace-id: {}\r\n", unsampled.to_ascii_lowercase());
+    assert!(head.contains(&header), "{head}");
+    let root = "5759e988bd862e3fe1be46a994272793";
+    assert!(
+        head.contains(&format!("traceparent: 00-{root}-{PARENT}-00\r\n")),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn w3c_goes_out_when_it_is_switched_on() {
+    let settings = TraceRequests::new().with_traceparent();
+    let (kept, head) = exchange(SAMPLED, &settings, Answer::Status(200)).await;
+    let call = kept.one("127.0.0.1");
+    let id = call["id"].as_str().unwrap();
+    let traceparent = format!("traceparent: 00-5759e988bd862e3fe1be46a994272793-{id}-01\r\n");
+    assert!(head.contains(&traceparent), "{head}");
+}
+
+#[tokio::test]
+async fn ignored_hosts_are_neither_recorded_nor_told() {
+    let settings = TraceRequests::new().ignore(["127.0.0.1"]);
+    let (kept, head) = exchange(SAMPLED, &settings, Answer::Status(200)).await;
+    assert!(!head.contains("x-amzn-trace-id"), "{head}");
+    assert_eq!(kept.closed().len(), 1, "the handler alone");
+}
+
+#[tokio::test]
+async fn hosts_that_are_not_trusted_are_recorded_but_not_told() {
+    let settings = TraceRequests::new()
+        .pass_on_only_to(["*.internal.example"])
+        .with_traceparent();
+    let (kept, head) = exchange(SAMPLED, &settings, Answer::Status(200)).await;
+    assert!(
+        !head.contains("x-amzn-trace-id") && !head.contains("traceparent"),
+        "{head}"
+    );
+    kept.one("127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_header_of_the_users_own_stays() {
+    let (port, head) = endpoint(Answer::Status(200)).await;
+    let kept = Kept::default();
+    let mut request = request(port);
+    request
+        .headers_mut()
+        .insert(header::NAME, "mine".parse().unwrap());
+    let client = client(&TraceRequests::new());
+    kept.invoke(SAMPLED, client.oneshot(request)).await.unwrap();
+    assert!(head.await.unwrap().contains("x-amzn-trace-id: mine\r\n"));
+}
+
+#[tokio::test]
+async fn outside_an_invocation_nothing_is_changed() {
+    let (port, head) = endpoint(Answer::Status(200)).await;
+    send(&TraceRequests::new().with_traceparent(), port)
+        .await
+        .unwrap();
+    let head = head.await.unwrap();
+    assert!(
+        !head.contains("x-amzn-trace-id") && !head.contains("traceparent"),
+        "{head}"
+    );
+}
+
+#[test]
+fn hosts_are_matched_as_a_whole() {
+    for (pattern, host, expected, reason) in [
+        ("a.example", "a.example", true, "equal"),
+        ("A.example", "a.EXAMPLE", true, "case does not count"),
+        ("a.example", "b.a.example", false, "no wildcard"),
+        ("*.a.example", "b.a.example", true, "under it"),
+        ("*.a.example", "c.b.a.example", true, "at any depth"),
+        ("*.a.example", "a.example", false, "not under it"),
+        ("*.a.example", "evil-a.example", false, "another domain"),
+        (
+            "*a.example",
+            "evil-a.example",
+            false,
+            "a wildcard stands for labels",
+        ),
+        ("*", "a.example", false, "no pattern"),
+    ] {
+        assert_eq!(
+            Hosts::new([pattern]).have(host),
+            expected,
+            "{pattern} {host}: {reason}"
+        );
+    }
+}
+
+#[cfg(feature = "reqwest")]
+mod by_reqwest {
+    use super::*;
+
+    fn client(timeout: Duration) -> reqwest_middleware::ClientWithMiddleware {
+        let client = ::reqwest::Client::builder().no_proxy().timeout(timeout);
+        reqwest_middleware::ClientBuilder::new(client.build().unwrap())
+            .with(TraceRequests::new())
+            .build()
+    }
+
+    async fn get(timeout: Duration, answer: Answer) -> (Value, String, Kept) {
+        let (port, head) = endpoint(answer).await;
+        let kept = Kept::default();
+        let url = format!("http://me:secret@127.0.0.1:{port}/orders/1?token=secret#secret");
+        // The handler fails with the client's own error, which holds the whole URL.
+        let work = crate::try_capture("get", client(timeout).get(url).send());
+        let _ = kept.invoke(SAMPLED, work).await;
+        assert!(
+            !format!("{:?}", kept.events()).contains("secret"),
+            "{:?}",
+            kept.events()
+        );
+        (kept.one("127.0.0.1"), head.await.unwrap(), kept)
+    }
+
+    #[tokio::test]
+    async fn a_request_is_one_subsegment() {
+        let (call, head, kept) = get(Duration::from_secs(10), Answer::Status(201)).await;
+        let url = call["http"]["request"]["url"].as_str().unwrap();
+        assert!(
+            url.starts_with("http://127.0.0.1:") && url.ends_with("/orders/1"),
+            "{url}"
+        );
+        assert_eq!(call["http"]["request"]["method"], "GET");
+        assert_eq!(
+            call["http"]["response"],
+            json!({ "status": 201, "content_length": 2 })
+        );
+        assert_eq!(call["parent_id"], kept.one("get")["id"]);
+        let id = call["id"].as_str().unwrap();
+        let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
+        assert!(head.contains(&header), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_timeout_is_a_fault_that_says_so() {
+        let (call, ..) = get(Duration::from_millis(50), Answer::Hang).await;
+        assert_eq!(call["fault"], true);
+        assert_eq!(call["cause"]["exceptions"][0]["type"], "Timeout");
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_a_fault_that_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let kept = Kept::default();
+        let sent =
+            client(Duration::from_secs(10)).get(format!("http://127.0.0.1:{port}/?a=secret"));
+        assert!(kept.invoke(SAMPLED, sent.send()).await.is_err());
+        let call = kept.one("127.0.0.1");
+        assert_eq!(call["cause"]["exceptions"][0]["type"], "NoConnection");
+        assert!(!call.to_string().contains("secret"));
+    }
+}
