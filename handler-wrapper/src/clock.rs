@@ -13,3 +13,21 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
+
+/// Wall-clock time as log lines want it: RFC 3339, UTC, milliseconds.
+#[cfg(feature = "tracing")]
+pub(crate) fn rfc3339() -> String {
+    use tracing_subscriber::fmt::{
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    };
+
+    let mut text = String::with_capacity(32);
+    // Writing to a string does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    if let Some((seconds, fraction)) = text.split_once('.') {
+        let millis: String = fraction.chars().take(3).collect();
+        return format!("{seconds}.{millis}Z");
+    }
+    text
+}

@@ -81,6 +81,15 @@ impl Context {
             .unwrap_or_default()
     }
 
+    /// True when both are in the same subsegment.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Inner::Recording(one), Inner::Recording(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+
     fn enter(self) -> Entered {
         Entered(self.swap())
     }

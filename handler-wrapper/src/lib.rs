@@ -50,6 +50,8 @@ pub mod http_client;
 mod incoming;
 mod init;
 mod invocation;
+#[cfg(feature = "tracing")]
+mod log;
 mod panics;
 mod redact;
 mod report;
@@ -61,6 +63,8 @@ mod subsegment;
 #[cfg(test)]
 mod testing;
 mod trace;
+#[cfg(feature = "tracing")]
+mod tracing_layer;
 mod transport;
 
 pub use tracestitch_wire::{
@@ -83,3 +87,5 @@ pub use self::{
     service::{TraceLayer, TraceService},
     subsegment::Subsegment,
 };
+#[cfg(feature = "tracing")]
+pub use self::{log::LogLayer, tracing_layer::SpanLayer};

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
+
+/// Clones write to the same log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<Value> {
+        let log = self.0.lock().unwrap();
+        let lines = std::str::from_utf8(&log).unwrap().lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// Runs `work` as a handler under this layer; its log and what it records.
+async fn logged<F: Future>(header: &str, work: F) -> (Vec<Value>, Kept) {
+    let log = Log::default();
+    let layer = LogLayer::from_env().to(log.clone());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let kept = Kept::default();
+    kept.invoke(header, work).await;
+    (log.lines(), kept)
+}
+
+#[tokio::test]
+async fn a_line_says_to_which_trace_it_belongs() {
+    let (mut lines, kept) = logged(SAMPLED, async {
+        crate::capture("price", async {
+            tracing::warn!(
+                items = 3,
+                level = "high",
+                ok = true,
+                "priced {}\n\"so\"",
+                "o-1"
+            );
+        })
+        .await;
+    })
+    .await;
+    let timestamp = lines[0]["timestamp"].take();
+    assert_eq!(
+        lines,
+        [json!({
+            "timestamp": null, "level": "WARN", "message": "priced o-1\n\"so\"",
+            "target": "tracestitch::log::tests", "requestId": "r-1", "traceId": ROOT,
+            "segmentId": kept.one("price")["id"], "items": 3, "level_": "high", "ok": true,
+        })]
+    );
+    let timestamp = timestamp.as_str().unwrap();
+    assert!(
+        timestamp.starts_with("20") && timestamp.ends_with('Z'),
+        "{timestamp}"
+    );
+    assert_eq!(
+        timestamp.len(),
+        "2026-11-20T22:13:20.512Z".len(),
+        "{timestamp}"
+    );
+}
+
+#[tokio::test]
+async fn an_unsampled_invocation_has_a_trace_too() {
+    let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let (lines, _) = logged(&header, async { tracing::info!("hello") }).await;
+    assert_eq!(
+        (&lines[0]["traceId"], &lines[0]["requestId"]),
+        (&ROOT.into(), &"r-1".into())
+    );
+    assert!(lines[0].get("segmentId").is_none());
+}
+
+#[tokio::test]
+async fn lines_below_the_level_are_not_written() {
+    let (lines, _) = logged(SAMPLED, async { tracing::debug!("detail") }).await;
+    assert!(lines.is_empty());
+}
+
+#[test]
+fn outside_an_invocation_there_is_no_trace() {
+    let log = Log::default();
+    let layer = LogLayer::from_env().to(log.clone());
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || tracing::info!("hello"));
+    let lines = log.lines();
+    assert_eq!(lines[0]["message"], "hello");
+    for key in ["requestId", "traceId", "segmentId"] {
+        assert!(lines[0].get(key).is_none(), "{key}");
+    }
+}
+
+#[cfg(feature = "sqs")]
+#[tokio::test]
+async fn lines_of_a_message_carry_its_trace() {
+    let root = "1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa";
+    let mut message = aws_lambda_events::sqs::SqsMessage::default();
+    message.attributes.insert(
+        "AWSTraceHeader".to_owned(),
+        format!("Root={root};Parent={PARENT};Sampled=1"),
+    );
+    let mut event = aws_lambda_events::sqs::SqsEvent::default();
+    event.records = vec![message];
+    let (lines, _) = logged(SAMPLED, async {
+        tracing::info!("before");
+        crate::sqs::each(event, |_| async {
+            tracing::info!("inside");
+            Ok::<_, fmt::Error>(())
+        })
+        .await;
+    })
+    .await;
+    assert_eq!(
+        (&lines[0]["traceId"], &lines[1]["traceId"]),
+        (&ROOT.into(), &root.into())
+    );
+    assert_eq!(lines[1]["requestId"], "r-1");
+}

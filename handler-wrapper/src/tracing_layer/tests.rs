@@ -1,0 +1,241 @@
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use serde_json::json;
+use tracing::{Instrument, info_span, instrument};
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
+
+/// Runs `work` as a handler under this layer; what it records.
+async fn traced<F: Future>(layer: SpanLayer, header: &str, work: F) -> Kept {
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let kept = Kept::default();
+    kept.invoke(header, work).await;
+    kept
+}
+
+#[instrument(fields(total = tracing::field::Empty))]
+async fn price(order_id: &str, items: u32, message: Option<&str>) -> u32 {
+    tracing::Span::current().record("total", 15);
+    crate::capture("ask", tokio::task::yield_now()).await;
+    15
+}
+
+#[tokio::test]
+async fn an_instrumented_function_is_a_subsegment() {
+    let layer = SpanLayer::new().annotate(["order_id"]);
+    let kept = traced(layer, SAMPLED, async {
+        assert_eq!(price("o-1", 3, Some("a body")).await, 15);
+        crate::capture("after", async {}).await;
+    })
+    .await;
+    let (handler, price) = (kept.one("order-worker"), kept.one("price"));
+    assert_eq!(price["parent_id"], handler["id"]);
+    assert_eq!(price["annotations"], json!({ "order_id": "o-1" }));
+    assert_eq!(
+        price["metadata"],
+        json!({ "default": { "items": 3, "total": 15 } })
+    );
+    assert_eq!(
+        kept.one("ask")["parent_id"],
+        price["id"],
+        "calls hang under the span"
+    );
+    assert_eq!(
+        kept.one("after")["parent_id"],
+        handler["id"],
+        "not after it"
+    );
+}
+
+#[tokio::test]
+async fn spans_hang_under_each_other_and_under_captures() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let work = async { info_span!("inner").in_scope(|| crate::annotate("here", true)) };
+        crate::capture("middle", work)
+            .instrument(info_span!("outer"))
+            .await;
+    })
+    .await;
+    let (outer, middle, inner) = (kept.one("outer"), kept.one("middle"), kept.one("inner"));
+    assert_eq!(middle["parent_id"], outer["id"]);
+    assert_eq!(inner["parent_id"], middle["id"]);
+    assert_eq!(inner["annotations"]["here"], true);
+}
+
+#[tokio::test]
+async fn joined_futures_keep_their_spans() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let one = |name: &'static str| {
+            let work = async move {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                    crate::capture(name, async {}).await;
+                }
+            };
+            work.instrument(info_span!("branch", name))
+        };
+        tokio::join!(one("a"), one("b"));
+    })
+    .await;
+    for name in ["a", "b"] {
+        let closed = kept.closed();
+        let branch = closed
+            .iter()
+            .find(|d| d["metadata"]["default"]["name"] == name)
+            .unwrap();
+        let calls: Vec<_> = closed.iter().filter(|d| d["name"] == name).collect();
+        assert_eq!(calls.len(), 3);
+        assert!(
+            calls.iter().all(|call| call["parent_id"] == branch["id"]),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let task = async { crate::capture("call", async {}).await };
+        tokio::spawn(task.instrument(info_span!("task")))
+            .await
+            .unwrap();
+        let bare = async { crate::capture("lost", async {}).await };
+        tokio::spawn(bare).await.unwrap();
+    })
+    .await;
+    assert_eq!(kept.one("call")["parent_id"], kept.one("task")["id"]);
+    assert_eq!(kept.closed().len(), 3, "a task without its span is outside");
+}
+
+#[instrument(err)]
+async fn refuse() -> Result<(), std::io::Error> {
+    Err(std::io::Error::other("out of stock"))
+}
+
+#[tokio::test]
+async fn error_events_are_causes() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let _ = refuse().await;
+        info_span!("chain").in_scope(|| {
+            let source = "x".parse::<i32>().unwrap_err();
+            let error = std::io::Error::other(source);
+            tracing::error!(error = &error as &dyn Error, "not priced");
+        });
+        info_span!("text").in_scope(|| tracing::error!("no answer from http://h/?token={}", 1));
+        info_span!("warned").in_scope(|| tracing::warn!("slow"));
+    })
+    .await;
+    let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
+    assert_eq!(kept.one("refuse")["fault"], true);
+    assert_eq!(exception("refuse")["message"], "out of stock");
+    assert_eq!(
+        exception("chain")["message"],
+        "invalid digit found in string"
+    );
+    assert_eq!(exception("text")["message"], "no answer from http://h/");
+    assert!(kept.one("warned").get("fault").is_none());
+    assert!(kept.one("order-worker").get("fault").is_none());
+}
+
+#[tokio::test]
+async fn the_filter_goes_by_target_and_level() {
+    let mut names = Vec::new();
+    for filter in [
+        None,
+        Some("off,chosen=debug"),
+        Some("debug,tracestitch=off"),
+    ] {
+        let layer = SpanLayer::new();
+        let layer = match filter {
+            Some(filter) => layer.filter(filter.parse().unwrap()),
+            None => layer,
+        };
+        let kept = traced(layer, SAMPLED, async {
+            for span in [
+                tracing::debug_span!(target: "chosen", "chosen debug"),
+                tracing::info_span!("own info"),
+                tracing::debug_span!("own debug"),
+            ] {
+                // What is not recorded is not in the way either.
+                span.in_scope(|| crate::capture_sync("call", || {}));
+            }
+        })
+        .await;
+        let closed = kept.closed();
+        let spans = closed
+            .iter()
+            .map(|d| d["name"].as_str().unwrap().to_owned());
+        names.push(spans.filter(|name| name.contains(' ')).collect::<Vec<_>>());
+    }
+    assert_eq!(names, [["own info"], ["chosen debug"], ["chosen debug"]]);
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_outside_or_unsampled() {
+    let layer = tracing_subscriber::registry().with(SpanLayer::new());
+    tracing::subscriber::with_default(layer, || {
+        let span = info_span!("outside");
+        span.in_scope(|| assert!(!Context::current().is_recording()));
+    });
+    let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let kept = traced(SpanLayer::new(), &unsampled, async {
+        assert_eq!(price("o-1", 3, None).await, 15);
+        let header = Context::current().trace_header().unwrap().to_string();
+        assert!(header.ends_with("Sampled=0"), "the context is not touched");
+    })
+    .await;
+    assert!(kept.events().is_empty());
+}
+
+#[tokio::test]
+async fn a_panic_in_a_span_is_its_fault() {
+    panics::install();
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let work = async { panic!("in a span") }.instrument(info_span!("charge"));
+        assert!(AssertUnwindSafe(work).catch_unwind().await.is_err());
+        crate::annotate("after", true);
+    })
+    .await;
+    let exception = &kept.one("charge")["cause"]["exceptions"][0];
+    assert_eq!(exception["message"], "in a span");
+    assert!(exception["stack"].is_array(), "{exception}");
+    assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
+}
+
+#[tokio::test]
+async fn a_guard_that_leaves_late_does_not_change_the_context() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let (one, two) = (info_span!("one"), info_span!("two"));
+        let one_entered = one.enter();
+        let two_entered = two.enter();
+        drop(one_entered);
+        crate::annotate("in", "two");
+        drop(two_entered);
+    })
+    .await;
+    assert_eq!(kept.one("two")["annotations"]["in"], "two");
+}
+
+#[tokio::test]
+async fn spans_beyond_the_limit_are_counted_and_left_out() {
+    fn dig(depth: u32) {
+        if depth > 0 {
+            info_span!("dig").in_scope(|| dig(depth - 1));
+        }
+    }
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        dig(100);
+        for _ in 0..1000 {
+            drop(info_span!("one of many"));
+        }
+    })
+    .await;
+    let counted = |name| kept.closed().iter().filter(|d| d["name"] == name).count();
+    assert_eq!((counted("dig"), counted("one of many")), (64, 936));
+    let ours = &kept.one("order-worker")["metadata"]["tracestitch"];
+    assert_eq!(ours["subsegments_left_out"], 36 + 64);
+}
