@@ -104,3 +104,39 @@ fn chain_of(error: &dyn Any) -> Option<Cause> {
     }
     None
 }
+
+#[cfg(all(test, any(feature = "anyhow", feature = "eyre")))]
+mod tests {
+    use super::*;
+
+    /// Messages of the chain that a handler's error leaves.
+    fn messages<E: Into<Diagnostic> + 'static>(error: E) -> Vec<String> {
+        let (cause, _) = of_handler(error);
+        let exceptions = cause.exceptions.into_iter();
+        exceptions
+            .map(|exception| exception.message.as_str().to_owned())
+            .collect()
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn anyhow_keeps_its_chain() {
+        use anyhow::Context;
+
+        let failed = "x".parse::<i32>().context("read quantity").unwrap_err();
+        assert_eq!(failed.cause().exceptions.len(), 2);
+        let expected = ["read quantity", "invalid digit found in string"];
+        assert_eq!(messages(failed), expected);
+    }
+
+    #[cfg(feature = "eyre")]
+    #[test]
+    fn eyre_keeps_its_chain() {
+        use eyre::WrapErr;
+
+        let failed = "x".parse::<i32>().wrap_err("read quantity").unwrap_err();
+        assert_eq!(failed.cause().exceptions.len(), 2);
+        let expected = ["read quantity", "invalid digit found in string"];
+        assert_eq!(messages(failed), expected);
+    }
+}

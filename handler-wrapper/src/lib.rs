@@ -26,15 +26,21 @@
 //! |---|---|
 //! | a traced function | [`run()`], [`http::run`] under `lambda_http`, `run_concurrent` for Managed Instances |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
+//! | requests of hyper, other `tower` clients, reqwest | `http_client::TraceRequests` (features `http-client`, `reqwest`) |
+//! | database calls | `sql::Database` (feature `sql`) |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
+//! | `#[instrument]` on the timeline | `SpanLayer` (feature `tracing`) |
+//! | log lines that name their trace | `LogLayer` (feature `tracing`) |
 //! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
 //! | the trace in a spawned task | [`Context::scope`] |
+//! | values that must not leave the process | [`Redaction`] |
 //! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
 //!
 //! Documents go to the tracestitch extension, which sends them to X-Ray also when the function
 //! is killed; without the extension they go to the X-Ray daemon directly. Nothing here fails,
-//! panics or blocks the handler; outside an invocation every call is legal and does nothing.
+//! panics or blocks the handler; outside an invocation every call is legal and does nothing,
+//! except in a function's init phase: its work is kept, bounded, for the first trace.
 
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
@@ -57,6 +63,8 @@ mod redact;
 mod report;
 mod run;
 mod service;
+#[cfg(feature = "sql")]
+pub mod sql;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 mod subsegment;
