@@ -133,10 +133,12 @@ pub(crate) fn trace_header_variable() -> Option<String> {
     env::var("_X_AMZN_TRACE_ID").ok()
 }
 
-/// Whether there is an init phase to record: in Lambda, unless tracing is switched off.
+/// Whether there is an init phase to record: in Lambda, unless tracing is switched off. What a
+/// snapshot holds was done once for all processes that are made from it, at another time.
 pub(crate) fn has_init_phase() -> bool {
     let enabled = env::var("TRACESTITCH_ENABLED").ok();
     env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
+        && env::var_os("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind != "snap-start")
         && enabled.and_then(|value| parse_bool(value.trim())) != Some(false)
 }
 

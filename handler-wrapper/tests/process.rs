@@ -1,0 +1,173 @@
+//! A real process that runs a handler: its init phase, a panic and its rules for redaction, as
+//! they reach the X-Ray daemon. The process is this one, started again as the function.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tracestitch::{Redaction, TraceLayer};
+
+const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
+const PARENT: &str = "53995c3f42cd8ad8";
+const SECRET: &str = "sk_live_4242";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("function") {
+        function();
+    } else {
+        what_a_process_does_reaches_the_daemon();
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn function() {
+    tracestitch::capture("load settings", async {
+        tracestitch::annotate("key", SECRET);
+        assert!(tracestitch::Context::current().trace_header().is_none());
+    })
+    .await;
+    let rules = Redaction::by(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
+    let handler = service_fn(async |event: LambdaEvent<Value>| {
+        tracestitch::capture("work", async {}).await;
+        if event.payload["fail"] == true {
+            panic!("no stock for {SECRET}");
+        }
+        Ok::<_, Error>(Value::Null)
+    });
+    TraceLayer::redacting(rules).run(handler).await.unwrap();
+}
+
+fn what_a_process_does_reaches_the_daemon() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+    let _function = Function(start(&api, &daemon));
+
+    invoke(&api, "r-1", "{}");
+    let first = documents(&daemon, ["load settings", "init", "work", "shop"]);
+    let (init, settings) = (&first["init"], &first["load settings"]);
+    assert_eq!(
+        (&init["trace_id"], &init["parent_id"]),
+        (&ROOT.into(), &PARENT.into())
+    );
+    assert_eq!(
+        (&settings["trace_id"], &settings["parent_id"]),
+        (&ROOT.into(), &init["id"])
+    );
+    assert_eq!(settings["annotations"]["key"], "[gone]");
+    assert!(settings["end_time"].as_f64() <= first["shop"]["start_time"].as_f64());
+
+    invoke(&api, "r-2", r#"{"fail":true}"#);
+    let second = documents(&daemon, ["work", "shop"]);
+    let exception = &second["shop"]["cause"]["exceptions"][0];
+    assert_eq!(
+        (&exception["type"], &exception["message"]),
+        (&"panic".into(), &"[gone]".into())
+    );
+    let stack = exception["stack"].as_array().unwrap();
+    assert!(
+        stack[0]["path"].as_str().unwrap().ends_with("process.rs"),
+        "{stack:?}"
+    );
+}
+
+/// Ends the function when the test ends, however it does.
+struct Function(Child);
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(api: &TcpListener, daemon: &UdpSocket) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .arg("function")
+        .env(
+            "AWS_LAMBDA_RUNTIME_API",
+            api.local_addr().unwrap().to_string(),
+        )
+        .env("AWS_LAMBDA_FUNCTION_NAME", "shop")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+        .env("TRACESTITCH_TRANSPORT", "direct")
+        .env(
+            "TRACESTITCH_DAEMON_ADDRESS",
+            daemon.local_addr().unwrap().to_string(),
+        )
+        .env_remove("TRACESTITCH_ENABLED")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Gives the event to the function that asks for one, and takes its answer.
+fn invoke(api: &TcpListener, request_id: &str, event: &str) {
+    let (asks, mut stream) = request(api);
+    assert!(asks.contains("/runtime/invocation/next"), "{asks}");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\ncontent-type: application/json\r\n\
+         lambda-runtime-aws-request-id: {request_id}\r\nlambda-runtime-deadline-ms: 4102444800000\
+         \r\nlambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:shop\r\n\
+         lambda-runtime-trace-id: Root={ROOT};Parent={PARENT};Sampled=1\r\n\
+         connection: close\r\n\r\n",
+        event.len(),
+    );
+    stream.write_all((head + event).as_bytes()).unwrap();
+    let (answers, mut stream) = request(api);
+    assert!(answers.contains(request_id), "{answers}");
+    let done = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    stream.write_all(done.as_bytes()).unwrap();
+}
+
+/// First line of the next request, whose body is read.
+fn request(api: &TcpListener) -> (String, TcpStream) {
+    let (stream, _) = api.accept().unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut reader = BufReader::new(stream);
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first).unwrap();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (first, reader.into_inner())
+}
+
+/// The finished documents of these names, and no others before the last of them.
+fn documents<const N: usize>(daemon: &UdpSocket, names: [&str; N]) -> HashMap<String, Value> {
+    let mut documents = HashMap::new();
+    while documents.len() < N {
+        let mut datagram = vec![0; 65_536];
+        let length = daemon
+            .recv(&mut datagram)
+            .expect("a document within the deadline");
+        let text = std::str::from_utf8(&datagram[..length]).unwrap();
+        assert!(!text.contains(SECRET), "{text}");
+        let document: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+        let name = document["name"].as_str().unwrap().to_owned();
+        assert!(names.contains(&&*name), "{document}");
+        documents.insert(name, document);
+    }
+    documents
+}
