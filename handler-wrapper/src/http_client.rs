@@ -1,6 +1,6 @@
 //! HTTP calls: one subsegment for each, and the trace header on the request.
 //!
-//! [`TraceRequests`] is a [`tower::Layer`] for clients that are a `tower` service (hyper-util,
+//! [`TraceRequests`] is a [`tower` layer](::tower::Layer) for clients that are a `tower` service (hyper-util,
 //! axum's and tonic's clients) and, with the feature `reqwest`, middleware of
 //! `reqwest-middleware`.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as http_header};
 use tracestitch_wire::{
-    document::{Document, Http, Namespace, Request, Response, clean_url},
+    document::{Http, Namespace, Request, Response, clean_url},
     header::{self, Sampling, TraceHeader},
 };
 
@@ -155,18 +155,18 @@ fn traceparent(header: &TraceHeader) -> Option<String> {
     Some(format!("00-{root}-{}-{flags}", header.parent?))
 }
 
-/// Puts the answer on the document.
-fn record_answer(document: &mut Document, status: StatusCode, headers: &HeaderMap) {
-    let length = headers.get(http_header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let http = document.http.get_or_insert_default();
-    http.response = Some(Response {
-        status: Some(status.as_u16()),
-        content_length: length,
+/// Puts the answer on the subsegment.
+fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMap) {
+    subsegment.amend(|document| {
+        let length = headers.get(http_header::CONTENT_LENGTH);
+        document.http.get_or_insert_default().response = Some(Response {
+            status: Some(status.as_u16()),
+            content_length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
+        });
+        document.throttle = status == StatusCode::TOO_MANY_REQUESTS;
+        document.error = status.is_client_error();
+        document.fault = status.is_server_error();
     });
-    document.throttle = status == StatusCode::TOO_MANY_REQUESTS;
-    document.error = status.is_client_error();
-    document.fault = status.is_server_error();
 }
 
 /// Patterns of host names.

@@ -42,6 +42,11 @@
 //! panics or blocks the handler; outside an invocation every call is legal and does nothing,
 //! except in a function's init phase: its work is kept, bounded, for the first trace.
 
+#![cfg_attr(
+    not(all(feature = "aws-sdk", feature = "sqs", feature = "tracing")),
+    allow(dead_code, reason = "some of the core serves these features only")
+)]
+
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
 mod capture;

@@ -126,13 +126,20 @@ impl Subsegment {
 
     /// Marks it as a fault by a value that says how it failed.
     pub(crate) fn record_failure<Kind>(&self, failure: &impl Failure<Kind>) {
+        self.fail_with(|| failure.cause());
+    }
+
+    /// Marks it as a fault. `cause` runs before the document is locked: errors of the user write
+    /// their messages in it, and may annotate meanwhile.
+    pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
         if let Some(open) = &self.0 {
-            open.amend(|document| document.fail(failure.cause()));
+            let cause = cause();
+            open.amend(|document| document.fail(cause));
         }
     }
 
     pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
-        self.amend(|document| document.fail(panics::cause(payload)));
+        self.fail_with(|| panics::cause(payload));
     }
 
     /// Changes the document; not called where nothing is recorded, or when it is over.

@@ -98,10 +98,10 @@ impl SpanLayer {
         self
     }
 
-    fn fields<'a>(&'a self, document: &'a mut Document) -> Fields<'a> {
+    fn fields(&self) -> Fields<'_> {
         Fields {
             annotations: &self.annotations,
-            document,
+            facts: Vec::new(),
         }
     }
 }
@@ -138,7 +138,9 @@ where
         let parent = attributes.parent().and_then(|id| context_of(&spans, id));
         let parent = parent.unwrap_or_else(Context::current);
         let subsegment = Subsegment::begin_with(&parent, metadata.name(), |document| {
-            attributes.record(&mut self.fields(document));
+            let mut fields = self.fields();
+            attributes.record(&mut fields);
+            fields.put_on(document);
         });
         if !subsegment.is_recording() {
             return;
@@ -155,7 +157,9 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, spans: LayerContext<'_, S>) {
         if let Some(Context(Inner::Recording(open))) = context_of(&spans, id) {
-            open.amend(|document| values.record(&mut self.fields(document)));
+            let mut fields = self.fields();
+            values.record(&mut fields);
+            open.amend(|document| fields.put_on(document));
         }
     }
 
@@ -172,7 +176,8 @@ where
         if let Inner::Recording(open) = parent.unwrap_or_else(Context::current).0 {
             let mut failure = Failure::default();
             event.record(&mut failure);
-            open.amend(|document| document.fail(failure.cause(metadata.target())));
+            let cause = failure.cause(metadata.target());
+            open.amend(|document| document.fail(cause));
         }
     }
 
@@ -233,21 +238,43 @@ where
     Some(recorded.context.clone())
 }
 
-/// Puts a span's fields on its document.
+/// Collects a span's fields. Their values write themselves, as the user's code has it, so the
+/// document must not be locked meanwhile.
 struct Fields<'a> {
     annotations: &'a [String],
-    document: &'a mut Document,
+    facts: Vec<Fact>,
+}
+
+enum Fact {
+    Annotation(&'static str, AnnotationValue),
+    Metadata(&'static str, Value),
+    Failure(Cause),
 }
 
 impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+    fn is_annotation(&self, name: &str) -> bool {
+        self.annotations.iter().any(|annotated| annotated == name)
+    }
+
+    fn put<V: Into<Value>>(&mut self, field: &Field, value: impl FnOnce() -> V) {
         let name = field.name();
-        if self.annotations.iter().any(|annotated| annotated == name) {
-            let value = annotation(value.into());
-            self.document.annotate(name.into(), value);
+        if self.is_annotation(name) {
+            let value = annotation(value().into());
+            self.facts.push(Fact::Annotation(name, value));
         } else if !DATA.contains(&name) {
-            self.document
-                .put_metadata("default".into(), name.into(), value.into());
+            self.facts.push(Fact::Metadata(name, value().into()));
+        }
+    }
+
+    fn put_on(self, document: &mut Document) {
+        for fact in self.facts {
+            match fact {
+                Fact::Annotation(name, value) => document.annotate(name.into(), value),
+                Fact::Metadata(name, value) => {
+                    document.put_metadata("default".into(), name.into(), value);
+                }
+                Fact::Failure(cause) => document.fail(cause),
+            }
         }
     }
 }
@@ -268,36 +295,34 @@ fn annotation(value: Value) -> AnnotationValue {
 impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() {
-            self.put(field, value);
+            self.put(field, || value);
         } else {
-            self.put(field, value.to_string());
+            self.put(field, || value.to_string());
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
+        self.put(field, || value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
+        self.put(field, || value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+        self.put(field, || value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, cut(value));
+        self.put(field, || cut(value));
     }
 
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
-        self.document.fail(Cause::from_error(error));
+        self.facts.push(Fact::Failure(Cause::from_error(error)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if !DATA.contains(&field.name()) || self.annotations.iter().any(|a| a == field.name()) {
-            self.put(field, cut(&format!("{value:?}")));
-        }
+        self.put(field, || cut(&format!("{value:?}")));
     }
 }
 

@@ -35,10 +35,12 @@ impl Middleware for TraceRequests {
             call.subsegment,
             work,
             |outcome, subsegment| {
-                subsegment.amend(|document| match &outcome {
-                    Ok(response) => record_answer(document, response.status(), response.headers()),
-                    Err(error) => document.fail(cause(error)),
-                });
+                match &outcome {
+                    Ok(response) => {
+                        record_answer(subsegment, response.status(), response.headers())
+                    }
+                    Err(error) => subsegment.fail_with(|| cause(error)),
+                }
                 outcome
             },
         )

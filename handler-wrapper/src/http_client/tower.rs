@@ -71,9 +71,9 @@ fn judge<R, E>(outcome: Result<Response<R>, E>, subsegment: &Subsegment) -> Resu
 where
     E: Error + 'static,
 {
-    subsegment.amend(|document| match &outcome {
-        Ok(response) => record_answer(document, response.status(), response.headers()),
-        Err(error) => document.fail(Cause::from_error(error)),
-    });
+    match &outcome {
+        Ok(response) => record_answer(subsegment, response.status(), response.headers()),
+        Err(error) => subsegment.fail_with(|| Cause::from_error(error)),
+    }
     outcome
 }

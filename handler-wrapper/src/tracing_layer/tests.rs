@@ -239,3 +239,25 @@ async fn spans_beyond_the_limit_are_counted_and_left_out() {
     let ours = &kept.one("order-worker")["metadata"]["tracestitch"];
     assert_eq!(ours["subsegments_left_out"], 36 + 64);
 }
+
+#[tokio::test]
+async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
+    struct Chatty;
+    impl fmt::Debug for Chatty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            crate::annotate("written", true);
+            f.write_str("chatty")
+        }
+    }
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let span = info_span!("work", late = tracing::field::Empty);
+        let _entered = span.enter();
+        span.record("late", tracing::field::debug(Chatty));
+        tracing::error!(error = ?Chatty);
+    })
+    .await;
+    let work = kept.one("work");
+    assert_eq!(work["annotations"]["written"], true);
+    assert_eq!(work["metadata"]["default"]["late"], "chatty");
+    assert_eq!(work["cause"]["exceptions"][0]["message"], "chatty");
+}
