@@ -9,7 +9,7 @@ use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -246,6 +246,8 @@ fn hosts_are_matched_as_a_whole() {
 
 #[cfg(feature = "reqwest")]
 mod by_reqwest {
+    use serde_json::Value;
+
     use super::*;
 
     fn client(timeout: Duration) -> reqwest_middleware::ClientWithMiddleware {
