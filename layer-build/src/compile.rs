@@ -15,8 +15,15 @@ const PROFILE: &str = "layer";
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
-    /// What cargo builds into; `None`: cargo's own choice.
-    target: Option<PathBuf>,
+    /// What cargo builds into and where it keeps crates; `None`: cargo's own choice.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Other folders than usual, to see whether they matter.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) target: PathBuf,
+    pub(crate) home: PathBuf,
 }
 
 /// What a build left behind.
@@ -33,19 +40,30 @@ impl Workspace {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         Self {
             root: package.parent().unwrap_or(package).to_owned(),
-            target: None,
+            elsewhere: None,
         }
     }
 
-    pub(crate) const fn at(root: PathBuf, target: PathBuf) -> Self {
+    pub(crate) const fn at(root: PathBuf, elsewhere: Elsewhere) -> Self {
         Self {
             root,
-            target: Some(target),
+            elsewhere: Some(elsewhere),
         }
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where cargo keeps the sources of crates.
+    pub(crate) fn cargo_home(&self) -> Result<PathBuf> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return Ok(elsewhere.home.clone());
+        }
+        std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
+            .context("neither CARGO_HOME nor HOME is set")
     }
 
     /// The folder of the zips.
@@ -95,11 +113,13 @@ pub(crate) fn extension(workspace: &Workspace, arch: Arch) -> Result<Built> {
         .args(["--", "-C"])
         .arg(format!("link-arg=-Map={map}"))
         .env(linker, "rust-lld")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags()?)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&workspace.cargo_home()?)?)
         .env_remove("RUSTFLAGS")
         .stderr(Stdio::inherit());
-    if let Some(target) = &workspace.target {
-        cargo.env("CARGO_TARGET_DIR", target);
+    if let Some(Elsewhere { target, home }) = &workspace.elsewhere {
+        cargo
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_HOME", home);
     }
     let done = cargo.output().context("start cargo")?;
     if !done.status.success() {
@@ -125,11 +145,7 @@ fn executable(messages: &str) -> Option<&str> {
 
 /// Compiler flags, as `CARGO_ENCODED_RUSTFLAGS` wants them. Paths of this machine are replaced:
 /// panic messages contain those of the sources.
-fn flags() -> Result<OsString> {
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
-        .context("neither CARGO_HOME nor HOME is set")?;
+fn flags(home: &Path) -> Result<OsString> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let mut flags = OsString::from("--remap-path-prefix=");
     flags.push(home);

@@ -9,6 +9,7 @@
 //! | `linker_map` | which crates do its bytes come from? |
 //! | `start` | does it start, register and end? |
 //! | `package` | how do the bytes become a layer? |
+//! | `sbom` | what is it made of? |
 //! | `again` | are they the same from another folder? |
 //! | `tools` | where do the validators come from, and what do they say? |
 
@@ -18,6 +19,7 @@ mod compile;
 mod elf;
 mod linker_map;
 mod package;
+mod sbom;
 mod start;
 mod tools;
 
@@ -34,7 +36,8 @@ cargo layer             target/layer/tracestitch-{x86_64,arm64}.zip and a report
 cargo layer --strict    the same; fails when a start-up check cannot be made, and builds
                         everything again in another folder to compare the bytes
 cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
-cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators
+cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators, and
+                        builds the template
 ";
 
 fn main() -> ExitCode {
@@ -76,8 +79,8 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
         say(format_args!("  {}", linker_map::shares(&built.map)?))?;
         match start::check(arch, &built.binary)? {
             start::Started::Yes(took) => say(format_args!(
-                "  started: registered after {} ms, ended by itself after SHUTDOWN",
-                took.as_millis()
+                "  started: registered after {:.1} ms, ended by itself after SHUTDOWN",
+                took.as_secs_f64() * 1000.0
             ))?,
             start::Started::NoEmulator(advice) if strict => bail!("{advice}"),
             start::Started::NoEmulator(advice) => say(format_args!("  not started: {advice}"))?,
@@ -96,6 +99,8 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
             say("  built again in another folder: the same bytes")?;
         }
     }
+    let (sbom, components) = sbom::write(workspace)?;
+    say(format_args!("{}: {components} components", sbom.display()))?;
     let path = workspace.output().join("SHA256SUMS");
     std::fs::write(&path, sums).with_context(|| format!("write {}", path.display()))
 }

@@ -45,6 +45,11 @@ pub(crate) fn layer(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<
     File::create(&path)
         .and_then(|mut file| file.write_all(&zip))
         .with_context(|| format!("write {}", path.display()))?;
+    // Unpacked, for container images.
+    let unpacked = workspace.output().join(arch.name()).join(ENTRY);
+    fs::create_dir_all(unpacked.parent().unwrap_or(&unpacked))
+        .and_then(|()| fs::copy(binary, &unpacked))
+        .with_context(|| format!("write {}", unpacked.display()))?;
     Ok(Layer {
         path,
         size: zip.len(),

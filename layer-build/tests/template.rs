@@ -226,3 +226,12 @@ fn the_others_deploy_the_same() {
         assert!(text.contains(wanted), "{reason}: no {wanted}");
     }
 }
+
+#[test]
+fn the_image_copies_what_cargo_layer_unpacks() {
+    let recipe = fs::read_to_string(root().join("container/Dockerfile")).unwrap();
+    let package = fs::read_to_string(root().join("layer-build/src/package.rs")).unwrap();
+    assert!(package.contains("const ENTRY: &str = \"extensions/tracestitch\""));
+    assert!(recipe.contains("\nCOPY target/layer/${ARCH}/ /\n"));
+    assert!(recipe.contains("\nCOPY --from=tracestitch / /opt/\n"));
+}
