@@ -155,6 +155,11 @@ fn flags(home: &Path) -> Result<OsString> {
     Ok(flags)
 }
 
+/// The compiler, which is an input of every byte.
+pub(crate) fn compiler() -> Result<String> {
+    rustc(&["--version"])
+}
+
 fn rustc(arguments: &[&str]) -> Result<String> {
     let done = Command::new("rustc")
         .args(arguments)

@@ -1,6 +1,8 @@
 //! Which crates the bytes come from, by the linker's account.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,7 +12,17 @@ const NAMED: usize = 8;
 
 /// One line: the crates with the most bytes of code, and their share.
 pub(crate) fn shares(map: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(map).with_context(|| format!("read {}", map.display()))?;
+    let text = match fs::read_to_string(map) {
+        Ok(text) => text,
+        // The linker writes it, and it does not run when nothing has changed.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(format!(
+                "code by crate: unknown, {} is gone (cargo clean, then cargo layer)",
+                map.display()
+            ));
+        }
+        Err(error) => return Err(error).with_context(|| format!("read {}", map.display())),
+    };
     let sizes = by_crate(&text);
     let total: u64 = sizes.values().sum();
     let mut ordered: Vec<_> = sizes.into_iter().collect();

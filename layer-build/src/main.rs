@@ -69,6 +69,7 @@ fn say(text: impl std::fmt::Display) -> Result<()> {
 
 fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
     compile::require_targets()?;
+    say(format_args!("built with {}", compile::compiler()?))?;
     let mut sums = String::new();
     for arch in Arch::ALL {
         let built = compile::extension(workspace, arch)?;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::compile::Workspace;
 use crate::say;
 
@@ -35,6 +36,12 @@ pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Lets each validator look at what is deployed.
 pub(crate) fn validate(workspace: &Workspace) -> Result<()> {
+    for arch in Arch::ALL {
+        let zip = workspace.output().join(arch.zip_name());
+        if !zip.is_file() {
+            bail!("{} is not there: run cargo layer first", zip.display());
+        }
+    }
     let programs = install(workspace)?;
     let root = workspace.root();
     run(Command::new(programs.join("cfn-lint"))
