@@ -77,6 +77,10 @@ fn api_and_state_machine_are_traced() {
             !api["Auth"]["DefaultAuthorizer"].is_null(),
             "{name} is open"
         );
+        assert_eq!(
+            api["Auth"]["InvokeRole"], "NONE",
+            "{name} lends its caller's rights"
+        );
     }
     for (name, machine) in resources(&template, "AWS::Serverless::StateMachine") {
         assert_eq!(machine["Tracing"]["Enabled"], true, "{name}");
