@@ -7,10 +7,9 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::Instant;
 
-use support::World;
+use support::{World, extension};
 
 const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
@@ -286,8 +285,4 @@ fn outside_of_lambda_it_says_what_is_missing() {
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("AWS_LAMBDA_RUNTIME_API"), "{log}");
     assert_eq!(log.lines().count(), 1, "{log}");
-}
-
-fn extension() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
 }

@@ -33,8 +33,9 @@ use crate::compile::Workspace;
 
 const USAGE: &str = "\
 cargo layer             target/layer/tracestitch-{x86_64,arm64}.zip and a report
-cargo layer --strict    the same; fails when a start-up check cannot be made, and builds
-                        everything again in another folder to compare the bytes
+cargo layer --strict    the same; fails when a start-up check cannot be made, runs the
+                        extension's tests with both binaries, and builds everything again in
+                        another folder to compare the bytes
 cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
 cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators, and
                         builds the template
@@ -87,6 +88,8 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
             start::Started::NoEmulator(advice) => say(format_args!("  not started: {advice}"))?,
         }
         if strict {
+            start::pass_tests(workspace, arch, &built.binary)?;
+            say("  tested: the extension's tests pass with it")?;
             let digest = again::sha256(workspace, arch)?;
             if digest != layer.sha256 {
                 bail!(

@@ -1,7 +1,9 @@
 //! Starts the binary as Lambda does: it registers, asks for an event, is told to shut down, ends.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
+use crate::compile::Workspace;
 
 /// Generous: an emulated program on a busy machine. Lambda gives ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +35,7 @@ pub(crate) fn check(arch: Arch, binary: &Path) -> Result<Started> {
     let folder = tempfile::tempdir().context("make a folder")?;
     // The name of its file is the name under which it registers.
     let program = folder.path().join("tracestitch");
-    std::fs::copy(binary, &program).context("copy the binary")?;
+    fs::copy(binary, &program).context("copy the binary")?;
     let mut command = match emulator(arch) {
         Ok(None) => Command::new(&program),
         Ok(Some(emulator)) => {
@@ -64,6 +67,42 @@ pub(crate) fn check(arch: Arch, binary: &Path) -> Result<Started> {
         let _ = child.wait();
     }
     life.with_context(|| format!("start-up check of {}", binary.display()))
+}
+
+/// Runs the extension's own tests with `binary` in place of the one that they were built with.
+///
+/// # Errors
+///
+/// When one fails, or this machine cannot run the binary.
+pub(crate) fn pass_tests(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<()> {
+    let folder = tempfile::tempdir().context("make a folder")?;
+    let program = match emulator(arch) {
+        Ok(None) => binary.to_owned(),
+        Ok(Some(emulator)) => {
+            let script = folder.path().join("tracestitch");
+            let line = format!("#!/bin/sh\nexec {emulator} '{}' \"$@\"\n", binary.display());
+            fs::write(&script, line)
+                .and_then(|()| fs::set_permissions(&script, Permissions::from_mode(0o755)))
+                .context("write a script")?;
+            script
+        }
+        Err(advice) => bail!("{advice}"),
+    };
+    let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace.root())
+        .args(["test", "--locked", "--package", "tracestitch-extension"])
+        .args(["--test", "process", "--quiet"])
+        .env("TRACESTITCH_TEST_EXTENSION", program)
+        .output()
+        .context("start cargo test")?;
+    ensure!(
+        done.status.success(),
+        "the tests fail with {}:\n{}{}",
+        binary.display(),
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(())
 }
 
 /// The program that runs foreign ones, if one is needed.
