@@ -161,7 +161,7 @@ impl Stitched {
         });
         match document {
             Some(document) => {
-                let segment = Subsegment::start(trace, document);
+                let segment = Subsegment::start(trace, Box::new(document));
                 Self {
                     context: segment.context(),
                     segment,

@@ -80,9 +80,9 @@ impl Tracer {
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, mut document: Document) {
+    pub(crate) fn close(&self, mut document: Box<Document>) {
         if let Some(held) = &self.held {
-            return held.close(document);
+            return held.close(*document);
         }
         self.redaction.apply(&mut document);
         self.sink.close(document.id, document.to_json());

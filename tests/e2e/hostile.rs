@@ -1,10 +1,13 @@
 //! Input that nobody should send: the handler runs and answers, and one line says what was wrong.
 
+use e2e::binaries;
 use e2e::invocation::Invocation;
 use e2e::rie::{Function, Rie};
 use e2e::world::World;
 
-use crate::support::{SAMPLED, warnings};
+use serde_json::json;
+
+use crate::support::{SAMPLED, order, sampled, warnings};
 
 const ECHO: &str = r#"{"do":"echo"}"#;
 
@@ -80,13 +83,17 @@ async fn body_that_is_not_utf8() {
     hostile_body(b"\xff\xfe{\"do\":\"echo\"}\xc0").await;
 }
 
-/// No handler can run without an event; the caller gets an error and the function lives on.
+/// No handler can run without an event; the caller gets an error and the function lives on. Where
+/// the event had to be searched for a trace, one line says why none was found.
 async fn hostile_body(body: &'static [u8]) {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 
     let refused = rie.invoke(Invocation::new(body).traced(SAMPLED)).await;
     let pid = rie.function_pid();
+    for _ in 0..2 {
+        rie.invoke(Invocation::new(body)).await;
+    }
     let next = rie.invoke(Invocation::new(ECHO).traced(SAMPLED)).await;
 
     assert!(
@@ -96,8 +103,49 @@ async fn hostile_body(body: &'static [u8]) {
     );
     assert!(next.json().get("trace").is_some(), "{:?}", next.body);
     assert_eq!(rie.function_pid(), pid, "the same process");
+    assert_one_warning(&rie, "not JSON");
     rie.stop().await;
     world.sound_documents().await;
+}
+
+#[tokio::test]
+async fn message_whose_body_is_not_json() {
+    let world = World::start().await;
+    let mut rie = world
+        .function("order-worker", binaries::order_worker())
+        .start()
+        .await;
+    for _ in 0..2 {
+        let message = json!({ "messageId": "m-1", "body": "\u{1b}[31mplain text", "attributes": {},
+            "messageAttributes": {}, "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:orders" });
+        let event = json!({ "Records": [message] }).to_string();
+        let answer = rie.invoke(Invocation::new(event).traced(SAMPLED)).await;
+        let failed = json!({ "batchItemFailures": [{ "itemIdentifier": "m-1" }] });
+        assert_eq!(answer.json(), failed, "{}", rie.logs());
+    }
+    assert_one_warning(
+        &rie,
+        "message m-1 has no trace header, and its body is not JSON",
+    );
+    rie.stop().await;
+    world.sound_documents().await;
+}
+
+#[tokio::test]
+async fn order_whose_body_is_not_utf8() {
+    let world = World::start().await;
+    let mut rie = world
+        .function("order-api", binaries::order_api())
+        .start()
+        .await;
+    let mut event = order("o-1", 1);
+    event["body"] = "//79wA==".into();
+    event["isBase64Encoded"] = true.into();
+    let answer = rie.invoke(sampled(event)).await;
+    assert_eq!(answer.json()["statusCode"], 400, "{}", rie.logs());
+    rie.stop().await;
+    assert_eq!(world.sound_documents().await.len(), 1, "the handler's");
 }
 
 /// The function's settings are hostile; the subsegments arrive all the same, by UDP.

@@ -1,22 +1,30 @@
 //! The database call of a subsegment.
 
-use serde::Serialize;
-
-use super::Text;
+use super::{
+    Text,
+    json::{Json, Object},
+};
 
 /// What was asked of which database (X-Ray developer guide, "Segment documents", SQL queries).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sql {
     /// Where the database is, without credentials.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<Text>,
     /// The query without its literals.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sanitized_query: Option<Text>,
     /// Name of the database engine.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub database_type: Option<Text>,
     /// The user that the database knows.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<Text>,
+}
+
+impl Json for Sql {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .optional("url", &self.url)
+            .optional("sanitized_query", &self.sanitized_query)
+            .optional("database_type", &self.database_type)
+            .optional("user", &self.user)
+            .end();
+    }
 }
