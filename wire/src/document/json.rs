@@ -61,9 +61,10 @@ impl<'a> Object<'a> {
     }
 
     /// A map that is left out when it is empty.
-    pub(super) fn fields<K: Key, V: Json>(&mut self, key: &str, fields: &Fields<K, V>) -> &mut Self
+    pub(super) fn fields<K, V>(&mut self, key: &str, fields: &Fields<K, V>) -> &mut Self
     where
-        K: PartialEq,
+        K: Key + PartialEq,
+        V: Json,
     {
         if fields.is_empty() {
             self

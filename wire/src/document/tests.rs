@@ -279,7 +279,7 @@ proptest::proptest! {
         let mut work = Document::subsegment(text.clone().into(), trace_id(), parent, at(0));
         work.annotations.insert(key.clone().into(), text.clone().into());
         work.put_metadata(key.clone().into(), key.clone().into(), text.clone().into());
-        work.fail(Cause::from_exception(Exception::new(key.clone(), text.clone())));
+        work.fail(Cause::from_exception(Exception::new(key, text.clone())));
         let json: Value = serde_json::from_slice(&work.to_json()).unwrap();
         let annotation = json["annotations"].as_object().unwrap().values().next().unwrap();
         let expected: String = text.chars().take(1000).collect();
