@@ -22,12 +22,13 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     /// Known before the operation is: what tells which members the SDK is asked to keep.
     pub(super) signing_name: &'static str,
-    /// Recorded of each operation whose input has it.
-    pub(super) request: &'static [Parameter],
+    /// Strings of the input, recorded of each operation that has them. The SDK captures them, so
+    /// they are known without the service's types.
+    pub(super) names: &'static [Parameter],
     pub(super) operations: &'static [Operations],
 }
 
-/// What is recorded of some operations beyond [`Service::request`].
+/// What is recorded of some operations beyond [`Service::names`]: what only their types tell.
 #[derive(Debug)]
 pub(super) struct Operations {
     names: &'static [&'static str],
@@ -42,12 +43,10 @@ impl Service {
             .find(|operations| operations.names.contains(&name))
     }
 
-    /// The members of inputs that are to be kept: all that may be recorded, and a trace header.
+    /// The members of inputs that the SDK is to keep: the names, and a trace header.
     pub(super) fn requested(&self) -> impl Iterator<Item = &'static str> {
-        let special = self.operations.iter().flat_map(|some| some.request);
-        let recorded = self.request.iter().chain(special);
         let header = (self.signing_name == STEP_FUNCTIONS).then_some(INPUT_HEADER);
-        recorded.map(|(member, _)| *member).chain(header)
+        self.names.iter().map(|(member, _)| *member).chain(header)
     }
 }
 
@@ -70,13 +69,10 @@ const CONSUMED: Parameter = ("ConsumedCapacity", "consumed_capacity");
 const METRICS: Parameter = ("ItemCollectionMetrics", "item_collection_metrics");
 const TABLES: Parameter = ("RequestItems", "table_names");
 const THROUGHPUT: Parameter = ("ProvisionedThroughput", "provisioned_throughput");
-const PROJECTION: Parameter = ("ProjectionExpression", "projection_expression");
 const CONSISTENT: Parameter = ("ConsistentRead", "consistent_read");
 const ATTRIBUTES: Parameter = ("AttributesToGet", "attributes_to_get");
-const INDEX: Parameter = ("IndexName", "index_name");
 const LIMIT: Parameter = ("Limit", "limit");
 const SELECT: Parameter = ("Select", "select");
-const QUEUE_NAME: Parameter = ("QueueName", "queue_name");
 const QUEUE_URL: Parameter = ("QueueUrl", "queue_url");
 const VISIBILITY: Parameter = ("VisibilityTimeout", "visibility_timeout");
 
@@ -84,11 +80,16 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "DynamoDB",
         signing_name: "dynamodb",
-        request: &[("TableName", "table_name")],
+        names: &[
+            ("TableName", "table_name"),
+            ("IndexName", "index_name"),
+            ("ProjectionExpression", "projection_expression"),
+            ("ExclusiveStartTableName", "exclusive_start_table_name"),
+        ],
         operations: &[
             Operations {
                 names: &["GetItem"],
-                request: &[CONSISTENT, PROJECTION],
+                request: &[CONSISTENT],
                 response: &[CONSUMED],
             },
             Operations {
@@ -99,11 +100,9 @@ pub(super) static SERVICES: [Service; 11] = [
             Operations {
                 names: &["Query"],
                 request: &[
-                    INDEX,
                     LIMIT,
                     SELECT,
                     CONSISTENT,
-                    PROJECTION,
                     ("ScanIndexForward", "scan_index_forward"),
                     ATTRIBUTES,
                 ],
@@ -112,11 +111,9 @@ pub(super) static SERVICES: [Service; 11] = [
             Operations {
                 names: &["Scan"],
                 request: &[
-                    INDEX,
                     LIMIT,
                     SELECT,
                     CONSISTENT,
-                    PROJECTION,
                     ATTRIBUTES,
                     ("Segment", "segment"),
                     ("TotalSegments", "total_segments"),
@@ -160,10 +157,7 @@ pub(super) static SERVICES: [Service; 11] = [
             },
             Operations {
                 names: &["ListTables"],
-                request: &[
-                    ("ExclusiveStartTableName", "exclusive_start_table_name"),
-                    LIMIT,
-                ],
+                request: &[LIMIT],
                 response: &[("TableNames", "table_count")],
             },
         ],
@@ -171,7 +165,13 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SQS",
         signing_name: "sqs",
-        request: &[QUEUE_URL],
+        names: &[
+            QUEUE_URL,
+            ("QueueName", "queue_name"),
+            ("QueueNamePrefix", "queue_name_prefix"),
+            ("QueueOwnerAWSAccountId", "queue_owner_aws_account_id"),
+            ("Label", "label"),
+        ],
         operations: &[
             Operations {
                 names: &["SendMessage"],
@@ -216,15 +216,12 @@ pub(super) static SERVICES: [Service; 11] = [
             },
             Operations {
                 names: &["GetQueueUrl"],
-                request: &[
-                    QUEUE_NAME,
-                    ("QueueOwnerAWSAccountId", "queue_owner_aws_account_id"),
-                ],
+                request: &[],
                 response: &[QUEUE_URL],
             },
             Operations {
                 names: &["CreateQueue"],
-                request: &[QUEUE_NAME, ("Attributes", "attributes")],
+                request: &[("Attributes", "attributes")],
                 response: &[QUEUE_URL],
             },
             Operations {
@@ -238,13 +235,8 @@ pub(super) static SERVICES: [Service; 11] = [
                 response: &[],
             },
             Operations {
-                names: &["AddPermission"],
-                request: &[("Label", "label")],
-                response: &[],
-            },
-            Operations {
                 names: &["ListQueues"],
-                request: &[("QueueNamePrefix", "queue_name_prefix")],
+                request: &[],
                 response: &[("QueueUrls", "queue_count")],
             },
             Operations {
@@ -257,13 +249,13 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SNS",
         signing_name: "sns",
-        request: &[("TopicArn", "topic_arn")],
+        names: &[("TopicArn", "topic_arn")],
         operations: &[],
     },
     Service {
         name: "S3",
         signing_name: "s3",
-        request: &[
+        names: &[
             ("Bucket", "bucket_name"),
             ("Key", "key"),
             ("VersionId", "version_id"),
@@ -275,13 +267,15 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "Lambda",
         signing_name: "lambda",
-        request: &[("FunctionName", "function_name")],
+        names: &[
+            ("FunctionName", "function_name"),
+            ("Qualifier", "qualifier"),
+        ],
         operations: &[Operations {
             names: &["Invoke"],
             request: &[
                 ("InvocationType", "invocation_type"),
                 ("LogType", "log_type"),
-                ("Qualifier", "qualifier"),
             ],
             response: &[
                 ("FunctionError", "function_error"),
@@ -292,13 +286,13 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SageMakerRuntime",
         signing_name: "sagemaker",
-        request: &[("EndpointName", "endpoint_name")],
+        names: &[("EndpointName", "endpoint_name")],
         operations: &[],
     },
     Service {
         name: "EventBridge",
         signing_name: "events",
-        request: &[("EventBusName", "event_bus_name")],
+        names: &[("EventBusName", "event_bus_name")],
         operations: &[Operations {
             names: &["PutEvents"],
             request: &[("Entries", "event_bus_name")],
@@ -308,25 +302,25 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SFN",
         signing_name: "states",
-        request: &[("stateMachineArn", "state_machine_arn")],
+        names: &[("stateMachineArn", "state_machine_arn")],
         operations: &[],
     },
     Service {
         name: "SecretsManager",
         signing_name: "secretsmanager",
-        request: &[("SecretId", "secret_id")],
+        names: &[("SecretId", "secret_id")],
         operations: &[],
     },
     Service {
         name: "SSM",
         signing_name: "ssm",
-        request: &[("Name", "name")],
+        names: &[("Name", "name")],
         operations: &[],
     },
     Service {
         name: "Kinesis",
         signing_name: "kinesis",
-        request: &[("StreamName", "stream_name")],
+        names: &[("StreamName", "stream_name")],
         operations: &[],
     },
 ];

@@ -10,6 +10,7 @@ use aws_smithy_types::{
     config_bag::ConfigBag,
     telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes},
 };
+use serde_json::Value;
 use tracestitch_wire::document::{Document, Text};
 
 use super::{
@@ -121,20 +122,18 @@ impl Selection {
         input: &Input,
         captured: Option<&CapturedTelemetryAttributes>,
     ) {
+        let name = |member: &str| {
+            let text = captured?.get(member)?;
+            Some(Text::from(text.to_owned()).into())
+        };
+        let typed = |member: &str| members::of_input(target.known?.name, input, member);
+        let names = target.known.map_or(&[][..], |service| service.names);
         let own = target.operations.map_or(&[][..], |some| some.request);
-        let general = target.known.map_or(&[][..], |service| service.request);
-        for (member, key) in self.parameters(target, general, own) {
-            let text = captured.and_then(|captured| captured.get(member));
-            let value = match text {
-                Some(text) => Some(Text::from(text.to_owned()).into()),
-                None => target
-                    .known
-                    .and_then(|service| members::of_input(service.name, input, member)),
-            };
-            if let Some(value) = value {
-                document.aws.insert(key, value);
-            }
-        }
+        self.put(document, target, names, name);
+        self.put(document, target, own, typed);
+        self.put(document, target, self.users(target), |member| {
+            name(member).or_else(|| typed(member))
+        });
     }
 
     /// Puts on `document` what is recorded of an output.
@@ -144,38 +143,35 @@ impl Selection {
         target: &Target<'_>,
         output: &Output,
     ) {
+        let typed = |member: &str| members::of_output(target.known?.name, output, member);
         let own = target.operations.map_or(&[][..], |some| some.response);
-        let Some(service) = target.known else { return };
-        for (member, key) in self.parameters(target, &[], own) {
-            if let Some(value) = members::of_output(service.name, output, member) {
+        self.put(document, target, own, typed);
+        self.put(document, target, self.users(target), typed);
+    }
+
+    /// What the user added for this service.
+    fn users<'a>(&'a self, target: &'a Target<'_>) -> impl Iterator<Item = &'a Parameter> {
+        let added = self.added.iter();
+        added
+            .filter(|(service, _)| parameters::same_name(service, target.service))
+            .map(|(_, parameter)| parameter)
+    }
+
+    /// Puts those on `document` that are there, and that the user did not leave out.
+    fn put<'a>(
+        &self,
+        document: &mut Document,
+        target: &Target<'_>,
+        parameters: impl IntoIterator<Item = &'a Parameter>,
+        read: impl Fn(&str) -> Option<Value>,
+    ) {
+        for &(member, key) in parameters {
+            let omitted = self.omitted.iter().any(|(service, omitted)| {
+                *omitted == key && parameters::same_name(service, target.service)
+            });
+            if !omitted && let Some(value) = read(member) {
                 document.aws.insert(key, value);
             }
         }
-    }
-
-    /// Those of the allow-list that are not left out, and the user's.
-    fn parameters<'a>(
-        &'a self,
-        target: &'a Target<'_>,
-        general: &'static [Parameter],
-        own: &'static [Parameter],
-    ) -> impl Iterator<Item = Parameter> + 'a {
-        let concerned = |service: &str| parameters::same_name(service, target.service);
-        let users = self
-            .added
-            .iter()
-            .filter(move |(service, _)| concerned(service))
-            .map(|(_, parameter)| parameter);
-        let omitted = move |key: &str| {
-            self.omitted
-                .iter()
-                .any(|(service, omitted)| *omitted == key && concerned(service))
-        };
-        general
-            .iter()
-            .chain(own)
-            .chain(users)
-            .copied()
-            .filter(move |(_, key)| !omitted(key))
     }
 }

@@ -1,5 +1,7 @@
 //! Members of DynamoDB's inputs and outputs. Never an item, a key or an attribute's value.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::operation::{
     batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
     batch_write_item::{BatchWriteItemInput, BatchWriteItemOutput},
@@ -97,14 +99,17 @@ members! {
     }
     BatchWriteItemOutput as output {
         "ConsumedCapacity" => output.consumed_capacity.recorded(),
-        "ItemCollectionMetrics" => output.item_collection_metrics.as_ref().and_then(|tables| {
-            let tables = tables.iter().filter_map(|(table, metrics)| Some((table.clone(), metrics.recorded()?)));
-            Some(Value::Object(tables.collect()))
-        }),
+        "ItemCollectionMetrics" => by_table(output.item_collection_metrics.as_ref()?),
     }
     ListTablesOutput as output {
         "TableNames" => count(output.table_names.as_deref()),
     }
+}
+
+fn by_table(metrics: &HashMap<String, Vec<ItemCollectionMetrics>>) -> Option<Value> {
+    let tables = metrics.iter();
+    let tables = tables.filter_map(|(table, metrics)| Some((table.clone(), metrics.recorded()?)));
+    Some(Value::Object(tables.collect()))
 }
 
 impl Member for ConsumedCapacity {

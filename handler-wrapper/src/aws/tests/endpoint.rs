@@ -69,7 +69,10 @@ impl Endpoint {
             let mut held = Vec::new();
             while let Some(answer) = answers.pop_front() {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let request = read(&mut stream).await;
+                // A client whose time is over goes away; its answer is used up all the same.
+                let Some(request) = read(&mut stream).await else {
+                    continue;
+                };
                 // Nobody may be interested any more.
                 let _ = tell.send(request);
                 match answer {
@@ -82,7 +85,7 @@ impl Endpoint {
                     Answer::Hang => held.push(stream),
                     Answer::Stall => {
                         let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
-                        stream.write_all(head.as_bytes()).await.unwrap();
+                        let _ = stream.write_all(head.as_bytes()).await;
                         held.push(stream);
                     }
                     Answer::Close => {}
@@ -116,10 +119,11 @@ impl Drop for Endpoint {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Request {
+/// None when the client closes first.
+async fn read(stream: &mut TcpStream) -> Option<Request> {
     let mut request = Vec::new();
     let (head, read) = loop {
-        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+        more(stream, &mut request).await?;
         if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8(request[..end].to_vec()).unwrap();
             break (head, request.split_off(end + 4));
@@ -134,10 +138,15 @@ async fn read(stream: &mut TcpStream) -> Request {
         .map_or(0, |length| length.parse().unwrap());
     let mut body = read;
     while body.len() < length {
-        assert_ne!(stream.read_buf(&mut body).await.unwrap(), 0);
+        more(stream, &mut body).await?;
     }
     request.body = String::from_utf8_lossy(&body).into_owned();
-    request
+    Some(request)
+}
+
+async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+    let read = stream.read_buf(buffer).await.ok()?;
+    (read > 0).then_some(())
 }
 
 async fn respond(stream: &mut TcpStream, status: u16, extra: (&str, &str), body: &str) {

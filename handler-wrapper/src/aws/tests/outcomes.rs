@@ -272,7 +272,7 @@ async fn timeouts_are_faults() {
 
 #[tokio::test]
 async fn an_attempt_that_times_out_may_be_followed_by_one_that_succeeds() {
-    let timeout = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(200));
+    let timeout = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(1));
     let (kept, _) = call(SAMPLED, [Answer::Hang, Answer::ok("{}")], |config| {
         config.timeout_config(timeout.build())
     })
