@@ -121,9 +121,33 @@ impl TraceInterceptor {
     }
 
     fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
-        let target = Target::of(cfg);
         let captured = cfg.load::<CapturedTelemetryAttributes>();
-        let subsegment = Subsegment::begin_with(context, target.service_name(), |document| {
+        let subsegment = if context.is_recording() {
+            self.begin_subsegment(context, input, captured, cfg)
+        } else {
+            Subsegment::default()
+        };
+        let users = captured.and_then(|captured| captured.get(INPUT_HEADER));
+        let header = match users {
+            Some(header) => header.to_owned(),
+            None if subsegment.is_recording() => subsegment.context().trace_header()?.to_string(),
+            None => context.trace_header()?.to_string(),
+        };
+        Some(Call {
+            subsegment,
+            header: Some(header),
+        })
+    }
+
+    fn begin_subsegment(
+        &self,
+        context: &Context,
+        input: &Input,
+        captured: Option<&CapturedTelemetryAttributes>,
+        cfg: &ConfigBag,
+    ) -> Subsegment {
+        let target = Target::of(cfg);
+        Subsegment::begin_with(context, target.service_name(), |document| {
             document.namespace = Some(Namespace::Aws);
             let operation = Text::from(target.operation.to_owned());
             document.aws.insert("operation", operation.into());
@@ -135,15 +159,6 @@ impl TraceInterceptor {
             }
             self.selection
                 .put_request(document, &target, input, captured);
-        });
-        let users = captured.and_then(|captured| captured.get(INPUT_HEADER));
-        let header = match users {
-            Some(header) => header.to_owned(),
-            None => subsegment.context().trace_header()?.to_string(),
-        };
-        Some(Call {
-            subsegment,
-            header: Some(header),
         })
     }
 }
@@ -262,12 +277,14 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let presigning = is_presigning(cfg);
         let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() else {
             return Ok(());
         };
         let subsegment = std::mem::take(&mut call.subsegment);
-        if presigning {
+        if !subsegment.is_recording() {
+            return Ok(());
+        }
+        if is_presigning(cfg) {
             subsegment.discard();
         } else {
             subsegment.amend(|document| {

@@ -60,9 +60,12 @@ pub(super) fn service(name: &str) -> Option<&'static Service> {
 /// True if the two differ in spaces only.
 pub(super) fn same_name(one: &str, other: &str) -> bool {
     let visible = |byte: &u8| *byte != b' ';
-    one.bytes()
-        .filter(visible)
-        .eq(other.bytes().filter(visible))
+    one == other
+        || (one.bytes().next() == other.bytes().next()
+            && one
+                .bytes()
+                .filter(visible)
+                .eq(other.bytes().filter(visible)))
 }
 
 const CONSUMED: Parameter = ("ConsumedCapacity", "consumed_capacity");
