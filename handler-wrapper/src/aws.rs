@@ -1,6 +1,9 @@
 //! AWS SDK calls: one subsegment for each, and the trace header on every attempt.
 
+mod members;
 mod outcome;
+mod parameters;
+mod selection;
 
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_smithy_runtime_api::{
@@ -10,11 +13,10 @@ use aws_smithy_runtime_api::{
             Intercept,
             context::{
                 BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
-                FinalizerInterceptorContextRef,
+                FinalizerInterceptorContextRef, Input,
             },
             dyn_dispatch_hint,
         },
-        orchestrator::Metadata,
         runtime_components::RuntimeComponents,
     },
 };
@@ -22,28 +24,17 @@ use aws_smithy_types::{
     config_bag::{ConfigBag, Storable, StoreReplace},
     telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes},
 };
-use aws_types::region::Region;
+use aws_types::{SigningName, region::Region};
 use tracestitch_wire::{
-    document::{Document, Namespace, Text},
-    header,
+    document::{Namespace, Text},
+    header::{self, TraceHeader},
 };
 
+use self::{
+    parameters::{INPUT_HEADER, STEP_FUNCTIONS},
+    selection::{Selection, Target},
+};
 use crate::{context::Context, subsegment::Subsegment};
-
-/// Members of an operation's input that name the resource it works on, as the SDK calls them and
-/// as X-Ray does (X-Ray developer guide, "Segment documents", `aws`; the parameter lists of the
-/// X-Ray SDKs). None of them is data.
-const RESOURCES: [(&str, &str); 9] = [
-    ("TableName", "table_name"),
-    ("QueueUrl", "queue_url"),
-    ("QueueName", "queue_name"),
-    ("TopicArn", "topic_arn"),
-    ("Bucket", "bucket_name"),
-    ("FunctionName", "function_name"),
-    ("StreamName", "stream_name"),
-    ("SecretId", "secret_id"),
-    ("stateMachineArn", "state_machine_arn"),
-];
 
 /// Records the calls of an AWS SDK client and passes the trace on.
 ///
@@ -52,10 +43,18 @@ const RESOURCES: [(&str, &str); 9] = [
 /// how it failed. 4xx is an error, 429 and throttling codes are throttled errors, 5xx and no
 /// answer at all are faults. A call whose future is dropped ends as a fault, too.
 ///
+/// What is recorded of a call's parameters and result is what the X-Ray SDKs record: names of
+/// tables, queues, buckets and the like, settings, counts. Never what a message, an item or an
+/// object holds. Names take no more than the feature `aws-sdk`; settings, counts and results need
+/// the feature of the service (`dynamodb`, `sqs`, `lambda`, `eventbridge`), which knows its types.
+/// [`record`](Self::record) and [`omit`](Self::omit) change the choice.
+///
 /// Every attempt carries `X-Amzn-Trace-Id` with the call's subsegment as parent, so that SQS,
-/// SNS, Lambda and others hand the trace on. In an invocation that is not sampled the header
-/// goes on as it came. A header that you set yourself is left alone. Outside an invocation
-/// nothing is changed. Presigned requests are neither recorded nor given a header.
+/// SNS, EventBridge, Step Functions, Lambda and others hand the trace on. In an invocation that
+/// is not sampled the header goes on as it came. A header that you set yourself is left alone,
+/// and so are the trace headers in messages, entries and inputs, which the services prefer to
+/// the call's. Outside an invocation nothing is changed. Presigned requests are neither recorded
+/// nor given a header.
 ///
 /// ```
 /// use tracestitch::aws::TraceInterceptor;
@@ -66,38 +65,99 @@ const RESOURCES: [(&str, &str); 9] = [
 ///     .build();
 /// let sqs = aws_sdk_sqs::Client::from_conf(config);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TraceInterceptor {
-    /// Kept ready: it is handed to the SDK at each call.
-    requested: RequestedTelemetryAttributes,
+    selection: Selection,
+    account_id: Option<Text>,
 }
 
 impl TraceInterceptor {
     /// An interceptor; one can serve any number of clients.
     pub fn new() -> Self {
-        let mut requested = RequestedTelemetryAttributes::default();
-        requested.capture_only(RESOURCES.map(|(member, _)| member));
-        Self { requested }
+        Self::default()
     }
 
-    /// Asks the SDK to keep the members of the input that name a resource. Its own interceptor
-    /// for that runs after all `read_before_execution` hooks of the client's configuration.
-    fn request_members(&self, cfg: &mut ConfigBag) {
-        let requested = match cfg.load::<RequestedTelemetryAttributes>() {
-            None => self.requested.clone(),
-            Some(users) => {
-                let mut both = users.clone();
-                both.capture_only(RESOURCES.map(|(member, _)| member));
-                both
-            }
+    /// Records one more member of the inputs or outputs of a service's operations.
+    ///
+    /// `service` is the name of the subsegment, `member` the name in the service's API reference,
+    /// `key` where it stands in the document's `aws` block. It may be any string of the input's
+    /// top level that the service's model does not mark as sensitive; other members only if some
+    /// operation of the service has them recorded anyway (`DynamoDB`'s `Count`, of `Query` too).
+    /// Strings are cut at 250 characters. What you add is visible to all who can read traces.
+    ///
+    /// ```
+    /// use tracestitch::aws::TraceInterceptor;
+    ///
+    /// let interceptor = TraceInterceptor::new()
+    ///     .record("DynamoDB", "KeyConditionExpression", "key_condition_expression")
+    ///     .record("DynamoDB", "Count", "count")
+    ///     .omit("S3", "key");
+    /// ```
+    #[must_use]
+    pub fn record(
+        mut self,
+        service: &'static str,
+        member: &'static str,
+        key: &'static str,
+    ) -> Self {
+        self.selection.add(service, (member, key));
+        self
+    }
+
+    /// Records nothing under `key` for `service`, the name of the subsegment: a parameter of the
+    /// allow-list, or one that was added.
+    #[must_use]
+    pub fn omit(mut self, service: &'static str, key: &'static str) -> Self {
+        self.selection.omit(service, key);
+        self
+    }
+
+    /// The account whose resources the clients use, when it is not the function's own (X-Ray
+    /// developer guide, "Segment documents", `aws`).
+    #[must_use]
+    pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
+        self.account_id = Some(account_id.into().into());
+        self
+    }
+
+    fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
+        let captured = cfg.load::<CapturedTelemetryAttributes>();
+        let subsegment = if context.is_recording() {
+            self.begin_subsegment(context, input, captured, cfg)
+        } else {
+            Subsegment::default()
         };
-        cfg.interceptor_state().store_put(requested);
+        let users = captured.and_then(|captured| captured.get(INPUT_HEADER));
+        let header = match users {
+            Some(header) => Some(header.to_owned()),
+            None if subsegment.is_recording() => text(subsegment.context().trace_header()),
+            None => text(context.trace_header()),
+        };
+        // In the init phase there is something to record, but no trace to pass on.
+        (subsegment.is_recording() || header.is_some()).then_some(Call { subsegment, header })
     }
-}
 
-impl Default for TraceInterceptor {
-    fn default() -> Self {
-        Self::new()
+    fn begin_subsegment(
+        &self,
+        context: &Context,
+        input: &Input,
+        captured: Option<&CapturedTelemetryAttributes>,
+        cfg: &ConfigBag,
+    ) -> Subsegment {
+        let target = Target::of(cfg);
+        Subsegment::begin_with(context, target.service_name(), |document| {
+            document.namespace = Some(Namespace::Aws);
+            let operation = Text::from(target.operation.to_owned());
+            document.aws.insert("operation", operation.into());
+            if let Some(region) = cfg.load::<Region>() {
+                document.aws.insert("region", region.as_ref().into());
+            }
+            if let Some(account_id) = &self.account_id {
+                document.aws.insert("account_id", account_id.clone().into());
+            }
+            self.selection
+                .put_request(document, &target, input, captured);
+        })
     }
 }
 
@@ -114,38 +174,8 @@ impl Storable for Call {
     type Storer = StoreReplace<Self>;
 }
 
-fn begin(context: &Context, cfg: &ConfigBag) -> Option<Call> {
-    let metadata = cfg.load::<Metadata>();
-    let service = metadata.map_or("AWS", Metadata::service);
-    let subsegment = Subsegment::begin_with(context, service.replace(' ', ""), |document| {
-        document.namespace = Some(Namespace::Aws);
-        describe(document, metadata, cfg);
-    });
-    // In the init phase there is something to record, but no trace to pass on.
-    let header = subsegment.context().trace_header();
-    (subsegment.is_recording() || header.is_some()).then(|| Call {
-        subsegment,
-        header: header.map(|header| header.to_string()),
-    })
-}
-
-fn describe(document: &mut Document, metadata: Option<&Metadata>, cfg: &ConfigBag) {
-    if let Some(metadata) = metadata {
-        let operation = Text::from(metadata.name().to_owned());
-        document.aws.insert("operation", operation.into());
-    }
-    if let Some(region) = cfg.load::<Region>() {
-        document.aws.insert("region", region.as_ref().into());
-    }
-    if let Some(captured) = cfg.load::<CapturedTelemetryAttributes>() {
-        for (member, key) in RESOURCES {
-            if let Some(value) = captured.get(member) {
-                document
-                    .aws
-                    .insert(key, Text::from(value.to_owned()).into());
-            }
-        }
-    }
+fn text(header: Option<TraceHeader>) -> Option<String> {
+    header.map(|header| header.to_string())
 }
 
 /// The signing configuration says how long a presigned request is valid; others have no such
@@ -167,22 +197,30 @@ impl Intercept for TraceInterceptor {
         _context: &BeforeSerializationInterceptorContextRef<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if Context::current().is_recording() {
-            self.request_members(cfg);
+        let current = Context::current();
+        if current.trace().is_some()
+            && let Some(signing_name) = cfg.load::<SigningName>().map(SigningName::as_ref)
+            && (current.is_recording() || signing_name == STEP_FUNCTIONS)
+            && let Some(requested) = self
+                .selection
+                .requested(signing_name, cfg.load::<RequestedTelemetryAttributes>())
+        {
+            cfg.interceptor_state().store_put(requested);
         }
         Ok(())
     }
 
-    /// The first hook in which a client's interceptor can see which operation it is.
+    /// The first hook in which a client's interceptor can see which operation it is, and the last
+    /// in which its input is there.
     fn read_before_serialization(
         &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let context = Context::current();
-        if context.trace().is_some()
-            && let Some(call) = begin(&context, cfg)
+        let current = Context::current();
+        if current.trace().is_some()
+            && let Some(call) = self.begin(&current, context.input(), cfg)
         {
             cfg.interceptor_state().store_put(call);
         }
@@ -213,7 +251,7 @@ impl Intercept for TraceInterceptor {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(header) = cfg.load::<Call>().and_then(|call| call.header.clone()) {
-            // A trace header is printable ASCII, so it is always a valid value.
+            // Ours is printable ASCII. One of the user's that is no valid value goes nowhere.
             let _ = context
                 .request_mut()
                 .headers_mut()
@@ -241,15 +279,23 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let presigning = is_presigning(cfg);
         let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() else {
             return Ok(());
         };
         let subsegment = std::mem::take(&mut call.subsegment);
-        if presigning {
+        if !subsegment.is_recording() {
+            return Ok(());
+        }
+        if is_presigning(cfg) {
             subsegment.discard();
         } else {
-            subsegment.amend(|document| outcome::record(document, context, cfg));
+            subsegment.amend(|document| {
+                outcome::record(document, context, cfg);
+                if let Some(Ok(output)) = context.output_or_error() {
+                    self.selection
+                        .put_response(document, &Target::of(cfg), output);
+                }
+            });
             subsegment.finish();
         }
         Ok(())

@@ -4,6 +4,7 @@ use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
 use aws_smithy_runtime_api::client::{
     interceptors::context::{Error, FinalizerInterceptorContextRef},
     orchestrator::{HttpResponse, OrchestratorError},
+    result::ConnectorError,
     retries::RequestAttempts,
 };
 use aws_smithy_types::config_bag::ConfigBag;
@@ -27,10 +28,11 @@ pub(super) fn record(
     }
     match (context.output_or_error(), response) {
         (Some(Ok(_)), _) => {}
-        (Some(Err(error)), Some(response))
-            if error.is_operation_error() && !response.status().is_success() =>
-        {
-            record_service_error(document, response, error);
+        (Some(Err(error)), Some(response)) if error.is_operation_error() => {
+            match Said::by(response) {
+                Some(said) => record_service_error(document, response, error, said),
+                None => record_local_error(document, error),
+            }
         }
         (Some(Err(error)), _) => record_local_error(document, error),
         (None, _) => document.fail(Cause::from_exception(Exception::new(
@@ -74,16 +76,18 @@ fn record_service_error(
     document: &mut Document,
     response: &HttpResponse,
     error: &OrchestratorError<Error>,
+    said: Said,
 ) {
-    let said = Said::by(response);
     let status = response.status();
     let throttled = said
         .code
         .as_deref()
         .is_some_and(|code| THROTTLING_ERRORS.contains(&code));
     document.throttle = throttled || status.as_u16() == 429;
-    // Redirections and conditions that were not met (3xx) are the caller's, too.
-    document.error = document.throttle || !status.is_server_error();
+    // Redirections and conditions that were not met (3xx) are the caller's, too. S3 begins some
+    // answers with 200 before it knows that it will fail: its fault.
+    let server = status.is_server_error() || status.is_success();
+    document.error = document.throttle || !server;
     document.fault = !document.error;
     let message = said.message.unwrap_or_else(|| {
         error
@@ -102,7 +106,11 @@ fn record_service_error(
 
 /// There was no answer, or none that could be read.
 fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>) {
-    let kind = if error.is_timeout_error() {
+    let timed_out = error.is_timeout_error()
+        || error
+            .as_connector_error()
+            .is_some_and(ConnectorError::is_timeout);
+    let kind = if timed_out {
         "Timeout"
     } else if error.is_connector_error() {
         "ConnectionFailure"
@@ -135,8 +143,12 @@ struct JsonError {
 }
 
 impl Said {
-    fn by(response: &HttpResponse) -> Self {
+    /// None when the answer does not say that anything failed.
+    fn by(response: &HttpResponse) -> Option<Self> {
         let body = response.body().bytes().unwrap_or_default();
+        if response.status().is_success() {
+            return Self::in_xml(body).filter(|said| said.code.is_some());
+        }
         // Query-compatible services (SQS) name in this header what old clients know.
         let header = ["x-amzn-query-error", "x-amzn-errortype"]
             .into_iter()
@@ -148,7 +160,7 @@ impl Said {
             .map(str::to_owned)
             .or(said.code)
             .map(|code| short(&code).to_owned());
-        said
+        Some(said)
     }
 
     fn in_json(body: &[u8]) -> Option<Self> {
@@ -236,7 +248,7 @@ mod tests {
             if let Some((name, value)) = header {
                 response.headers_mut().insert(name, value);
             }
-            let said = Said::by(&response);
+            let said = Said::by(&response).unwrap();
             assert_eq!(
                 (said.code.as_deref(), said.message.as_deref()),
                 (code, message),

@@ -1,0 +1,53 @@
+//! Reads members of inputs and outputs that the SDK does not capture by name: numbers, flags,
+//! enumerations, counts, lists, and all of the output. Which of them are recorded is said in
+//! [`parameters`](super::parameters); here is said how, service by service.
+
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "eventbridge")]
+mod eventbridge;
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(feature = "sqs")]
+mod sqs;
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each service needs some of it; where no service's feature is on, none is needed"
+)]
+mod value;
+
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use serde_json::Value;
+
+/// What is recorded of `member` of an input; None where it is absent or not known.
+pub(super) fn of_input(service: &str, input: &Input, member: &str) -> Option<Value> {
+    // Without a service's feature there is nothing to read with.
+    let _ = (input, member);
+    match service {
+        #[cfg(feature = "dynamodb")]
+        "DynamoDB" => dynamodb::of_input(input, member),
+        #[cfg(feature = "eventbridge")]
+        "EventBridge" => eventbridge::of_input(input, member),
+        #[cfg(feature = "lambda")]
+        "Lambda" => lambda::of_input(input, member),
+        #[cfg(feature = "sqs")]
+        "SQS" => sqs::of_input(input, member),
+        _ => None,
+    }
+}
+
+/// What is recorded of `member` of an output; None where it is absent or not known.
+pub(super) fn of_output(service: &str, output: &Output, member: &str) -> Option<Value> {
+    let _ = (output, member);
+    match service {
+        #[cfg(feature = "dynamodb")]
+        "DynamoDB" => dynamodb::of_output(output, member),
+        #[cfg(feature = "lambda")]
+        "Lambda" => lambda::of_output(output, member),
+        #[cfg(feature = "sqs")]
+        "SQS" => sqs::of_output(output, member),
+        _ => None,
+    }
+}

@@ -1,0 +1,171 @@
+//! Members of DynamoDB's inputs and outputs. Never an item, a key or an attribute's value.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::{
+    batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
+    batch_write_item::{BatchWriteItemInput, BatchWriteItemOutput},
+    create_table::CreateTableInput,
+    delete_item::DeleteItemOutput,
+    get_item::{GetItemInput, GetItemOutput},
+    list_tables::{ListTablesInput, ListTablesOutput},
+    put_item::PutItemOutput,
+    query::{QueryInput, QueryOutput},
+    scan::{ScanInput, ScanOutput},
+    update_item::UpdateItemOutput,
+    update_table::UpdateTableInput,
+};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, ConsumedCapacity, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
+    ItemCollectionMetrics, LocalSecondaryIndex, ProvisionedThroughput, Select,
+};
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use serde_json::Value;
+
+use super::value::{Member, count, enumerations, keys, members, object};
+
+enumerations!(Select);
+
+members! {
+    fn of_input(Input);
+    GetItemInput as input {
+        "ConsistentRead" => input.consistent_read.recorded(),
+    }
+    QueryInput as input {
+        "Limit" => input.limit.recorded(),
+        "Select" => input.select.recorded(),
+        "ConsistentRead" => input.consistent_read.recorded(),
+        "ScanIndexForward" => input.scan_index_forward.recorded(),
+        "AttributesToGet" => input.attributes_to_get.recorded(),
+    }
+    ScanInput as input {
+        "Limit" => input.limit.recorded(),
+        "Select" => input.select.recorded(),
+        "ConsistentRead" => input.consistent_read.recorded(),
+        "AttributesToGet" => input.attributes_to_get.recorded(),
+        "Segment" => input.segment.recorded(),
+        "TotalSegments" => input.total_segments.recorded(),
+    }
+    BatchGetItemInput as input {
+        "RequestItems" => keys(input.request_items.as_ref()?.keys().map(String::as_str)),
+    }
+    BatchWriteItemInput as input {
+        "RequestItems" => keys(input.request_items.as_ref()?.keys().map(String::as_str)),
+    }
+    ListTablesInput as input {
+        "Limit" => input.limit.recorded(),
+    }
+    CreateTableInput as input {
+        "ProvisionedThroughput" => input.provisioned_throughput.recorded(),
+        "GlobalSecondaryIndexes" => input.global_secondary_indexes.recorded(),
+        "LocalSecondaryIndexes" => input.local_secondary_indexes.recorded(),
+    }
+    UpdateTableInput as input {
+        "ProvisionedThroughput" => input.provisioned_throughput.recorded(),
+        "AttributeDefinitions" => input.attribute_definitions.recorded(),
+        "GlobalSecondaryIndexUpdates" => input.global_secondary_index_updates.recorded(),
+    }
+}
+
+members! {
+    fn of_output(Output);
+    GetItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+    }
+    QueryOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "Count" => output.count.recorded(),
+        "ScannedCount" => output.scanned_count.recorded(),
+    }
+    PutItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "ItemCollectionMetrics" => output.item_collection_metrics.recorded(),
+    }
+    UpdateItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "ItemCollectionMetrics" => output.item_collection_metrics.recorded(),
+    }
+    DeleteItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "ItemCollectionMetrics" => output.item_collection_metrics.recorded(),
+    }
+    ScanOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "Count" => output.count.recorded(),
+        "ScannedCount" => output.scanned_count.recorded(),
+    }
+    BatchGetItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+    }
+    BatchWriteItemOutput as output {
+        "ConsumedCapacity" => output.consumed_capacity.recorded(),
+        "ItemCollectionMetrics" => by_table(output.item_collection_metrics.as_ref()?),
+    }
+    ListTablesOutput as output {
+        "TableNames" => count(output.table_names.as_deref()),
+    }
+}
+
+fn by_table(metrics: &HashMap<String, Vec<ItemCollectionMetrics>>) -> Option<Value> {
+    let tables = metrics.iter();
+    let tables = tables.filter_map(|(table, metrics)| Some((table.clone(), metrics.recorded()?)));
+    Some(Value::Object(tables.collect()))
+}
+
+impl Member for ConsumedCapacity {
+    fn recorded(&self) -> Option<Value> {
+        object([
+            ("TableName", self.table_name.recorded()),
+            ("CapacityUnits", self.capacity_units.recorded()),
+            ("ReadCapacityUnits", self.read_capacity_units.recorded()),
+            ("WriteCapacityUnits", self.write_capacity_units.recorded()),
+        ])
+    }
+}
+
+impl Member for ItemCollectionMetrics {
+    /// Without the key of the collection, which is data.
+    fn recorded(&self) -> Option<Value> {
+        object([(
+            "SizeEstimateRangeGB",
+            self.size_estimate_range_gb.recorded(),
+        )])
+    }
+}
+
+impl Member for ProvisionedThroughput {
+    fn recorded(&self) -> Option<Value> {
+        object([
+            ("ReadCapacityUnits", self.read_capacity_units.recorded()),
+            ("WriteCapacityUnits", self.write_capacity_units.recorded()),
+        ])
+    }
+}
+
+impl Member for GlobalSecondaryIndex {
+    fn recorded(&self) -> Option<Value> {
+        self.index_name.recorded()
+    }
+}
+
+impl Member for LocalSecondaryIndex {
+    fn recorded(&self) -> Option<Value> {
+        self.index_name.recorded()
+    }
+}
+
+impl Member for AttributeDefinition {
+    fn recorded(&self) -> Option<Value> {
+        self.attribute_name.recorded()
+    }
+}
+
+impl Member for GlobalSecondaryIndexUpdate {
+    /// The index that is updated, created or deleted.
+    fn recorded(&self) -> Option<Value> {
+        let update = self.update.as_ref().map(|index| &index.index_name);
+        let create = self.create.as_ref().map(|index| &index.index_name);
+        let delete = self.delete.as_ref().map(|index| &index.index_name);
+        update.or(create).or(delete)?.recorded()
+    }
+}

@@ -1,0 +1,31 @@
+//! Members of EventBridge's inputs. Never the detail of an event.
+
+use aws_sdk_eventbridge::operation::put_events::PutEventsInput;
+use aws_smithy_runtime_api::client::interceptors::context::Input;
+use serde_json::Value;
+
+use super::value::{Member, list, members};
+
+members! {
+    fn of_input(Input);
+    PutEventsInput as input {
+        "Entries" => buses(input),
+    }
+}
+
+/// The bus, or the buses when the entries name several. An entry that names none goes to the
+/// default one.
+fn buses(input: &PutEventsInput) -> Option<Value> {
+    let mut buses: Vec<&str> = input
+        .entries()
+        .iter()
+        .map(|entry| entry.event_bus_name().unwrap_or("default"))
+        .collect();
+    buses.sort_unstable();
+    buses.dedup();
+    match buses[..] {
+        [] => None,
+        [bus] => bus.recorded(),
+        _ => list(buses, Member::recorded),
+    }
+}
