@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use tracestitch_wire::{daemon::DaemonAddress, handoff};
 
-use crate::report::{self, Level};
+use crate::{
+    incoming::Sources,
+    report::{self, Level},
+};
 
 /// How finished documents leave the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub(crate) struct Config {
     /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
+    pub(crate) sources: Sources,
 }
 
 impl Config {
@@ -84,6 +88,18 @@ impl Config {
                 value.parse().ok()
             })
         });
+        let ignored = parse(
+            text,
+            "TRACESTITCH_IGNORE",
+            "http, sqs, attribute, envelope, embedded, w3c, joined by commas",
+            Sources::parse_ignored,
+        );
+        let paths = parse(
+            text,
+            "TRACESTITCH_PATHS",
+            "fields joined by commas, each of keys joined by dots",
+            Sources::parse_paths,
+        );
         Self {
             enabled: enabled.unwrap_or(true),
             function_name: text("AWS_LAMBDA_FUNCTION_NAME")
@@ -94,6 +110,7 @@ impl Config {
             concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
                 .and_then(|value| value.parse::<u32>().ok())
                 .is_some_and(|limit| limit > 1),
+            sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
         }
     }
 }

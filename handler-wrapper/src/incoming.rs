@@ -1,8 +1,12 @@
 //! Finds the trace that came with an event.
 
-mod json;
+mod cursor;
+pub(crate) mod json;
+mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
+
+pub(crate) use self::sources::Sources;
 
 use lambda_runtime::Context as LambdaContext;
 use tracestitch_wire::{
@@ -25,7 +29,9 @@ pub(crate) fn of_invocation(
     if own.as_ref().is_some_and(decided) {
         return own;
     }
-    event.and_then(json::find_in_event).or(own)
+    event
+        .and_then(|event| json::find_in_event(event, &tracer.sources))
+        .or(own)
 }
 
 fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
@@ -47,7 +53,7 @@ fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
 }
 
 /// A context from a field that anybody may have written: a whole header, or a trace id alone.
-fn carried(text: &str) -> Option<TraceHeader> {
+pub(crate) fn carried(text: &str) -> Option<TraceHeader> {
     static MALFORMED: Once = Once::new();
     if text.is_empty() {
         return None;

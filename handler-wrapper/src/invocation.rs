@@ -15,7 +15,7 @@ use crate::{
     context::{Context, Scope},
     incoming,
     subsegment::Subsegment,
-    trace::{Trace, Tracer},
+    trace::{Deadline, Trace, Tracer},
 };
 
 /// An invocation that is under way. When it is dropped, the extension is told that it is over.
@@ -35,8 +35,8 @@ impl Invocation {
         let header = incoming::of_invocation(tracer, context, event);
         Self {
             trace: Arc::new(Trace {
-                tracer: tracer.clone(),
-                header,
+                deadline: deadline(context),
+                ..Trace::new(tracer.clone(), header)
             }),
             request_id: context.request_id.clone(),
         }
@@ -55,6 +55,17 @@ impl Invocation {
             invocation: Some(self),
         }
     }
+}
+
+/// When Lambda ends the invocation, by the clock that waits go by. A deadline that is over before
+/// the invocation has begun is none: some local runtimes send such.
+fn deadline(context: &LambdaContext) -> Option<Deadline> {
+    let left = context
+        .deadline
+        .checked_sub(clock::now().as_micros() / 1000)?;
+    let began = clock::monotonic();
+    let ends = began.checked_add(Duration::from_millis(left))?;
+    Some(Deadline { began, ends })
 }
 
 impl Drop for Invocation {

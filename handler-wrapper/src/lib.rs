@@ -27,8 +27,11 @@
 //! | a traced function | [`run()`], [`http::run`] under `lambda_http`, `run_concurrent` for Managed Instances |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
+//! | several messages at a time, links, a tower service | [`sqs::Consumer`] |
+//! | the trace in a payload of your own | [`embed`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
 //! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
+//! | calls that are not recorded | [`Context::unsampled`] |
 //! | the trace in a spawned task | [`Context::scope`] |
 //! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
 //!
@@ -42,6 +45,7 @@ mod capture;
 mod clock;
 mod config;
 mod context;
+pub mod embed;
 mod failure;
 #[cfg(feature = "http")]
 pub mod http;

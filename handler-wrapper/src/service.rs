@@ -131,7 +131,10 @@ where
             (Inner::Outside, Some(tracer)) => Some(Invocation::begin(tracer, &event.context, None)),
             _ => None,
         };
-        let trace = invocation.as_ref().map(Invocation::trace).or_else(|| outer.trace());
+        let trace = invocation
+            .as_ref()
+            .map(Invocation::trace)
+            .or_else(|| outer.trace());
         let subsegment = trace
             .and_then(invocation::begin_handler)
             .unwrap_or_default();

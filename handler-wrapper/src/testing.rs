@@ -8,7 +8,7 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 
 use crate::{
     context::Context,
-    trace::{Trace, Tracer},
+    trace::{Deadline, Trace, Tracer},
     transport::Sink,
 };
 
@@ -61,10 +61,20 @@ impl Kept {
 
     /// Runs `work` as a handler whose invocation got `header`.
     pub(crate) async fn invoke<F: Future>(&self, header: &str, work: F) -> F::Output {
+        self.invoke_until(header, None, work).await
+    }
+
+    /// The same, with the deadline of Lambda.
+    pub(crate) async fn invoke_until<F: Future>(
+        &self,
+        header: &str,
+        deadline: Option<Deadline>,
+        work: F,
+    ) -> F::Output {
         let header: Option<TraceHeader> = header.parse().ok();
         let trace = Arc::new(Trace {
-            tracer: Arc::new(self.tracer()),
-            header,
+            deadline,
+            ..Trace::new(Arc::new(self.tracer()), header)
         });
         let context = match crate::invocation::begin_handler(&trace) {
             Some(handler) => {
