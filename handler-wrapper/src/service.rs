@@ -163,5 +163,7 @@ where
     })
 }
 
+#[cfg(all(test, feature = "sqs"))]
+mod events;
 #[cfg(test)]
 mod tests;

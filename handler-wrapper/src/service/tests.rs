@@ -16,7 +16,7 @@ fn context(header: &str) -> lambda_runtime::Context {
     context
 }
 
-fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocation {
+pub(super) fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocation {
     let (parts, ()) = http::Response::new(()).into_parts();
     LambdaInvocation {
         parts,

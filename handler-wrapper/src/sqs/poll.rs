@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_sdk_sqs::types::Message;
 
-use super::{Consumer, Received};
+use super::Consumer;
 use crate::{
     context::Context,
     failure::Failure,
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        sqs::is_sampled,
+        sqs::{Received, is_sampled},
         testing::{Kept, PARENT, ROOT, SAMPLED},
     };
 
