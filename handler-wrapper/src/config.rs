@@ -9,6 +9,7 @@ use tracestitch_wire::{daemon::DaemonAddress, handoff};
 use crate::{
     incoming::Sources,
     report::{self, Level},
+    sampling::SamplingRules,
 };
 
 /// How finished documents leave the process.
@@ -34,6 +35,9 @@ pub(crate) struct Config {
     /// meaningless.
     pub(crate) concurrent: bool,
     pub(crate) sources: Sources,
+    pub(crate) sampling: SamplingRules,
+    /// Whether what is not sampled is recorded all the same when it fails.
+    pub(crate) errors_always: bool,
 }
 
 impl Config {
@@ -100,6 +104,23 @@ impl Config {
             "fields joined by commas, each of keys joined by dots",
             Sources::parse_paths,
         );
+        let sampling = parse(
+            text,
+            "TRACESTITCH_SAMPLING",
+            "rules such as \"path=/health; reservoir=1 rate=0.05\"",
+            |value| value.parse().ok(),
+        );
+        let errors_always =
+            parse(
+                text,
+                "TRACESTITCH_ERRORS",
+                "sampled or always",
+                |value| match value.to_ascii_lowercase().as_str() {
+                    "always" => Some(true),
+                    "sampled" => Some(false),
+                    _ => None,
+                },
+            );
         Self {
             enabled: enabled.unwrap_or(true),
             function_name: text("AWS_LAMBDA_FUNCTION_NAME")
@@ -110,6 +131,8 @@ impl Config {
             concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
                 .and_then(|value| value.parse::<u32>().ok())
                 .is_some_and(|limit| limit > 1),
+            sampling: sampling.unwrap_or_default(),
+            errors_always: errors_always.unwrap_or_default(),
             sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod cursor;
 pub(crate) mod json;
+pub(crate) mod kind;
 mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
@@ -14,7 +15,7 @@ use tracestitch_wire::{
     id::TraceId,
 };
 
-use crate::{config, report::Once, trace::Tracer};
+use crate::{config, report::Once, sampling, trace::Tracer};
 
 /// The context of an invocation: the runtime's own when it has a trace and a decision, else the
 /// one that its event carries, else what the runtime has.
@@ -24,9 +25,7 @@ pub(crate) fn of_invocation(
     event: Option<&[u8]>,
 ) -> Option<TraceHeader> {
     let own = of_runtime(tracer, context);
-    let decided =
-        |header: &TraceHeader| matches!(header.sampling, Sampling::Sampled | Sampling::NotSampled);
-    if own.as_ref().is_some_and(decided) {
+    if own.as_ref().is_some_and(sampling::is_decided) {
         return own;
     }
     event

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant};
 
-use lambda_runtime::Context as LambdaContext;
-use pin_project_lite::pin_project;
-use tracestitch_wire::document::Document;
-
 use crate::{
     clock,
     context::{Context, Scope},
     incoming,
+    sampling::{self, Facts},
     subsegment::Subsegment,
     trace::{Deadline, Trace, Tracer},
 };
+use lambda_runtime::Context as LambdaContext;
+use pin_project_lite::pin_project;
 
 /// An invocation that is under way. When it is dropped, the extension is told that it is over.
 #[derive(Debug)]
@@ -32,10 +31,23 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let header = incoming::of_invocation(tracer, context, event);
+        let carried = incoming::of_invocation(tracer, context, event);
+        let decided_before = carried.as_ref().is_some_and(sampling::is_decided);
+        let header = if decided_before || tracer.sampling.is_empty() {
+            carried
+        } else {
+            let (source, path) = incoming::kind::of_event(event.unwrap_or_default());
+            let facts = Facts {
+                function: &tracer.function_name,
+                source,
+                path: path.as_deref(),
+            };
+            tracer.sampling.begin(carried, facts, clock::now())
+        };
         Self {
             trace: Arc::new(Trace {
                 deadline: deadline(context),
+                decided_here: !decided_before,
                 ..Trace::new(tracer.clone(), header)
             }),
             request_id: context.request_id.clone(),
@@ -77,20 +89,11 @@ impl Drop for Invocation {
 /// Begins the handler's subsegment: named after the function, under the segment that Lambda
 /// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
 pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
-    let header = trace.sampled()?;
-    let tracer = &trace.tracer;
-    let (name, now) = (tracer.function_name.clone().into(), clock::now());
-    let mut document = match header.parent {
-        Some(parent) => Document::subsegment(name, header.root, parent, now),
-        None => {
-            let mut segment = Document::segment(name, header.root, None, now);
-            segment.origin = Some(FUNCTION);
-            segment
-        }
-    };
+    let header = trace.recorded()?;
+    let mut document = trace.begin(header, clock::now());
     document
         .annotations
-        .insert("cold_start".into(), tracer.is_cold_start().into());
+        .insert("cold_start".into(), trace.tracer.is_cold_start().into());
     Some(Subsegment::start(trace.clone(), document))
 }
 

@@ -47,12 +47,14 @@ mod config;
 mod context;
 pub mod embed;
 mod failure;
+mod held;
 #[cfg(feature = "http")]
 pub mod http;
 mod incoming;
 mod invocation;
 mod report;
 mod run;
+mod sampling;
 mod service;
 #[cfg(feature = "sqs")]
 pub mod sqs;
@@ -76,6 +78,7 @@ pub use self::{
     failure::{ByError, ByPointer, Failure},
     invocation::InvocationFuture,
     run::run,
+    sampling::{InvalidRule, SamplingRules},
     service::{TraceLayer, TraceService},
     subsegment::Subsegment,
 };

@@ -13,6 +13,7 @@ use crate::{
     context::{Context, Inner},
     failure,
     invocation::{self, Invocation, InvocationFuture},
+    sampling::SamplingRules,
     subsegment::Subsegment,
     trace::Tracer,
 };
@@ -54,6 +55,17 @@ impl TraceLayer {
         Self {
             tracer: Tracer::from_env(),
         }
+    }
+
+    /// Decides by `rules`, in place of those of the environment, where nobody has decided.
+    ///
+    /// To be set before the layer is used or cloned.
+    #[must_use]
+    pub fn sampling(mut self, rules: SamplingRules) -> Self {
+        if let Some(tracer) = self.tracer.as_mut().and_then(Arc::get_mut) {
+            tracer.sampling = rules;
+        }
+        self
     }
 
     #[cfg(test)]

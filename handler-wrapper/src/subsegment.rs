@@ -71,7 +71,7 @@ impl Subsegment {
     /// Begins `document` in `trace`.
     pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
         let id = document.id;
-        trace.tracer.sink.open(id, &document.to_json());
+        trace.open(&document);
         Self(Some(Arc::new(Open {
             trace,
             id,
@@ -212,10 +212,12 @@ impl Open {
 
     /// What a call from here carries.
     pub(crate) fn header(&self) -> Option<TraceHeader> {
-        self.trace
-            .header
-            .as_ref()
-            .map(|header| header.with_parent(self.id))
+        let header = self.trace.header.as_ref()?;
+        if self.trace.is_held() {
+            // Most likely this subsegment will never be sent: nobody is to hang under it.
+            return Some(header.clone());
+        }
+        Some(header.with_parent(self.id))
     }
 
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
@@ -251,13 +253,13 @@ impl Open {
     fn finish(&self) {
         if let Some(mut document) = self.take() {
             document.finish(clock::now());
-            self.trace.tracer.sink.close(self.id, document.to_json());
+            self.trace.close(document);
         }
     }
 
     fn discard(&self) {
         if self.take().is_some() {
-            self.trace.tracer.sink.discard(self.id);
+            self.trace.discard(self.id);
         }
     }
 }

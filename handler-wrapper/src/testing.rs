@@ -72,10 +72,16 @@ impl Kept {
         work: F,
     ) -> F::Output {
         let header: Option<TraceHeader> = header.parse().ok();
-        let trace = Arc::new(Trace {
+        let trace = Trace {
             deadline,
             ..Trace::new(Arc::new(self.tracer()), header)
-        });
+        };
+        self.invoke_in(trace, work).await
+    }
+
+    /// Runs `work` as a handler whose invocation has `trace`.
+    pub(crate) async fn invoke_in<F: Future>(&self, trace: Trace, work: F) -> F::Output {
+        let trace = Arc::new(trace);
         let context = match crate::invocation::begin_handler(&trace) {
             Some(handler) => {
                 let output = handler.context().scope(work).await;

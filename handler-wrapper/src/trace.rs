@@ -7,12 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::time::Instant;
 
-use tracestitch_wire::header::{Sampling, TraceHeader};
+use tracestitch_wire::{
+    document::Document,
+    header::{Sampling, TraceHeader},
+    id::SegmentId,
+    time::Timestamp,
+};
 
 use crate::{
     config::Config,
+    held::Held,
     incoming::Sources,
     invocation::FUNCTION,
+    sampling::SamplingRules,
     transport::{Sink, Transport},
 };
 
@@ -25,6 +32,9 @@ pub(crate) struct Tracer {
     pub(crate) concurrent: bool,
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) sources: Sources,
+    pub(crate) sampling: SamplingRules,
+    /// Whether what is not sampled is recorded all the same when it fails.
+    pub(crate) errors_always: bool,
     warm: AtomicBool,
 }
 
@@ -36,6 +46,8 @@ impl Tracer {
             let sink = Box::new(Transport::new(&config));
             let mut tracer = Self::new(config.function_name, config.concurrent, sink);
             tracer.sources = config.sources;
+            tracer.sampling = config.sampling;
+            tracer.errors_always = config.errors_always;
             Arc::new(tracer)
         })
     }
@@ -56,6 +68,8 @@ impl Tracer {
             concurrent,
             sink,
             sources: Sources::default(),
+            sampling: SamplingRules::default(),
+            errors_always: false,
             warm: AtomicBool::new(false),
         }
     }
@@ -82,6 +96,10 @@ pub(crate) struct Trace {
     pub(crate) header: Option<TraceHeader>,
     /// When Lambda ends the invocation; None where that is not known.
     pub(crate) deadline: Option<Deadline>,
+    /// True when the decision to record was made here: then Lambda sends no segment.
+    pub(crate) decided_here: bool,
+    /// What is recorded although it is not sampled, in case it fails.
+    pub(crate) held: Option<Held>,
 }
 
 /// The time that Lambda gives an invocation.
@@ -104,26 +122,99 @@ impl Deadline {
 impl Trace {
     /// The trace of an invocation.
     pub(crate) fn new(tracer: Arc<Tracer>, header: Option<TraceHeader>) -> Self {
+        let unsampled = |header: &TraceHeader| header.sampling == Sampling::NotSampled;
+        let held = tracer.errors_always && header.as_ref().is_some_and(unsampled);
         Self {
             tracer,
             header,
             deadline: None,
+            decided_here: false,
+            held: held.then(Held::default),
         }
     }
 
     /// The trace that came with a message of this invocation.
     pub(crate) fn carried(&self, header: TraceHeader) -> Self {
         Self {
-            tracer: self.tracer.clone(),
-            header: Some(header),
             deadline: self.deadline,
+            ..Self::new(self.tracer.clone(), Some(header))
         }
     }
 
     /// The header, if work in this trace is to be recorded.
-    pub(crate) fn sampled(&self) -> Option<&TraceHeader> {
+    pub(crate) fn recorded(&self) -> Option<&TraceHeader> {
         self.header
             .as_ref()
-            .filter(|header| header.sampling == Sampling::Sampled)
+            .filter(|header| header.sampling == Sampling::Sampled || self.is_held())
+    }
+
+    /// True when it is recorded for the case only that it fails.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Says that the work in it failed, though its outermost document may be no fault.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn fail(&self) {
+        if let Some(held) = &self.held {
+            held.fail();
+        }
+    }
+
+    /// The outermost document of this trace here: a subsegment under Lambda's segment where there
+    /// is one, else a segment.
+    pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
+        let name = self.tracer.function_name.clone().into();
+        match header.parent.filter(|_| !self.is_held()) {
+            Some(parent) if !self.decided_here => {
+                Document::subsegment(name, header.root, parent, now)
+            }
+            parent => self.segment(header, parent, now),
+        }
+    }
+
+    /// A segment of this process under `parent`, marked when the trace is not sampled.
+    pub(crate) fn segment(
+        &self,
+        header: &TraceHeader,
+        parent: Option<SegmentId>,
+        now: Timestamp,
+    ) -> Document {
+        let name = self.tracer.function_name.clone().into();
+        // Nobody else records an unsampled trace: the parent would be missing.
+        let parent = parent.filter(|_| !self.is_held());
+        let mut segment = Document::segment(name, header.root, parent, now);
+        segment.origin = self.tracer.origin;
+        if self.is_held() {
+            segment.annotations.insert("unsampled".into(), true.into());
+        }
+        segment
+    }
+
+    /// `document` has begun.
+    pub(crate) fn open(&self, document: &Document) {
+        match &self.held {
+            Some(held) => held.open(document.id),
+            None => self.tracer.sink.open(document.id, &document.to_json()),
+        }
+    }
+
+    /// `document` is over.
+    pub(crate) fn close(&self, document: Document) {
+        match &self.held {
+            Some(held) => {
+                for document in held.close(document) {
+                    self.tracer.sink.close(document.id, document.to_json());
+                }
+            }
+            None => self.tracer.sink.close(document.id, document.to_json()),
+        }
+    }
+
+    /// What was opened turned out to be none.
+    pub(crate) fn discard(&self, id: SegmentId) {
+        if !self.is_held() {
+            self.tracer.sink.discard(id);
+        }
     }
 }

@@ -236,6 +236,7 @@ impl<M: Received, H> Run<'_, M, H> {
             segment,
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
+        let trace = context.trace().cloned();
         // The closure's own part of the work, before its first await, belongs to the message, too.
         let work = async {
             let future = {
@@ -255,6 +256,9 @@ impl<M: Received, H> Run<'_, M, H> {
             .unwrap_or(false);
         if !succeeded {
             pointer.amend(|document| document.error = true);
+            if let Some(trace) = trace {
+                trace.fail();
+            }
         }
         pointer.finish();
         succeeded

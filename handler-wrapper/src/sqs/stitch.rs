@@ -15,6 +15,7 @@ use crate::{
     clock,
     context::Context,
     incoming,
+    sampling::Facts,
     subsegment::Subsegment,
     trace::{Deadline, Trace},
 };
@@ -65,7 +66,14 @@ impl Stitched {
         };
         match incoming::sqs::of_message(message, &trace.tracer.sources) {
             Some(header) if mode == Mode::Stitch => {
-                Self::in_producers_trace(batch, trace.carried(header), message)
+                let tracer = &trace.tracer;
+                let facts = Facts {
+                    function: &tracer.function_name,
+                    source: "sqs",
+                    path: None,
+                };
+                let decided = tracer.sampling.decide(header, facts, clock::now());
+                Self::in_producers_trace(batch, trace.carried(decided), message)
             }
             carried => Self::in_invocations_trace(batch, carried.as_ref(), message),
         }
@@ -101,10 +109,14 @@ impl Stitched {
 
     fn in_producers_trace(batch: &Batch, trace: Trace, message: &impl Received) -> Self {
         let trace = Arc::new(trace);
-        let mut document = trace
-            .sampled()
-            .map(|header| segment_of(&trace, header, message));
-        let pointer = point(batch, &trace, document.as_mut(), message);
+        let mut document = trace.recorded().map(|header| {
+            let mut segment = trace.segment(header, header.parent, clock::now());
+            facts(&mut segment, message);
+            segment
+        });
+        // A segment that is only held is most likely never sent: nothing points to it.
+        let target = document.as_mut().filter(|_| !trace.is_held());
+        let pointer = point(batch, &trace, target, message);
         match document {
             Some(document) => {
                 let segment = Subsegment::start(trace, document);
@@ -121,14 +133,6 @@ impl Stitched {
             },
         }
     }
-}
-
-fn segment_of(trace: &Trace, header: &TraceHeader, message: &impl Received) -> Document {
-    let name = trace.tracer.function_name.clone().into();
-    let mut segment = Document::segment(name, header.root, header.parent, clock::now());
-    segment.origin = trace.tracer.origin;
-    facts(&mut segment, message);
-    segment
 }
 
 /// Begins the thin subsegment that points to `segment`, and lets that point back: to the

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     context::Context,
     testing::{Kept, PARENT, ROOT, SAMPLED},
-    trace::Deadline,
+    trace::{Deadline, Trace},
 };
 
 fn message(id: &str, header: &str) -> SqsMessage {
@@ -490,4 +490,60 @@ fn sampled_messages_are_told_apart() {
     ] {
         assert_eq!(is_sampled(&message("m", &header)), expected, "{header}");
     }
+}
+
+#[tokio::test]
+async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.errors_always = true;
+    let root = "1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa";
+    let header = format!("Root={root};Parent={PARENT};Sampled=0");
+    let event = batch([
+        message("good", &header),
+        message("bad", &header),
+        message("bad", ""),
+    ]);
+    let work = each(event, async |message| {
+        crate::capture("work", async {}).await;
+        let good = message.message_id.as_deref() == Some("good");
+        good.then_some(()).ok_or(std::fmt::Error)
+    });
+    let invocation = Trace::new(
+        Arc::new(tracer),
+        format!("Root={ROOT};Sampled=0").parse().ok(),
+    );
+    kept.invoke_in(invocation, work).await;
+    let segments = segments(&kept);
+    let traces: Vec<_> = segments.iter().map(|s| s["trace_id"].clone()).collect();
+    assert_eq!(
+        traces,
+        [root, ROOT],
+        "a message, and the invocation for the other"
+    );
+    assert!(
+        segments
+            .iter()
+            .all(|s| s["annotations"]["unsampled"] == true)
+    );
+    assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "bad");
+    let closed = kept.closed();
+    assert_eq!(closed.iter().filter(|d| d["name"] == "work").count(), 2);
+}
+
+#[tokio::test]
+async fn a_local_rule_decides_for_messages() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.sampling = "source=sqs rate=1".parse().unwrap();
+    let event = batch([
+        message("undecided", &format!("Root={ROOT}")),
+        message("decided", &format!("Root={ROOT};Sampled=0")),
+    ]);
+    let work = each(event, |_| async { Ok::<_, std::fmt::Error>(()) });
+    kept.invoke_in(Trace::new(Arc::new(tracer), None), work)
+        .await;
+    let segments = segments(&kept);
+    assert_eq!(segments.len(), 1, "{segments:?}");
+    assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "undecided");
 }

@@ -14,6 +14,8 @@ fn handoff(path: &Path) -> Handoff {
         route: Route::Auto,
         concurrent: false,
         sources: crate::incoming::Sources::default(),
+        sampling: crate::SamplingRules::default(),
+        errors_always: false,
     })
 }
 
