@@ -77,9 +77,7 @@ fn orders(field: Option<&str>) -> String {
 }
 
 fn numbers() -> String {
-    let list: Vec<String> = (0..BYTES / 7)
-        .map(|n| format!("{}", n % 1_000_000))
-        .collect();
+    let list: Vec<String> = (0..BYTES / 6).map(|n| format!("{}", 100_000 + n)).collect();
     let list = &list.join(",")[..BYTES - 200];
     let list = list.trim_end_matches(',');
     format!(r#"{{"series":[{list}],"_traceId":"{HEADER}"}}"#)

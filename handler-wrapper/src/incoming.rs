@@ -17,20 +17,31 @@ use tracestitch_wire::{
 
 use crate::{config, report::Once, sampling, trace::Tracer};
 
-/// The context of an invocation: the runtime's own when it has a trace and a decision, else the
-/// one that its event carries, else what the runtime has.
+/// The context of an invocation.
+pub(crate) struct Carried {
+    pub(crate) header: Option<TraceHeader>,
+    /// True when the runtime handed it over, rather than the event.
+    pub(crate) by_runtime: bool,
+}
+
+/// The runtime's own context when it has a trace and a decision, else the one that the event
+/// carries, else what the runtime has.
 pub(crate) fn of_invocation(
     tracer: &Tracer,
     context: &LambdaContext,
     event: Option<&[u8]>,
-) -> Option<TraceHeader> {
+) -> Carried {
     let own = of_runtime(tracer, context);
-    if own.as_ref().is_some_and(sampling::is_decided) {
-        return own;
+    let in_event = match event {
+        Some(event) if !own.as_ref().is_some_and(sampling::is_decided) => {
+            json::find_in_event(event, &tracer.sources)
+        }
+        _ => None,
+    };
+    Carried {
+        by_runtime: in_event.is_none(),
+        header: in_event.or(own),
     }
-    event
-        .and_then(|event| json::find_in_event(event, &tracer.sources))
-        .or(own)
 }
 
 fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {

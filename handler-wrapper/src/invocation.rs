@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{
     clock,
     context::{Context, Scope},
-    incoming,
+    incoming::{self, Carried},
     sampling::{self, Facts},
     subsegment::Subsegment,
     trace::{Deadline, Trace, Tracer},
@@ -31,10 +31,10 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let carried = incoming::of_invocation(tracer, context, event);
-        let decided_before = carried.as_ref().is_some_and(sampling::is_decided);
-        let header = if decided_before || tracer.sampling.is_empty() {
-            carried
+        let Carried { header, by_runtime } = incoming::of_invocation(tracer, context, event);
+        let decided = header.as_ref().is_some_and(sampling::is_decided);
+        let header = if decided || tracer.sampling.is_empty() {
+            header
         } else {
             let (source, path) = incoming::kind::of_event(event.unwrap_or_default());
             let facts = Facts {
@@ -42,12 +42,13 @@ impl Invocation {
                 source,
                 path: path.as_deref(),
             };
-            tracer.sampling.begin(carried, facts, clock::now())
+            tracer.sampling.begin(header, facts, clock::now())
         };
         Self {
             trace: Arc::new(Trace {
                 deadline: deadline(context),
-                decided_here: !decided_before,
+                // What has no decision of the runtime's own, Lambda does not record.
+                is_lambdas: decided && by_runtime,
                 ..Trace::new(tracer.clone(), header)
             }),
             request_id: context.request_id.clone(),

@@ -96,8 +96,8 @@ pub(crate) struct Trace {
     pub(crate) header: Option<TraceHeader>,
     /// When Lambda ends the invocation; None where that is not known.
     pub(crate) deadline: Option<Deadline>,
-    /// True when the decision to record was made here: then Lambda sends no segment.
-    pub(crate) decided_here: bool,
+    /// True when Lambda sends a segment in this trace, for the invocation.
+    pub(crate) is_lambdas: bool,
     /// What is recorded although it is not sampled, in case it fails.
     pub(crate) held: Option<Held>,
 }
@@ -128,7 +128,7 @@ impl Trace {
             tracer,
             header,
             deadline: None,
-            decided_here: false,
+            is_lambdas: true,
             held: held.then(Held::default),
         }
     }
@@ -166,9 +166,7 @@ impl Trace {
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
         let name = self.tracer.function_name.clone().into();
         match header.parent.filter(|_| !self.is_held()) {
-            Some(parent) if !self.decided_here => {
-                Document::subsegment(name, header.root, parent, now)
-            }
+            Some(parent) if self.is_lambdas => Document::subsegment(name, header.root, parent, now),
             parent => self.segment(header, parent, now),
         }
     }

@@ -200,7 +200,10 @@ async fn the_events_own_header_counts_where_the_runtime_has_no_decision() {
         invoke(&kept, own, &event, async || Ok(Value::Null))
             .await
             .unwrap();
-        assert_eq!(kept.one("order-worker")["trace_id"], expected, "{reason}");
+        let handler = kept.one("order-worker");
+        assert_eq!(handler["trace_id"], expected, "{reason}");
+        assert_eq!(handler["parent_id"], PARENT, "{reason}");
+        assert_eq!(handler.get("type").is_some(), own == SAMPLED, "{reason}");
     }
 }
 
