@@ -1,8 +1,12 @@
 //! AWS SDK calls: one subsegment for each, and the trace header on every attempt.
 
 mod outcome;
+#[cfg(feature = "sqs-poll")]
+mod receive;
 
 use aws_runtime::auth::SigV4OperationSigningConfig;
+#[cfg(feature = "sqs-poll")]
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextMut;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -169,6 +173,18 @@ impl Intercept for TraceInterceptor {
         if Context::current().is_recording() {
             self.request_members(cfg);
         }
+        Ok(())
+    }
+
+    /// Also outside an invocation: a process that receives messages by itself has none yet.
+    #[cfg(feature = "sqs-poll")]
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        receive::ask_for_header(context.input_mut());
         Ok(())
     }
 
