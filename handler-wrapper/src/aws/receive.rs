@@ -13,11 +13,11 @@ pub(super) fn ask_for_header(input: &mut Input) {
     let Some(input) = input.downcast_mut::<ReceiveMessageInput>() else {
         return;
     };
+    #[expect(deprecated, reason = "users may still ask by the older parameter")]
     let asked = input
         .message_system_attribute_names()
         .iter()
         .map(MessageSystemAttributeName::as_str)
-        // The older parameter for the same.
         .chain(
             input
                 .attribute_names()
@@ -40,7 +40,6 @@ mod tests {
 
     use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 
-    use super::*;
     use crate::aws::TraceInterceptor;
 
     /// Body of the request that a real client sends.
