@@ -29,6 +29,9 @@ pub struct Config {
     pub(crate) managed_instances: bool,
     pub(crate) socket: PathBuf,
     pub(crate) daemon: Option<DaemonAddress>,
+    /// What Lambda tells the function; an extension has it only in [`crate::Check`], started by
+    /// a function.
+    pub(crate) lambda_daemon: Option<DaemonAddress>,
     pub(crate) level: Level,
     pub(crate) warnings: Vec<String>,
 }
@@ -53,7 +56,7 @@ impl Config {
         Log::new(self.level)
     }
 
-    fn read(name: OsString, get: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub(crate) fn read(name: OsString, get: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut warnings = Vec::new();
         let set = |variable: &str| get(variable).filter(|value| !value.is_empty());
         let mut parse = |variable: &str, expected: &str, accept: &mut dyn FnMut(&str) -> bool| {
@@ -113,6 +116,8 @@ impl Config {
                 .is_some_and(|kind| kind == "lambda-managed-instances"),
             socket,
             daemon,
+            lambda_daemon: set("AWS_XRAY_DAEMON_ADDRESS")
+                .and_then(|value| value.to_str()?.parse().ok()),
             level,
             warnings,
         }

@@ -82,7 +82,7 @@ pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Optio
     document.remove("in_progress");
     document.insert("end_time".to_owned(), end.max(start).into());
     document.insert("fault".to_owned(), true.into());
-    document.insert("cause".to_owned(), serde_json::to_value(cause).ok()?);
+    document.insert("cause".to_owned(), serde_json::from_slice(&cause.to_json()).ok()?);
     serde_json::to_vec(&document).ok()
 }
 

@@ -14,10 +14,12 @@
 //! | `pending` | which documents are open, which wait to be sent? |
 //! | `interrupted` | how does a document end whose function was killed? |
 //! | `flush` | how do documents reach the daemon? |
+//! | [`Check`] | what is wrong here? |
 //! | `report` | what was lost, and why? |
 //! | [`run()`] | the loop that owns clock, sockets and all of the above |
 
 mod api;
+mod check;
 mod config;
 mod connections;
 mod flush;
@@ -29,6 +31,7 @@ mod report;
 mod run;
 mod socket;
 
+pub use check::Check;
 pub use config::Config;
 pub use log::{Level, Log};
 pub use run::{RunError, run};

@@ -1,22 +1,23 @@
 //! The extension's process: configuration, loop, exit code.
 
+use std::fmt::Display;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use tracestitch_extension::{Config, run};
+use tracestitch_extension::{Check, Config, run};
+
+const VERSION: &str = concat!("tracestitch-extension ", env!("CARGO_PKG_VERSION"), "\n");
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|flag| flag == "--version")
-    {
-        // Nobody is left to tell when stdout is closed.
-        let _ = writeln!(
-            stdout(),
-            "tracestitch-extension {}",
-            env!("CARGO_PKG_VERSION")
-        );
-        return ExitCode::SUCCESS;
+    match std::env::args_os().nth(1) {
+        Some(flag) if flag == "--version" => return print(VERSION, ExitCode::SUCCESS),
+        Some(flag) if flag == "--check" => {
+            let check = Check::of(&Config::from_env());
+            let code = ExitCode::from(u8::from(check.has_problems()));
+            return print(check, code);
+        }
+        // Lambda gives no arguments; whoever gives others must not be kept from a trace.
+        _ => {}
     }
     let config = Config::from_env();
     let log = config.log();
@@ -40,5 +41,11 @@ fn main() -> ExitCode {
     };
     // A name that is still being resolved must not hold the exit.
     runtime.shutdown_background();
+    code
+}
+
+fn print(text: impl Display, code: ExitCode) -> ExitCode {
+    // Nobody is left to tell when stdout is closed.
+    let _ = write!(stdout(), "{text}");
     code
 }

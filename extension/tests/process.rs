@@ -7,10 +7,9 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::Instant;
 
-use support::World;
+use support::{World, extension};
 
 const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
@@ -254,14 +253,36 @@ fn it_tells_its_version() {
 }
 
 #[test]
+fn it_tells_what_it_sees() {
+    let world = World::started();
+    let socket = world.socket();
+    let run = |daemon: &str| {
+        extension()
+            .arg("--check")
+            .env_clear()
+            .env("TRACESTITCH_SOCKET", &socket)
+            .env("TRACESTITCH_DAEMON_ADDRESS", daemon)
+            .output()
+            .unwrap()
+    };
+    let good = run("127.0.0.1:2000");
+    let said = String::from_utf8(good.stdout).unwrap();
+    assert!(good.status.success(), "{said}");
+    assert!(said.contains("an extension listens"), "{said}");
+    let bad = run("no-port");
+    let said = String::from_utf8(bad.stdout).unwrap();
+    assert_eq!(bad.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("problem  TRACESTITCH_DAEMON_ADDRESS"),
+        "{said}"
+    );
+}
+
+#[test]
 fn outside_of_lambda_it_says_what_is_missing() {
     let output = extension().env_clear().output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("AWS_LAMBDA_RUNTIME_API"), "{log}");
     assert_eq!(log.lines().count(), 1, "{log}");
-}
-
-fn extension() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
 }

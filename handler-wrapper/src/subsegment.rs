@@ -62,14 +62,19 @@ impl Subsegment {
         let Some(trace_id) = parent.header().map(|header| header.root) else {
             return Self(None);
         };
-        let mut document =
-            Document::subsegment(name.into().into(), trace_id, parent.id, clock::now());
+        let name = name.into().into();
+        let mut document = Box::new(Document::subsegment(
+            name,
+            trace_id,
+            parent.id,
+            clock::now(),
+        ));
         prepare(&mut document);
         Self::start(parent.trace.clone(), document)
     }
 
     /// Begins `document` in `trace`.
-    pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
+    pub(crate) fn start(trace: Arc<Trace>, document: Box<Document>) -> Self {
         let id = document.id;
         trace.open(&document);
         Self(Some(Arc::new(Open {
@@ -201,8 +206,8 @@ impl fmt::Debug for Subsegment {
 pub(crate) struct Open {
     trace: Arc<Trace>,
     pub(crate) id: SegmentId,
-    /// None when it is over.
-    document: Mutex<Option<Document>>,
+    /// None when it is over. Boxed, because it is moved often and large.
+    document: Mutex<Option<Box<Document>>>,
 }
 
 impl Open {
@@ -243,7 +248,7 @@ impl Open {
         self.amend(|document| document.fail(cause));
     }
 
-    fn take(&self) -> Option<Document> {
+    fn take(&self) -> Option<Box<Document>> {
         self.document
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -198,10 +198,10 @@ impl Trace {
     }
 
     /// `document` is over.
-    pub(crate) fn close(&self, document: Document) {
+    pub(crate) fn close(&self, document: Box<Document>) {
         match &self.held {
             Some(held) => {
-                for document in held.close(document) {
+                for document in held.close(*document) {
                     self.tracer.sink.close(document.id, document.to_json());
                 }
             }

@@ -12,11 +12,12 @@ mod annotation;
 mod cause;
 mod fields;
 mod http;
+mod json;
 mod text;
 
-use serde::Serialize;
 use serde_json::Value;
 
+use self::json::{Json, Object};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
     cause::{Cause, Exception, StackFrame},
@@ -48,16 +49,16 @@ use crate::{
 /// call.annotations.insert("order id".into(), "o-1234".into());
 /// call.finish(Timestamp::from_micros(1_478_293_361_449_000));
 /// assert_eq!(
-///     serde_json::to_string(&call).unwrap(),
+///     String::from_utf8(call.to_json()).unwrap(),
 ///     r#"{"name":"price list","id":"4c721bf33e3caf8f","#.to_owned()
 ///         + r#""trace_id":"1-5759e988-bd862e3fe1be46a994272793","#
 ///         + r#""parent_id":"53995c3f42cd8ad8","type":"subsegment","#
-///         + r#""start_time":1478293361.271,"end_time":1478293361.449,"#
+///         + r#""start_time":1478293361.271000,"end_time":1478293361.449000,"#
 ///         + r#""annotations":{"order_id":"o-1234"}}"#,
 /// );
 /// # Ok::<(), tracestitch_wire::Error>(())
 /// ```
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Document {
     /// What the service map and the timeline call it.
     pub name: Name,
@@ -66,48 +67,33 @@ pub struct Document {
     /// The trace that it belongs to.
     pub trace_id: TraceId,
     /// The segment or subsegment under which it hangs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<SegmentId>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     /// When it began.
     pub start_time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
     end_time: Option<Timestamp>,
-    #[serde(skip_serializing_if = "is_false")]
     in_progress: bool,
     /// Kind of AWS resource that a segment ran on. X-Ray knows it on segments only.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<&'static str>,
     /// Whose call this subsegment is. None for work of the function itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
     /// The caller is to blame: HTTP 4xx.
-    #[serde(skip_serializing_if = "is_false")]
     pub error: bool,
     /// Too many requests: HTTP 429 or a throttling code. Goes with `error`.
-    #[serde(skip_serializing_if = "is_false")]
     pub throttle: bool,
     /// The callee is to blame: HTTP 5xx, or a failure in the function's own code.
-    #[serde(skip_serializing_if = "is_false")]
     pub fault: bool,
     /// The HTTP exchange.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Box<Http>>,
     /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
-    #[serde(skip_serializing_if = "Fields::is_empty")]
     pub aws: Fields<&'static str, Value>,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Box<Cause>>,
     /// Indexed values: filter expressions find traces by them. X-Ray indexes 50 in a trace.
-    #[serde(skip_serializing_if = "Fields::is_empty")]
     pub annotations: Fields<AnnotationKey, AnnotationValue>,
     /// Values that are kept but not indexed, by namespace, then key.
-    #[serde(skip_serializing_if = "Fields::is_empty")]
     pub metadata: Fields<Text, Fields<Text, Value>>,
     /// Other traces that this one has to do with; at most 20 are drawn.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
 }
 
@@ -184,15 +170,39 @@ impl Document {
     /// The document as compact JSON, as the daemon wants it.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(512);
-        // Nothing in a document can fail to serialise: keys are strings, numbers finite.
-        let _ = serde_json::to_writer(&mut json, self);
+        self.write(&mut json);
         json
     }
 }
 
+impl Json for Document {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("name", &self.name)
+            .member("id", &self.id)
+            .member("trace_id", &self.trace_id)
+            .optional("parent_id", &self.parent_id)
+            .optional("type", &self.kind)
+            .member("start_time", &self.start_time)
+            .optional("end_time", &self.end_time)
+            .flag("in_progress", self.in_progress)
+            .optional("origin", &self.origin)
+            .optional("namespace", &self.namespace)
+            .flag("error", self.error)
+            .flag("throttle", self.throttle)
+            .flag("fault", self.fault)
+            .optional("http", &self.http)
+            .fields("aws", &self.aws)
+            .optional("cause", &self.cause)
+            .fields("annotations", &self.annotations)
+            .fields("metadata", &self.metadata)
+            .list("links", &self.links)
+            .end();
+    }
+}
+
 /// Whose call a subsegment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namespace {
     /// A call to an AWS service.
     Aws,
@@ -203,7 +213,7 @@ pub enum Namespace {
 /// A pointer to a segment or subsegment of another trace.
 ///
 /// The shape is that of OpenTelemetry's X-Ray exporter, the only public writer of links.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The other trace.
     pub trace_id: TraceId,
@@ -211,8 +221,58 @@ pub struct Link {
     pub id: SegmentId,
 }
 
-fn is_false(value: &bool) -> bool {
-    !value
+impl Json for Namespace {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Aws => "aws".write(out),
+            Self::Remote => "remote".write(out),
+        }
+    }
+}
+
+impl Json for Link {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("trace_id", &self.trace_id)
+            .member("id", &self.id)
+            .end();
+    }
+}
+
+impl Json for TraceId {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_plain(out, &self.print());
+    }
+}
+
+impl Json for SegmentId {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_plain(out, &self.print());
+    }
+}
+
+impl Json for Timestamp {
+    fn write(&self, out: &mut Vec<u8>) {
+        let (mut digits, mut rest) = (*b"00000000000000.000000", self.as_micros());
+        let point = digits.len() - 7;
+        for (index, digit) in digits.iter_mut().enumerate().rev() {
+            if index != point {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        let first = digits
+            .iter()
+            .position(|digit| *digit != b'0')
+            .unwrap_or(point);
+        out.extend_from_slice(&digits[first.min(point - 1)..]);
+    }
+}
+
+fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl TraceId {
         Self(bytes)
     }
 
-    fn print(self) -> [u8; Self::LENGTH] {
+    pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = *b"1-00000000-000000000000000000000000";
         hex::encode(&self.0[..4], &mut text[2..10]);
         hex::encode(&self.0[4..], &mut text[11..]);
@@ -103,7 +103,7 @@ impl SegmentId {
         Self(bytes)
     }
 
-    fn print(self) -> [u8; Self::LENGTH] {
+    pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = [0; Self::LENGTH];
         hex::encode(&self.0, &mut text);
         text

@@ -80,7 +80,7 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, variables: &[(&str, &str)]) {
-        let child = Command::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
+        let child = extension()
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", &self.api)
             .env("TRACESTITCH_SOCKET", self.socket())
@@ -316,4 +316,13 @@ fn answer(
         .wait_while(state, |state| state.events.is_empty())
         .unwrap();
     ("200 OK", "", state.events.pop_front().unwrap())
+}
+
+/// The program under test: what cargo built beside the tests, or the one that
+/// `TRACESTITCH_TEST_EXTENSION` names, such as that of a layer.
+pub(crate) fn extension() -> Command {
+    Command::new(
+        std::env::var_os("TRACESTITCH_TEST_EXTENSION")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_tracestitch-extension").into()),
+    )
 }

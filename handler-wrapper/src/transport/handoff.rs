@@ -201,12 +201,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits, as far as there is room.
+    /// Writes what waits, as far as there is room. An extension that was told to read once, and
+    /// has made room, is told again: it sleeps when it has read what there was.
     fn flush(&mut self) -> io::Result<()> {
+        let mut taken = 0;
         while let Some(frame) = self.waiting.front() {
-            self.written += send(&self.data, &frame[self.written..])?;
+            let sent = send(&self.data, &frame[self.written..])?;
+            taken += sent;
+            self.written += sent;
             if self.written < frame.len() {
-                return Ok(());
+                return if taken > 0 {
+                    self.signal(&Message::Drain)
+                } else {
+                    Ok(())
+                };
             }
             self.waiting_bytes -= frame.len();
             self.written = 0;

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
-
-use super::text::{cut, from_strings};
+use super::{
+    fields::Key,
+    json::Json,
+    text::{cut, from_strings},
+};
 
 /// Characters of an annotation key.
 const KEY_LENGTH: usize = 500;
@@ -22,8 +24,7 @@ const VALUE_LENGTH: usize = 1000;
 ///
 /// assert_eq!(AnnotationKey::from("order-id").as_str(), "order_id");
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AnnotationKey(Cow<'static, str>);
 
 impl AnnotationKey {
@@ -38,7 +39,7 @@ impl From<Cow<'static, str>> for AnnotationKey {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let key = if key.is_empty() {
             Cow::Borrowed("_")
-        } else if key.chars().all(allowed) {
+        } else if key.bytes().all(|byte| allowed(byte.into())) {
             key
         } else {
             key.chars()
@@ -52,6 +53,12 @@ impl From<Cow<'static, str>> for AnnotationKey {
 
 from_strings!(AnnotationKey);
 
+impl Key for AnnotationKey {
+    fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Value of an annotation: a string of at most 1000 characters, a number or a boolean.
 ///
 /// JSON has no infinite numbers and no NaN: these become strings.
@@ -62,8 +69,7 @@ from_strings!(AnnotationKey);
 /// assert_eq!(AnnotationValue::from(3), AnnotationValue::Integer(3));
 /// assert_eq!(AnnotationValue::from(f64::NAN), AnnotationValue::from("NaN"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum AnnotationValue {
     /// A string; made by `From`, which keeps its limit.
@@ -78,9 +84,20 @@ pub enum AnnotationValue {
     Boolean(bool),
 }
 
+impl Json for AnnotationValue {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => text.write(out),
+            Self::Integer(number) => number.write(out),
+            Self::Unsigned(number) => number.write(out),
+            Self::Number(number) => number.write(out),
+            Self::Boolean(value) => value.write(out),
+        }
+    }
+}
+
 /// A string of at most 1000 characters.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AnnotationText(Cow<'static, str>);
 
 impl From<Cow<'static, str>> for AnnotationText {

@@ -2,22 +2,30 @@
 
 use std::error::Error;
 
-use serde::Serialize;
-
-use super::Text;
+use super::{
+    Text,
+    json::{Json, Object},
+};
 use crate::id::SegmentId;
 
 /// Exceptions that one chain of causes is cut to; what is left out is counted in `skipped`.
 const CHAIN_LENGTH: usize = 16;
 
 /// One or more exceptions, the outermost first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cause {
     /// What failed, each pointing at what caused it.
     pub exceptions: Vec<Exception>,
 }
 
 impl Cause {
+    /// The cause as compact JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        self.write(&mut json);
+        json
+    }
+
     /// One exception.
     pub fn from_exception(exception: Exception) -> Self {
         Self {
@@ -70,26 +78,21 @@ fn type_name(error: &(dyn Error + 'static)) -> String {
 }
 
 /// One failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
     /// 16 hex digits, unique within the trace.
     pub id: SegmentId,
     /// What the failure says of itself.
     pub message: Text,
     /// Name of its type or code.
-    #[serde(rename = "type")]
     pub kind: Text,
     /// True when the called service returned it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub remote: bool,
     /// Exceptions left out between this one and what caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<usize>,
     /// Id of the exception that caused this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<SegmentId>,
     /// Where it happened, innermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<StackFrame>,
 }
 
@@ -109,7 +112,7 @@ impl Exception {
 }
 
 /// One line of a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackFrame {
     /// Source file.
     pub path: Text,
@@ -117,4 +120,36 @@ pub struct StackFrame {
     pub line: u32,
     /// Function.
     pub label: Text,
+}
+
+impl Json for Cause {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("exceptions", &self.exceptions)
+            .end();
+    }
+}
+
+impl Json for Exception {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("id", &self.id)
+            .member("message", &self.message)
+            .member("type", &self.kind)
+            .flag("remote", self.remote)
+            .optional("skipped", &self.skipped)
+            .optional("cause", &self.cause)
+            .list("stack", &self.stack)
+            .end();
+    }
+}
+
+impl Json for StackFrame {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("path", &self.path)
+            .member("line", &self.line)
+            .member("label", &self.label)
+            .end();
+    }
 }

@@ -1,6 +1,6 @@
 //! A small map that keeps the order of insertion.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use super::json::Json;
 
 /// Keys and values in the order in which they came; a key that comes again replaces its value.
 ///
@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 /// fields.insert("b", 1);
 /// fields.insert("a", 2);
 /// fields.insert("b", 3);
-/// assert_eq!(serde_json::to_string(&fields).unwrap(), r#"{"b":3,"a":2}"#);
+/// assert_eq!(fields.get(&"b"), Some(&3));
+/// assert_eq!(fields.len(), 2);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fields<K, V>(Vec<(K, V)>);
@@ -71,12 +72,30 @@ impl<K: PartialEq, V> Default for Fields<K, V> {
     }
 }
 
-impl<K: Serialize, V: Serialize> Serialize for Fields<K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+impl<K: Key, V: Json> Json for Fields<K, V> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut separator = b'{';
         for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
+            out.push(separator);
+            separator = b',';
+            key.text().write(out);
+            out.push(b':');
+            value.write(out);
         }
-        map.end()
+        if separator == b'{' {
+            out.push(b'{');
+        }
+        out.push(b'}');
+    }
+}
+
+/// A key of a JSON object.
+pub(super) trait Key {
+    fn text(&self) -> &str;
+}
+
+impl Key for &'static str {
+    fn text(&self) -> &str {
+        self
     }
 }

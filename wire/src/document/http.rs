@@ -1,22 +1,21 @@
 //! The HTTP exchange of a segment or subsegment.
 
-use serde::Serialize;
-
-use super::Text;
+use super::{
+    Text,
+    json::{Json, Object},
+};
 
 /// Request and response, as far as they are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Http {
     /// What was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// What was answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<Response>,
 }
 
 /// What was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// GET, POST and so on.
     pub method: Text,
@@ -25,12 +24,38 @@ pub struct Request {
 }
 
 /// What was answered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status code.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Bytes of the body, by its header; absent when the header is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_length: Option<u64>,
+}
+
+impl Json for Http {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object
+            .optional("request", &self.request)
+            .optional("response", &self.response)
+            .end();
+    }
+}
+
+impl Json for Request {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .member("method", &self.method)
+            .member("url", &self.url)
+            .end();
+    }
+}
+
+impl Json for Response {
+    fn write(&self, out: &mut Vec<u8>) {
+        Object::begin(out)
+            .optional("status", &self.status)
+            .optional("content_length", &self.content_length)
+            .end();
+    }
 }

@@ -131,7 +131,9 @@ fn a_clock_that_was_set_back_ends_it_where_it_began() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut work = Document::subsegment("w".into(), trace_id(), parent, at(500));
     work.finish(at(0));
-    assert!(golden(work).contains(r#""start_time":1478293361.0005,"end_time":1478293361.0005}"#));
+    assert!(
+        golden(work).contains(r#""start_time":1478293361.000500,"end_time":1478293361.000500}"#)
+    );
 }
 
 #[test]
@@ -172,10 +174,43 @@ fn annotations_keep_their_limits() {
     assert_eq!(AnnotationKey::from("").as_str(), "_");
     assert_eq!(AnnotationKey::from("größe.max").as_str(), "gr__e_max");
     assert_eq!(AnnotationKey::from("k".repeat(600)).as_str().len(), 500);
-    let json = |value: AnnotationValue| serde_json::to_string(&value).unwrap();
+    let json = |value: AnnotationValue| {
+        let mut json = Vec::new();
+        value.write(&mut json);
+        String::from_utf8(json).unwrap()
+    };
     assert_eq!(json("v".repeat(1500).into()).len(), 1002);
     assert_eq!(json(u64::MAX.into()), "18446744073709551615");
     assert_eq!(json((-1i8).into()), "-1");
     assert_eq!(json(f64::INFINITY.into()), r#""inf""#);
     assert_eq!(json(1.5f32.into()), "1.5");
+}
+
+#[test]
+fn timestamps_are_seconds_with_six_decimals() {
+    for (micros, expected) in [
+        (0, "0.000000"),
+        (1, "0.000001"),
+        (10_000_000, "10.000000"),
+        (1_478_293_361_271_001, "1478293361.271001"),
+    ] {
+        let mut json = Vec::new();
+        Timestamp::from_micros(micros).write(&mut json);
+        assert_eq!(String::from_utf8(json).unwrap(), expected);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_valid_json(text in ".*", key in ".*") {
+        let parent = "53995c3f42cd8ad8".parse().unwrap();
+        let mut work = Document::subsegment(text.clone().into(), trace_id(), parent, at(0));
+        work.annotations.insert(key.clone().into(), text.clone().into());
+        work.put_metadata(key.clone().into(), key.clone().into(), text.clone().into());
+        work.fail(Cause::from_exception(Exception::new(key.clone(), text.clone())));
+        let json: Value = serde_json::from_slice(&work.to_json()).unwrap();
+        let annotation = json["annotations"].as_object().unwrap().values().next().unwrap();
+        let expected: String = text.chars().take(1000).collect();
+        proptest::prop_assert_eq!(annotation.as_str().unwrap(), expected);
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use super::{fields::Key, json::Json};
 
 /// Characters that X-Ray keeps of a name.
 const NAME_LENGTH: usize = 200;
@@ -21,8 +21,7 @@ const TEXT_LENGTH: usize = 250;
 /// assert_eq!(Name::from("GET /orders?id=1").as_str(), "GET /ordersid=1");
 /// assert_eq!(Name::from("\n").as_str(), "unnamed");
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Name(Cow<'static, str>);
 
 impl Name {
@@ -33,9 +32,20 @@ impl Name {
 }
 
 fn allowed_in_name(character: char) -> bool {
-    character.is_ascii_alphanumeric()
-        || " _.:/%&#=+-@".contains(character)
-        || (!character.is_ascii() && (character.is_alphanumeric() || is_space(character)))
+    if character.is_ascii() {
+        plain_in_name(character as u8)
+    } else {
+        character.is_alphanumeric() || is_space(character)
+    }
+}
+
+/// ASCII characters of a name.
+fn plain_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b' ' | b'_' | b'.' | b':' | b'/' | b'%' | b'&' | b'#' | b'=' | b'+' | b'-' | b'@'
+        )
 }
 
 /// Space separators (Unicode category Zs): `char::is_whitespace` without line and control ones.
@@ -47,7 +57,7 @@ fn is_space(character: char) -> bool {
 
 impl From<Cow<'static, str>> for Name {
     fn from(name: Cow<'static, str>) -> Self {
-        let name = if name.chars().all(allowed_in_name) {
+        let name = if name.bytes().all(plain_in_name) || name.chars().all(allowed_in_name) {
             name
         } else {
             name.chars()
@@ -71,8 +81,7 @@ impl From<Cow<'static, str>> for Name {
 ///
 /// assert_eq!(Text::from("é".repeat(300)).as_str().chars().count(), 250);
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Text(Cow<'static, str>);
 
 impl Text {
@@ -85,6 +94,12 @@ impl Text {
 impl From<Cow<'static, str>> for Text {
     fn from(text: Cow<'static, str>) -> Self {
         Self(cut(text, TEXT_LENGTH))
+    }
+}
+
+impl Key for Text {
+    fn text(&self) -> &str {
+        &self.0
     }
 }
 
@@ -121,6 +136,12 @@ macro_rules! from_strings {
         impl From<String> for $text {
             fn from(text: String) -> Self {
                 Cow::<str>::Owned(text).into()
+            }
+        }
+
+        impl Json for $text {
+            fn write(&self, out: &mut Vec<u8>) {
+                self.0.write(out);
             }
         }
 

@@ -1,0 +1,49 @@
+//! The processors of Lambda and their names.
+
+/// A processor on which Lambda runs functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arch {
+    /// Intel and AMD.
+    X86_64,
+    /// Graviton.
+    Arm64,
+}
+
+impl Arch {
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
+
+    /// Name in Lambda's API.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// Name in Rust's and the kernel's world.
+    pub(crate) const fn machine(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
+    /// The target for which the extension is built. musl, because its programs need no library of
+    /// the system they run on, and because libc and linker come with Rust: nothing else has to be
+    /// installed, and the same Rust gives the same bytes.
+    pub(crate) const fn target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-linux-musl",
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    pub(crate) fn zip_name(self) -> String {
+        format!("tracestitch-{}.zip", self.name())
+    }
+
+    /// True when this machine runs such programs itself.
+    pub(crate) fn is_here(self) -> bool {
+        std::env::consts::ARCH == self.machine()
+    }
+}

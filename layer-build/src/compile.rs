@@ -1,0 +1,195 @@
+//! Builds the extension so that the bytes depend on the sources and on Rust's version only.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::arch::Arch;
+
+const PACKAGE: &str = "tracestitch-extension";
+const PROFILE: &str = "layer";
+
+/// Where the sources are and where results go.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    /// What cargo builds into and where it keeps crates; `None`: cargo's own choice.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Other folders than usual, to see whether they matter.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) target: PathBuf,
+    pub(crate) home: PathBuf,
+}
+
+/// What a build left behind.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) binary: PathBuf,
+    /// The linker's account of it.
+    pub(crate) map: PathBuf,
+}
+
+impl Workspace {
+    /// The one that this program belongs to.
+    pub(crate) fn here() -> Self {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self {
+            root: package.parent().unwrap_or(package).to_owned(),
+            elsewhere: None,
+        }
+    }
+
+    pub(crate) const fn at(root: PathBuf, elsewhere: Elsewhere) -> Self {
+        Self {
+            root,
+            elsewhere: Some(elsewhere),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where cargo keeps the sources of crates.
+    pub(crate) fn cargo_home(&self) -> Result<PathBuf> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return Ok(elsewhere.home.clone());
+        }
+        std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
+            .context("neither CARGO_HOME nor HOME is set")
+    }
+
+    /// The folder of the zips.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.root.join("target/layer")
+    }
+}
+
+/// Fails with the command that helps when this Rust cannot build for one of the processors.
+pub(crate) fn require_targets() -> Result<()> {
+    let mut missing = Vec::new();
+    for arch in Arch::ALL {
+        let folder = rustc(&["--print", "target-libdir", "--target", arch.target()])?;
+        if !Path::new(&folder).is_dir() {
+            missing.push(arch.target());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this Rust has no standard library for {}. Run:\n  rustup target add {}\n\
+         (a Rust that did not come by rustup lacks that command: install rustup, \
+         https://rustup.rs, beside it)",
+        missing.join(" and "),
+        missing.join(" ")
+    )
+}
+
+/// Builds the extension for `arch`.
+pub(crate) fn extension(workspace: &Workspace, arch: Arch) -> Result<Built> {
+    let output = workspace.output();
+    std::fs::create_dir_all(&output).with_context(|| format!("make {}", output.display()))?;
+    // Relative to the root, where cargo starts rustc: an absolute path would be an input of the
+    // build and change the bytes.
+    let map = format!("target/layer/{}.map", arch.name());
+    let linker = format!(
+        "CARGO_TARGET_{}_LINKER",
+        arch.target().to_uppercase().replace('-', "_")
+    );
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(&workspace.root)
+        .args(["rustc", "--locked", "--package", PACKAGE, "--bin", PACKAGE])
+        .args(["--profile", PROFILE, "--target", arch.target()])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--", "-C"])
+        .arg(format!("link-arg=-Map={map}"))
+        .env(linker, "rust-lld")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&workspace.cargo_home()?)?)
+        .env_remove("RUSTFLAGS")
+        .stderr(Stdio::inherit());
+    if let Some(Elsewhere { target, home }) = &workspace.elsewhere {
+        cargo
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_HOME", home);
+    }
+    let done = cargo.output().context("start cargo")?;
+    if !done.status.success() {
+        bail!("cargo could not build {PACKAGE} for {}", arch.target());
+    }
+    let messages = String::from_utf8(done.stdout).context("cargo's messages are not UTF-8")?;
+    let binary = executable(&messages).context("cargo names no executable")?;
+    Ok(Built {
+        binary: binary.into(),
+        map: workspace.root.join(map),
+    })
+}
+
+/// The executable that cargo's messages name. Only one is built, and its path is the only string
+/// under this key.
+fn executable(messages: &str) -> Option<&str> {
+    let key = r#""executable":""#;
+    messages.lines().find_map(|line| {
+        let path = &line[line.find(key)? + key.len()..];
+        Some(&path[..path.find('"')?])
+    })
+}
+
+/// Compiler flags, as `CARGO_ENCODED_RUSTFLAGS` wants them. Paths of this machine are replaced:
+/// panic messages contain those of the sources.
+fn flags(home: &Path) -> Result<OsString> {
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let mut flags = OsString::from("--remap-path-prefix=");
+    flags.push(home);
+    flags.push("=/cargo\x1f--remap-path-prefix=");
+    flags.push(sysroot);
+    flags.push("=/rust");
+    Ok(flags)
+}
+
+/// The compiler, which is an input of every byte.
+pub(crate) fn compiler() -> Result<String> {
+    rustc(&["--version"])
+}
+
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let done = Command::new("rustc")
+        .args(arguments)
+        .output()
+        .context("start rustc")?;
+    if !done.status.success() {
+        bail!(
+            "rustc {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&done.stderr).trim()
+        );
+    }
+    let text = String::from_utf8(done.stdout).context("rustc's answer is not UTF-8")?;
+    Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_found_among_the_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","executable":"/t/x","fresh":true}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages), Some("/t/x"));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+}

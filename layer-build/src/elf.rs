@@ -1,0 +1,148 @@
+//! What the binary needs of the system it runs on, and what it is made of.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use object::elf::{PT_DYNAMIC, PT_INTERP, SHF_ALLOC};
+use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, SectionHeader};
+use object::{Endianness, elf};
+
+/// The newest glibc of Amazon Linux 2; Amazon Linux 2023 has 2.34.
+const OLDEST_GLIBC: (u32, u32) = (2, 26);
+
+/// Facts about a binary.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The newest version of glibc that a symbol asks for; `None`: static.
+    glibc: Option<(u32, u32)>,
+    size: u64,
+    code: u64,
+    constants: u64,
+    unwinding: u64,
+    relocations: u64,
+}
+
+impl Facts {
+    /// Reads the binary.
+    ///
+    /// # Errors
+    ///
+    /// When it is no 64-bit ELF file, or would not run on Amazon Linux 2.
+    pub(crate) fn of(binary: &Path) -> Result<Self> {
+        let bytes = std::fs::read(binary).with_context(|| format!("read {}", binary.display()))?;
+        let facts = Self::read(&bytes).with_context(|| format!("{}", binary.display()))?;
+        if let Some((major, minor)) = facts.glibc.filter(|version| *version > OLDEST_GLIBC) {
+            bail!(
+                "{} needs glibc {major}.{minor}; Amazon Linux 2 has {}.{}",
+                binary.display(),
+                OLDEST_GLIBC.0,
+                OLDEST_GLIBC.1
+            );
+        }
+        Ok(facts)
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let file = ElfFile64::<Endianness>::parse(bytes)?;
+        let endian = file.endian();
+        let mut facts = Self {
+            size: bytes.len() as u64,
+            ..Self::default()
+        };
+        let mut dynamic = false;
+        for segment in file.elf_program_headers() {
+            dynamic |= segment.p_type(endian) == PT_INTERP;
+            if segment.p_type(endian) == PT_DYNAMIC {
+                // A static program that loads at any address has such a segment too, to relocate
+                // itself, but names no library in it.
+                let entries = segment.dynamic(endian, bytes)?.unwrap_or_default();
+                dynamic |= entries
+                    .iter()
+                    .any(|entry| entry.d_tag(endian) == elf::DT_NEEDED);
+            }
+        }
+        let sections = file.elf_header().sections(endian, bytes)?;
+        for section in sections.iter() {
+            if !section.sh_flags(endian).contains(SHF_ALLOC)
+                || section.sh_type(endian) == elf::SHT_NOBITS
+            {
+                continue;
+            }
+            let name = sections.section_name(endian, section)?;
+            let part = match name {
+                b".text" => &mut facts.code,
+                name if name.starts_with(b".eh_frame") => &mut facts.unwinding,
+                name if name.starts_with(b".rel") => &mut facts.relocations,
+                _ => &mut facts.constants,
+            };
+            *part += section.sh_size(endian);
+        }
+        if dynamic {
+            facts.glibc = newest_glibc(bytes);
+            ensure!(
+                facts.glibc.is_some(),
+                "a dynamic program that needs something else than glibc"
+            );
+        }
+        Ok(facts)
+    }
+}
+
+/// The newest `GLIBC_x.y` among the version names, which are plain strings in the file.
+fn newest_glibc(bytes: &[u8]) -> Option<(u32, u32)> {
+    bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|text| {
+            let version = str::from_utf8(text).ok()?.strip_prefix("GLIBC_")?;
+            let mut numbers = version.split('.').map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        })
+        .max()
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.code + self.constants + self.unwinding + self.relocations;
+        match self.glibc {
+            Some((major, minor)) => write!(f, "highest glibc symbol {major}.{minor}")?,
+            None => f.write_str("highest glibc symbol none (static)")?,
+        }
+        write!(
+            f,
+            "; binary {} bytes: code {}, constants and data {}, unwind tables {}, relocations {}, \
+             headers and padding {}",
+            self.size,
+            self.code,
+            self.constants,
+            self.unwinding,
+            self.relocations,
+            self.size.saturating_sub(parts)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_counts_by_number() {
+        let bytes = b"\0GLIBC_2.9\0GLIBC_2.17\0GLIBC_2.2.5\0GLIBC_PRIVATE\0XGLIBC_9.9\0";
+        assert_eq!(newest_glibc(bytes), Some((2, 17)));
+        assert_eq!(newest_glibc(b"nothing"), None);
+    }
+
+    #[test]
+    fn this_test_is_a_dynamic_program() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let facts = Facts::read(&bytes).unwrap();
+        assert!(facts.glibc.is_some());
+        assert!(facts.code > 0 && facts.code < facts.size);
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        assert!(Facts::read(b"#!/bin/sh\n").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! `cargo layer`: makes the layer zips, says what is in them, and checks what is deployed with
+//! them.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | `arch` | which processors, and what do their names look like? |
+//! | `compile` | how is the extension built to the same bytes everywhere? |
+//! | `elf` | will the binary start on Amazon Linux, and what is it made of? |
+//! | `linker_map` | which crates do its bytes come from? |
+//! | `start` | does it start, register and end? |
+//! | `package` | how do the bytes become a layer? |
+//! | `sbom` | what is it made of? |
+//! | `again` | are they the same from another folder? |
+//! | `tools` | where do the validators come from, and what do they say? |
+
+mod again;
+mod arch;
+mod compile;
+mod elf;
+mod linker_map;
+mod package;
+mod sbom;
+mod start;
+mod tools;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::arch::Arch;
+use crate::compile::Workspace;
+
+const USAGE: &str = "\
+cargo layer             target/layer/tracestitch-{x86_64,arm64}.zip and a report
+cargo layer --strict    the same; fails when a start-up check cannot be made, runs the
+                        extension's tests with both binaries, and builds everything again in
+                        another folder to compare the bytes
+cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
+cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators, and
+                        builds the template
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let workspace = Workspace::here();
+    let outcome = match arguments[..] {
+        [] => layers(&workspace, false),
+        ["--strict"] => layers(&workspace, true),
+        ["tools"] => tools::install(&workspace).map(drop),
+        ["validate"] => tools::validate(&workspace),
+        ["--help" | "-h"] => say(USAGE),
+        _ => Err(anyhow::anyhow!("expected one of:\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to stdout.
+fn say(text: impl std::fmt::Display) -> Result<()> {
+    writeln!(stdout(), "{text}").context("write to stdout")
+}
+
+fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
+    compile::require_targets()?;
+    say(format_args!("built with {}", compile::compiler()?))?;
+    let mut sums = String::new();
+    for arch in Arch::ALL {
+        let built = compile::extension(workspace, arch)?;
+        let layer = package::layer(workspace, arch, &built.binary)?;
+        sums += &format!("{}  {}\n", layer.sha256, arch.zip_name());
+        say(format_args!("{layer}"))?;
+        say(format_args!("  {}", elf::Facts::of(&built.binary)?))?;
+        say(format_args!("  {}", linker_map::shares(&built.map)?))?;
+        match start::check(arch, &built.binary)? {
+            start::Started::Yes(took) => say(format_args!(
+                "  started: registered after {:.1} ms, ended by itself after SHUTDOWN",
+                took.as_secs_f64() * 1000.0
+            ))?,
+            start::Started::NoEmulator(advice) if strict => bail!("{advice}"),
+            start::Started::NoEmulator(advice) => say(format_args!("  not started: {advice}"))?,
+        }
+        if strict {
+            start::pass_tests(workspace, arch, &built.binary)?;
+            say("  tested: the extension's tests pass with it")?;
+            let digest = again::sha256(workspace, arch)?;
+            if digest != layer.sha256 {
+                bail!(
+                    "{} has digest {} here and {digest} when built in {}: the build depends on \
+                     where it runs",
+                    arch.zip_name(),
+                    layer.sha256,
+                    again::folder(workspace).display()
+                );
+            }
+            say("  built again in another folder: the same bytes")?;
+        }
+    }
+    let (sbom, components) = sbom::write(workspace)?;
+    say(format_args!("{}: {components} components", sbom.display()))?;
+    let path = workspace.output().join("SHA256SUMS");
+    std::fs::write(&path, sums).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,110 @@
+//! From the binary to the layer: a zip with the same bytes on every machine.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use crate::arch::Arch;
+use crate::compile::Workspace;
+
+/// Where Lambda looks for extensions, below `/opt`, and the name under which ours registers.
+const ENTRY: &str = "extensions/tracestitch";
+
+/// Most bytes of a zip: what a cold start may have to load.
+const MAX_SIZE: usize = 700_000;
+
+/// A zip that has been written.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    path: PathBuf,
+    size: usize,
+    pub(crate) sha256: String,
+}
+
+/// Writes the zip of `arch`.
+///
+/// # Errors
+///
+/// When it would be larger than 700,000 bytes, or cannot be written.
+pub(crate) fn layer(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<Layer> {
+    let bytes = fs::read(binary).with_context(|| format!("read {}", binary.display()))?;
+    let zip = pack(&bytes).context("pack the layer")?;
+    ensure!(
+        zip.len() <= MAX_SIZE,
+        "{} would have {} bytes; the limit is {MAX_SIZE}",
+        arch.zip_name(),
+        zip.len()
+    );
+    let path = workspace.output().join(arch.zip_name());
+    File::create(&path)
+        .and_then(|mut file| file.write_all(&zip))
+        .with_context(|| format!("write {}", path.display()))?;
+    // Unpacked, for container images.
+    let unpacked = workspace.output().join(arch.name()).join(ENTRY);
+    fs::create_dir_all(unpacked.parent().unwrap_or(&unpacked))
+        .and_then(|()| fs::copy(binary, &unpacked))
+        .with_context(|| format!("write {}", unpacked.display()))?;
+    Ok(Layer {
+        path,
+        size: zip.len(),
+        sha256: sha256(&zip),
+    })
+}
+
+fn pack(binary: &[u8]) -> Result<Vec<u8>> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(9))
+        // The zip format's first day: the time of a build is not one of its inputs.
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o755);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file(ENTRY, options)?;
+    zip.write_all(binary)?;
+    Ok(zip.finish()?.into_inner())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, size, sha256 } = self;
+        write!(f, "{}: {size} bytes, sha256 {sha256}", path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn the_zip_is_a_layer() {
+        let packed = pack(b"\x7fELF").unwrap();
+        let mut zip = zip::ZipArchive::new(Cursor::new(&packed)).unwrap();
+        assert_eq!(zip.len(), 1);
+        let mut entry = zip.by_name(ENTRY).unwrap();
+        assert_eq!(entry.unix_mode().unwrap() & 0o7777, 0o755, "its run bit");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"\x7fELF");
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes() {
+        // Pinned: a change of the packing changes the digest of every layer.
+        assert_eq!(sha256(&pack(b"input").unwrap()), PINNED);
+    }
+
+    const PINNED: &str = "b85ee2d2254820bcf758cee9bbb7266091846dd86388291c928eed00d1835475";
+}

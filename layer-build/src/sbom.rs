@@ -1,0 +1,137 @@
+//! What the layer's binary is made of, as a CycloneDX document.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::arch::Arch;
+use crate::compile::Workspace;
+
+const PACKAGE: &str = "tracestitch-extension";
+
+/// Writes `tracestitch.cdx.json`; gives its path and the number of components.
+pub(crate) fn write(workspace: &Workspace) -> Result<(PathBuf, usize)> {
+    let mut components = BTreeMap::new();
+    for arch in Arch::ALL {
+        for line in tree(workspace, arch)?.lines() {
+            let component = Component::read(line)
+                .with_context(|| format!("cargo tree says {line:?}, expected name v1|license"))?;
+            components.insert(
+                (component.name.clone(), component.version.clone()),
+                component,
+            );
+        }
+    }
+    let subject = components
+        .extract_if(.., |(name, _), _| name == PACKAGE)
+        .next()
+        .context("cargo tree does not name the extension")?
+        .1;
+    let path = workspace.output().join("tracestitch.cdx.json");
+    let components: Vec<_> = components.into_values().collect();
+    fs::write(&path, document(&subject, &components))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok((path, components.len()))
+}
+
+/// All crates that are linked into the extension, one a line.
+fn tree(workspace: &Workspace, arch: Arch) -> Result<String> {
+    let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace.root())
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            PACKAGE,
+            "--edges",
+            "normal",
+        ])
+        .args(["--target", arch.target(), "--prefix", "none", "--no-dedupe"])
+        .args(["--format", "{p}|{l}"])
+        .output()
+        .context("start cargo tree")?;
+    if !done.status.success() {
+        bail!(
+            "cargo tree: {}",
+            String::from_utf8_lossy(&done.stderr).trim()
+        );
+    }
+    String::from_utf8(done.stdout).context("cargo tree's answer is not UTF-8")
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Component {
+    name: String,
+    version: String,
+    license: String,
+}
+
+impl Component {
+    /// Reads `name v1.2.3 (something)|license`.
+    fn read(line: &str) -> Option<Self> {
+        let (package, license) = line.rsplit_once('|')?;
+        let mut words = package.split_whitespace();
+        Some(Self {
+            name: words.next()?.to_owned(),
+            version: words.next()?.strip_prefix('v')?.to_owned(),
+            // The slash is an old form of the same.
+            license: license
+                .split('/')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" OR "),
+        })
+    }
+
+    /// No member needs escaping: names, versions and licences of crates are plain ASCII.
+    fn json(&self, kind: &str) -> String {
+        let Self {
+            name,
+            version,
+            license,
+        } = self;
+        format!(
+            r#"{{"type":"{kind}","bom-ref":"pkg:cargo/{name}@{version}","name":"{name}","version":"{version}","purl":"pkg:cargo/{name}@{version}","licenses":[{{"expression":"{license}"}}]}}"#
+        )
+    }
+}
+
+fn document(subject: &Component, components: &[Component]) -> String {
+    let components: Vec<_> = components
+        .iter()
+        .map(|component| component.json("library"))
+        .collect();
+    format!(
+        r#"{{"bomFormat":"CycloneDX","specVersion":"1.5","version":1,"metadata":{{"component":{}}},"components":[
+{}
+]}}
+"#,
+        subject.json("application"),
+        components.join(",\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_tree() {
+        let component = Component::read("tower v0.5.3 (/some/where)|MIT/Apache-2.0").unwrap();
+        assert_eq!(component.name, "tower");
+        assert_eq!(component.version, "0.5.3");
+        assert_eq!(component.license, "MIT OR Apache-2.0");
+        assert_eq!(Component::read("tower"), None);
+    }
+
+    #[test]
+    fn the_document_is_json() {
+        let component = || Component::read("a v1.0.0|MIT").unwrap();
+        let text = document(&component(), &[component(), component()]);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["components"][1]["purl"], "pkg:cargo/a@1.0.0");
+    }
+}

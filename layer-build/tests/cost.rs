@@ -1,0 +1,71 @@
+//! The sums in docs/cost.md.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+use std::fs;
+use std::path::Path;
+
+const SECONDS: f64 = 30.0 * 24.0 * 3600.0;
+const GB_SECOND: f64 = 0.000_016_666_7;
+const TRACE: f64 = 0.000_005;
+const FREE: f64 = 100_000.0;
+
+fn sampled(requests: f64, reservoir: f64, rate: f64) -> f64 {
+    let kept = requests.min(reservoir * SECONDS);
+    kept + (requests - kept) * rate
+}
+
+fn xray(traces: f64) -> f64 {
+    (traces - FREE).max(0.0) * TRACE
+}
+
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[test]
+fn the_table_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cost.md");
+    let text = fs::read_to_string(path).unwrap();
+    let invocation = 0.001 * 0.25 * GB_SECOND;
+    assert!(
+        text.contains(&format!("= {invocation:.10}.")),
+        "{invocation:.10}"
+    );
+
+    let columns = [1e6, 1e9].map(|requests: f64| {
+        let requests_traced = sampled(requests, 1.0, 0.05);
+        let traces = 2.0 * requests_traced;
+        let lambda = 2.0 * requests * invocation;
+        let low = 2.0 * sampled(requests, 0.0, 0.01);
+        [
+            format!(
+                "{:.*}",
+                if requests < 1e9 { 2 } else { 1 },
+                requests / SECONDS
+            ),
+            thousands(requests_traced),
+            thousands(traces),
+            format!("{:.2}", xray(traces)),
+            format!("{lambda:.2}"),
+            format!("**{:.2}**", xray(traces) + lambda),
+            format!("{:.2}", xray(low) + lambda),
+        ]
+    });
+    let [million, billion] = columns;
+    for (million, billion) in million.iter().zip(&billion) {
+        let cells = format!("| {million} | {billion} |");
+        assert!(text.contains(&cells), "docs/cost.md lacks {cells}");
+    }
+}

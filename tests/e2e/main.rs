@@ -1,0 +1,12 @@
+//! End-to-end tests: real processes, real sockets, one module per promise.
+
+mod chain;
+mod emulated;
+mod failures;
+mod harness;
+mod hostile;
+mod interrupted;
+mod off;
+mod orders;
+mod sampling;
+mod support;

@@ -1,0 +1,117 @@
+//! The programs under test: built by cargo, found where cargo says they are.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+/// The function that takes orders.
+///
+/// # Panics
+/// This and the other functions of this module: when cargo cannot build the workspace.
+pub fn order_api() -> &'static Path {
+    binary("order-api")
+}
+
+/// The function that works on the orders in the queue.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn order_worker() -> &'static Path {
+    binary("order-worker")
+}
+
+/// The extension.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn extension() -> &'static Path {
+    binary("tracestitch-extension")
+}
+
+/// The function that does what its event says.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn probe() -> &'static Path {
+    binary("probe")
+}
+
+/// The program that calls the tracing API without being a function.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn outside() -> &'static Path {
+    binary("outside")
+}
+
+/// The directory into which cargo builds.
+///
+/// # Panics
+/// When cargo does not say so.
+pub fn target_dir() -> &'static Path {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let answer = cargo(&["metadata", "--no-deps", "--format-version", "1"])
+            .unwrap_or_else(|problem| panic!("{problem}"));
+        let metadata: Metadata = serde_json::from_slice(&answer)
+            .expect("`cargo metadata` prints JSON with a target_directory");
+        metadata.target_directory
+    })
+}
+
+fn binary(name: &str) -> &'static Path {
+    // A failure is kept, too: the next test would not fare better.
+    static BINARIES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    match BINARIES.get_or_init(build) {
+        Ok(binaries) => binaries
+            .get(name)
+            .unwrap_or_else(|| panic!("the workspace has no binary named {name}")),
+        Err(problem) => panic!("{problem}"),
+    }
+}
+
+/// Builds the whole workspace and not only the binaries wanted: with other packages selected,
+/// cargo would choose other features and compile the AWS SDK a second time.
+fn build() -> Result<BTreeMap<String, PathBuf>, String> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    let answer = cargo(&["build", "--workspace", "--bins", "--message-format=json"])?;
+    Ok(serde_json::Deserializer::from_slice(&answer)
+        .into_iter::<Message>()
+        .map(|message| message.expect("`cargo build --message-format=json` prints JSON"))
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+        .collect())
+}
+
+/// Runs the cargo that started this test; its standard output.
+fn cargo(arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(&cargo)
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("{} does not start: {error}", cargo.display()))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!(
+        "`cargo {}` failed: its output tells why",
+        arguments.join(" ")
+    ))
+}

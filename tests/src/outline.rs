@@ -1,0 +1,45 @@
+//! A trace in a few words, without what changes from run to run.
+
+use std::fmt::Write as _;
+
+use tracestitch_local::tree::{Node, Trace};
+
+/// One line for each segment and subsegment, indented under its parent:
+/// `name`, `aws` or `remote`, the operation, then `FAULT`, `ERROR`, `THROTTLE`.
+///
+/// What hangs under a segment that nobody sent (Lambda's own, under the Runtime Interface
+/// Emulator) comes last, not indented.
+pub fn outline(trace: &Trace) -> String {
+    let mut text = String::new();
+    for top in trace.roots.iter().chain(&trace.orphans) {
+        line(top, 0, &mut text);
+    }
+    text
+}
+
+fn line(node: &Node, depth: usize, text: &mut String) {
+    let words = [
+        Some(node.name.as_str()),
+        node.class.as_deref(),
+        node.fact("operation"),
+    ];
+    let flags = [
+        (node.fault, "FAULT"),
+        (node.error, "ERROR"),
+        (node.throttle, "THROTTLE"),
+    ]
+    .into_iter()
+    .filter_map(|(set, word)| set.then_some(word));
+    let words: Vec<_> = words.into_iter().flatten().chain(flags).collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{:indent$}{}",
+        "",
+        words.join(" "),
+        indent = 2 * depth
+    );
+    for child in &node.children {
+        line(child, depth + 1, text);
+    }
+}
