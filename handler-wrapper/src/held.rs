@@ -25,6 +25,7 @@ impl Held {
     }
 
     /// Says that the whole is a failure, though its outermost document may be none.
+    #[cfg(feature = "sqs")]
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }

@@ -103,6 +103,10 @@ pub(crate) struct Trace {
 }
 
 /// The time that Lambda gives an invocation.
+#[cfg_attr(
+    not(feature = "sqs"),
+    expect(dead_code, reason = "only batches have something to give up")
+)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) began: Instant,

@@ -255,8 +255,7 @@ fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<std::borrow::Cow<'a, str>> {
 fn at_paths(json: &[u8], sources: &Sources) -> Option<TraceHeader> {
     sources.paths.iter().find_map(|path| {
         let mut cursor = Cursor::new(json);
-        let mut keys = path.split('.').peekable();
-        while let Some(wanted) = keys.next() {
+        for wanted in path.split('.') {
             if !cursor.eat(b'{') {
                 return None;
             }
