@@ -3,9 +3,13 @@
 mod members;
 mod outcome;
 mod parameters;
+#[cfg(feature = "sqs-poll")]
+mod receive;
 mod selection;
 
 use aws_runtime::auth::SigV4OperationSigningConfig;
+#[cfg(feature = "sqs-poll")]
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextMut;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -207,6 +211,18 @@ impl Intercept for TraceInterceptor {
         {
             cfg.interceptor_state().store_put(requested);
         }
+        Ok(())
+    }
+
+    /// Also outside an invocation: a process that receives messages by itself has none yet.
+    #[cfg(feature = "sqs-poll")]
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        receive::ask_for_header(context.input_mut());
         Ok(())
     }
 

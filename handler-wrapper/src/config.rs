@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use tracestitch_wire::{daemon::DaemonAddress, handoff};
 
-use crate::report::{self, Level};
+use crate::{
+    incoming::Sources,
+    report::{self, Level},
+    sampling::SamplingRules,
+};
 
 /// How finished documents leave the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,10 @@ pub(crate) struct Config {
     /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
+    pub(crate) sources: Sources,
+    pub(crate) sampling: SamplingRules,
+    /// Whether what is not sampled is recorded all the same when it fails.
+    pub(crate) errors_always: bool,
 }
 
 impl Config {
@@ -84,6 +92,35 @@ impl Config {
                 value.parse().ok()
             })
         });
+        let ignored = parse(
+            text,
+            "TRACESTITCH_IGNORE",
+            "http, sqs, attribute, envelope, embedded, w3c, joined by commas",
+            Sources::parse_ignored,
+        );
+        let paths = parse(
+            text,
+            "TRACESTITCH_PATHS",
+            "fields joined by commas, each of keys joined by dots",
+            Sources::parse_paths,
+        );
+        let sampling = parse(
+            text,
+            "TRACESTITCH_SAMPLING",
+            "rules such as \"path=/health; reservoir=1 rate=0.05\"",
+            |value| value.parse().ok(),
+        );
+        let errors_always =
+            parse(
+                text,
+                "TRACESTITCH_ERRORS",
+                "sampled or always",
+                |value| match value.to_ascii_lowercase().as_str() {
+                    "always" => Some(true),
+                    "sampled" => Some(false),
+                    _ => None,
+                },
+            );
         Self {
             enabled: enabled.unwrap_or(true),
             function_name: text("AWS_LAMBDA_FUNCTION_NAME")
@@ -94,6 +131,9 @@ impl Config {
             concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
                 .and_then(|value| value.parse::<u32>().ok())
                 .is_some_and(|limit| limit > 1),
+            sampling: sampling.unwrap_or_default(),
+            errors_always: errors_always.unwrap_or_default(),
+            sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
         }
     }
 }

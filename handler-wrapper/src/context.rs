@@ -11,7 +11,10 @@ use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
 use serde::Serialize;
-use tracestitch_wire::{document::AnnotationValue, header::TraceHeader};
+use tracestitch_wire::{
+    document::AnnotationValue,
+    header::{Sampling, TraceHeader},
+};
 
 use crate::{init, subsegment::Open, trace::Trace};
 
@@ -132,6 +135,25 @@ impl Context {
     /// True where subsegments are recorded: in a sampled invocation or message.
     pub fn is_recording(&self) -> bool {
         matches!(self.0, Inner::Recording(_))
+    }
+
+    /// The same trace with the decision not to record: for calls of which there are too many, such
+    /// as those of a fan-out. What runs in it records nothing, and its calls carry `Sampled=0`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let quiet = tracestitch::Context::current().unsampled();
+    /// quiet.scope(async { /* these calls are not recorded, here and downstream */ }).await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn unsampled(&self) -> Self {
+        let (Some(trace), Some(mut header)) = (self.trace(), self.trace_header()) else {
+            return self.clone();
+        };
+        header.sampling = Sampling::NotSampled;
+        Self::passing(Arc::new(trace.carried(header)))
     }
 
     pub(crate) fn trace(&self) -> Option<&Arc<Trace>> {

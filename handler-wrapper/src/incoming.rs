@@ -1,8 +1,13 @@
 //! Finds the trace that came with an event.
 
-mod json;
+mod cursor;
+pub(crate) mod json;
+pub(crate) mod kind;
+mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
+
+pub(crate) use self::sources::Sources;
 
 use lambda_runtime::Context as LambdaContext;
 use tracestitch_wire::{
@@ -10,22 +15,33 @@ use tracestitch_wire::{
     id::TraceId,
 };
 
-use crate::{config, report::Once, trace::Tracer};
+use crate::{config, report::Once, sampling, trace::Tracer};
 
-/// The context of an invocation: the runtime's own when it has a trace and a decision, else the
-/// one that its event carries, else what the runtime has.
+/// The context of an invocation.
+pub(crate) struct Carried {
+    pub(crate) header: Option<TraceHeader>,
+    /// True when the runtime handed it over, rather than the event.
+    pub(crate) by_runtime: bool,
+}
+
+/// The runtime's own context when it has a trace and a decision, else the one that the event
+/// carries, else what the runtime has.
 pub(crate) fn of_invocation(
     tracer: &Tracer,
     context: &LambdaContext,
     event: Option<&[u8]>,
-) -> Option<TraceHeader> {
+) -> Carried {
     let own = of_runtime(tracer, context);
-    let decided =
-        |header: &TraceHeader| matches!(header.sampling, Sampling::Sampled | Sampling::NotSampled);
-    if own.as_ref().is_some_and(decided) {
-        return own;
+    let in_event = match event {
+        Some(event) if !own.as_ref().is_some_and(sampling::is_decided) => {
+            json::find_in_event(event, &tracer.sources)
+        }
+        _ => None,
+    };
+    Carried {
+        by_runtime: in_event.is_none(),
+        header: in_event.or(own),
     }
-    event.and_then(json::find_in_event).or(own)
 }
 
 fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
@@ -47,7 +63,7 @@ fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
 }
 
 /// A context from a field that anybody may have written: a whole header, or a trace id alone.
-fn carried(text: &str) -> Option<TraceHeader> {
+pub(crate) fn carried(text: &str) -> Option<TraceHeader> {
     static MALFORMED: Once = Once::new();
     if text.is_empty() {
         return None;

@@ -45,7 +45,7 @@ struct Init {
 impl Init {
     fn begin() -> Self {
         let mut tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
-        tracer.held = Some(Held::default());
+        tracer.init = Some(Held::default());
         let trace = Arc::new(Trace::new(Arc::new(tracer), None, ""));
         let now = clock::now();
         // Both ids give way to those of the first trace.
@@ -71,14 +71,14 @@ impl Init {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (Some(held), Inner::Recording(root)) = (&self.trace.tracer.held, self.root.context().0)
+        let (Some(held), Inner::Recording(root)) = (&self.trace.tracer.init, self.root.context().0)
         else {
             return;
         };
         let Some((documents, ended)) = held.release(trace) else {
             return;
         };
-        let (Some(mut document), Some(header)) = (root.take(), trace.sampled()) else {
+        let (Some(mut document), Some(header)) = (root.take(), trace.recorded()) else {
             return;
         };
         let silent = document.annotations.is_empty() && document.metadata.is_empty();
@@ -86,9 +86,9 @@ impl Init {
             return;
         }
         document.finish(ended.unwrap_or_else(clock::now));
-        trace.tracer.close(under(document, header));
+        trace.close(under(document, header));
         for document in documents {
-            trace.tracer.close(Box::new(document));
+            trace.close(Box::new(document));
         }
     }
 }
@@ -153,7 +153,7 @@ impl Held {
                 drop(state);
                 if let Some(header) = &trace.header {
                     document.trace_id = header.root;
-                    trace.tracer.close(Box::new(document));
+                    trace.close(Box::new(document));
                 }
             }
             State::Dropped => {}
@@ -163,7 +163,7 @@ impl Held {
     /// What was held so far, with the ids of `trace`; None when that is not recorded.
     fn release(&self, trace: &Arc<Trace>) -> Option<(Vec<Document>, Option<Timestamp>)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = match trace.sampled() {
+        let next = match trace.recorded() {
             Some(_) => State::HandedOver(trace.clone()),
             None => State::Dropped,
         };
@@ -175,7 +175,7 @@ impl Held {
         else {
             return None;
         };
-        let root = trace.sampled()?.root;
+        let root = trace.recorded()?.root;
         for document in &mut documents {
             document.trace_id = root;
         }

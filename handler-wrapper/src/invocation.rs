@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant};
 
-use lambda_runtime::Context as LambdaContext;
-use pin_project_lite::pin_project;
-use tracestitch_wire::document::Document;
-
 use crate::{
     clock,
     context::{Context, Scope},
-    incoming, init,
+    incoming::{self, Carried},
+    init,
+    sampling::{self, Facts},
     subsegment::Subsegment,
-    trace::{Trace, Tracer},
+    trace::{Deadline, Trace, Tracer},
 };
+use lambda_runtime::Context as LambdaContext;
+use pin_project_lite::pin_project;
 
 /// An invocation that is under way. When it is dropped, the extension is told that it is over.
 #[derive(Debug)]
@@ -31,8 +31,25 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let header = incoming::of_invocation(tracer, context, event);
-        let trace = Arc::new(Trace::new(tracer.clone(), header, &context.request_id));
+        let Carried { header, by_runtime } = incoming::of_invocation(tracer, context, event);
+        let decided = header.as_ref().is_some_and(sampling::is_decided);
+        let header = if decided || tracer.sampling.is_empty() {
+            header
+        } else {
+            let (source, path) = incoming::kind::of_event(event.unwrap_or_default());
+            let facts = Facts {
+                function: &tracer.function_name,
+                source,
+                path: path.as_deref(),
+            };
+            tracer.sampling.begin(header, facts, clock::now())
+        };
+        let trace = Arc::new(Trace {
+            deadline: deadline(context),
+            // What has no decision of the runtime's own, Lambda does not record.
+            is_lambdas: decided && by_runtime,
+            ..Trace::new(tracer.clone(), header, &context.request_id)
+        });
         init::hand_over(&trace);
         Self { trace }
     }
@@ -52,6 +69,17 @@ impl Invocation {
     }
 }
 
+/// When Lambda ends the invocation, by the clock that waits go by. A deadline that is over before
+/// the invocation has begun is none: some local runtimes send such.
+fn deadline(context: &LambdaContext) -> Option<Deadline> {
+    let left = context
+        .deadline
+        .checked_sub(clock::now().as_micros() / 1000)?;
+    let began = clock::monotonic();
+    let ends = began.checked_add(Duration::from_millis(left))?;
+    Some(Deadline { began, ends })
+}
+
 impl Drop for Invocation {
     fn drop(&mut self) {
         self.trace.tracer.sink.end(&self.trace.request_id);
@@ -61,20 +89,11 @@ impl Drop for Invocation {
 /// Begins the handler's subsegment: named after the function, under the segment that Lambda
 /// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
 pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
-    let header = trace.sampled()?;
-    let tracer = &trace.tracer;
-    let (name, now) = (tracer.function_name.clone().into(), clock::now());
-    let mut document = match header.parent {
-        Some(parent) => Document::subsegment(name, header.root, parent, now),
-        None => {
-            let mut segment = Document::segment(name, header.root, None, now);
-            segment.origin = Some(FUNCTION);
-            segment
-        }
-    };
+    let header = trace.recorded()?;
+    let mut document = trace.begin(header, clock::now());
     document
         .annotations
-        .insert("cold_start".into(), tracer.is_cold_start().into());
+        .insert("cold_start".into(), trace.tracer.is_cold_start().into());
     Some(Subsegment::start(trace.clone(), Box::new(document)))
 }
 

@@ -29,10 +29,13 @@
 //! | requests of hyper, other `tower` clients, reqwest | `http_client::TraceRequests` (features `http-client`, `reqwest`) |
 //! | database calls | `sql::Database` (feature `sql`) |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
+//! | several messages at a time, links, a tower service | [`sqs::Consumer`] |
+//! | the trace in a payload of your own | [`embed`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
 //! | `#[instrument]` on the timeline | `SpanLayer` (feature `tracing`) |
 //! | log lines that name their trace | `LogLayer` (feature `tracing`) |
 //! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
+//! | calls that are not recorded | [`Context::unsampled`] |
 //! | the trace in a spawned task | [`Context::scope`] |
 //! | values that must not leave the process | [`Redaction`] |
 //! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
@@ -53,7 +56,9 @@ mod capture;
 mod clock;
 mod config;
 mod context;
+pub mod embed;
 mod failure;
+mod held;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http-client")]
@@ -67,6 +72,7 @@ mod panics;
 mod redact;
 mod report;
 mod run;
+mod sampling;
 mod service;
 #[cfg(feature = "sql")]
 pub mod sql;
@@ -97,6 +103,7 @@ pub use self::{
     invocation::InvocationFuture,
     redact::Redaction,
     run::run,
+    sampling::{InvalidRule, SamplingRules},
     service::{TraceLayer, TraceService},
     subsegment::Subsegment,
 };

@@ -14,6 +14,7 @@ use crate::{
     failure,
     invocation::{self, Invocation, InvocationFuture},
     redact::Redaction,
+    sampling::SamplingRules,
     subsegment::Subsegment,
     trace::Tracer,
 };
@@ -74,6 +75,17 @@ impl TraceLayer {
         Self {
             tracer: Tracer::from_env(rules),
         }
+    }
+
+    /// Decides by `rules`, in place of those of the environment, where nobody has decided.
+    ///
+    /// To be set before the layer is used or cloned.
+    #[must_use]
+    pub fn sampling(mut self, rules: SamplingRules) -> Self {
+        if let Some(tracer) = self.tracer.as_mut().and_then(Arc::get_mut) {
+            tracer.sampling = rules;
+        }
+        self
     }
 
     #[cfg(test)]
@@ -183,5 +195,7 @@ where
     })
 }
 
+#[cfg(all(test, feature = "sqs"))]
+mod events;
 #[cfg(test)]
 mod tests;

@@ -1,25 +1,46 @@
 //! SQS consumers: each message in the trace of whoever sent it.
+//!
+//! [`each`] is all that most functions need; a [`Consumer`] handles messages side by side,
+//! chooses a [`Mode`] and is a tower layer.
+//!
+//! | the message | what happens |
+//! |---|---|
+//! | brings a sampled context | a segment in the producer's trace, a subsegment in the invocation's trace that points to it |
+//! | brings `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace on |
+//! | brings `Root` only, or `Sampled=?` | as above, with the header as it came |
+//! | brings nothing, or nothing valid | handled in the invocation's trace |
+//! | comes from the same trace as another one | a segment of its own in that trace |
+//! | is delivered again | one more segment in the same trace; `receive_count` tells them apart |
+//!
+//! Of a large batch the first 100 messages are pointed to from the invocation's trace, of which
+//! X-Ray keeps 500 KB at most (X-Ray endpoints and quotas); the segments of the others point to
+//! the invocation all the same.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::FutureExt;
-use serde_json::Value;
-use tracestitch_wire::{
-    document::{Document, Link, Text},
-    header::{Sampling, TraceHeader},
-    time::Timestamp,
-};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use tracestitch_wire::header::{Sampling, TraceHeader};
 
-use crate::{
-    capture::Recorded, clock, context::Context, failure::Failure, incoming, invocation::FUNCTION,
-    subsegment::Subsegment, trace::Trace,
+use crate::{embed, failure::Failure, incoming};
+
+mod consumer;
+mod message;
+mod order;
+#[cfg(feature = "sqs-poll")]
+mod poll;
+mod service;
+mod stitch;
+
+#[cfg(feature = "sqs-poll")]
+pub use self::poll::{Poller, Worked};
+pub use self::{
+    consumer::{Consumer, Mode},
+    message::Received,
+    service::EachMessage,
 };
 
 /// Handles each message of a batch in the message's own trace, one after the other, and says
-/// which of them failed.
+/// which of them failed: a [`Consumer`] as it is made.
 ///
 /// A message that brings a sampled context gets a segment in its producer's trace, named after
 /// the function, under the producer's call; everything that `handle` does hangs under it, and
@@ -50,185 +71,41 @@ use crate::{
 /// assert_eq!(response.batch_item_failures[0].item_identifier, "m-1");
 /// # }
 /// ```
-pub async fn each<H, F, T, E, Kind>(event: SqsEvent, mut handle: H) -> SqsBatchResponse
+pub async fn each<H, F, T, E, Kind>(event: SqsEvent, handle: H) -> SqsBatchResponse
 where
     H: FnMut(SqsMessage) -> F,
     F: Future<Output = Result<T, E>>,
     E: Failure<Kind>,
 {
-    let context = Context::current();
-    let mut failed = Vec::new();
-    for message in event.records {
-        let id = message.message_id.clone().unwrap_or_default();
-        if !handle_one(&context, message, &mut handle).await {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
-            failed.push(failure);
-        }
-    }
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed;
-    response
+    Consumer::new().each(event, handle).await
 }
 
-/// True when the message is done with.
-async fn handle_one<F, T, E, Kind>(
-    context: &Context,
-    message: SqsMessage,
-    handle: &mut impl FnMut(SqsMessage) -> F,
-) -> bool
-where
-    F: Future<Output = Result<T, E>>,
-    E: Failure<Kind>,
-{
-    let Stitched {
-        context,
-        segment,
-        pointer,
-    } = Stitched::begin(context, &message);
-    // The closure's own part of the work, before its first await, belongs to the message, too.
-    let work = async { handle(message).await };
-    let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
-        outcome
-            .inspect_err(|error| segment.record_failure(error))
-            .is_ok()
-    });
-    let succeeded = AssertUnwindSafe(judged)
-        .catch_unwind()
-        .await
-        .unwrap_or(false);
-    if !succeeded {
-        pointer.amend(|document| document.error = true);
-    }
-    pointer.finish();
-    succeeded
+/// The trace header that a message brings, from wherever it carries one: system attribute,
+/// message attribute, envelope or embedded field, in this order.
+///
+/// ```
+/// use aws_lambda_events::sqs::SqsMessage;
+///
+/// let mut message = SqsMessage::default();
+/// let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+/// message.attributes.insert("AWSTraceHeader".to_owned(), header.to_owned());
+/// assert_eq!(tracestitch::sqs::trace_header(&message).unwrap().to_string(), header);
+/// ```
+pub fn trace_header(message: &impl Received) -> Option<TraceHeader> {
+    embed::with_sources(|sources| incoming::sqs::of_message(message, sources))
 }
 
-/// Where a message is handled.
-struct Stitched {
-    /// What its work runs in.
-    context: Context,
-    /// What its outcome is put on: the segment in the producer's trace, or the subsegment in the
-    /// invocation's, or nothing.
-    segment: Subsegment,
-    /// The thin subsegment in the invocation's trace.
-    pointer: Subsegment,
-}
-
-impl Stitched {
-    fn begin(invocation: &Context, message: &SqsMessage) -> Self {
-        let facts = Facts::of(message);
-        let describe = |document: &mut Document| facts.describe(document);
-        let trace = invocation.trace();
-        let carried = trace.and_then(|trace| Some((trace, incoming::sqs::of_message(message)?)));
-        let Some((trace, header)) = carried else {
-            let segment = Subsegment::begin_with(invocation, facts.queue(), describe);
-            let context = if segment.is_recording() {
-                segment.context()
-            } else {
-                invocation.clone()
-            };
-            return Self {
-                context,
-                segment,
-                pointer: Subsegment::default(),
-            };
-        };
-        let trace = Arc::new(trace.carried(header));
-        let mut document = trace
-            .sampled()
-            .map(|header| segment_of(&trace, header, &facts));
-        let link = document.as_ref().map(|segment| Link {
-            trace_id: segment.trace_id,
-            id: segment.id,
-        });
-        let pointer = Subsegment::begin_with(invocation, facts.queue(), |pointer| {
-            facts.describe(pointer);
-            note(
-                pointer,
-                "trace",
-                trace.header.as_ref().map(|header| header.root.to_string()),
-            );
-            pointer.links.extend(link);
-            let back = Link {
-                trace_id: pointer.trace_id,
-                id: pointer.id,
-            };
-            if let Some(segment) = &mut document {
-                note(segment, "invocation_trace", Some(back.trace_id.to_string()));
-                segment.links.push(back);
-            }
-        });
-        match document {
-            Some(document) => {
-                let segment = Subsegment::start(trace, Box::new(document));
-                Self {
-                    context: segment.context(),
-                    segment,
-                    pointer,
-                }
-            }
-            None => Self {
-                context: Context::passing(trace),
-                segment: Subsegment::default(),
-                pointer,
-            },
-        }
-    }
-}
-
-fn segment_of(trace: &Trace, header: &TraceHeader, facts: &Facts<'_>) -> Document {
-    debug_assert_eq!(header.sampling, Sampling::Sampled);
-    let name = trace.tracer.function_name.clone().into();
-    let mut segment = Document::segment(name, header.root, header.parent, clock::now());
-    segment.origin = Some(FUNCTION);
-    facts.describe(&mut segment);
-    segment
-}
-
-/// What a segment says of its message. Never its body or attributes.
-struct Facts<'a> {
-    message: &'a SqsMessage,
-}
-
-impl<'a> Facts<'a> {
-    fn of(message: &'a SqsMessage) -> Self {
-        Self { message }
-    }
-
-    /// Name of the queue: the last part of its ARN.
-    fn queue(&self) -> String {
-        let arn = self.message.event_source_arn.as_deref().unwrap_or("queue");
-        arn.rsplit(':').next().unwrap_or(arn).to_owned()
-    }
-
-    fn attribute(&self, name: &str) -> Option<i64> {
-        self.message.attributes.get(name)?.parse().ok()
-    }
-
-    fn describe(&self, document: &mut Document) {
-        note(document, "message_id", self.message.message_id.clone());
-        note(document, "queue", self.message.event_source_arn.clone());
-        note(
-            document,
-            "receive_count",
-            self.attribute("ApproximateReceiveCount"),
-        );
-        let waited = self
-            .attribute("SentTimestamp")
-            .map(|sent| millis(document.start_time).saturating_sub(sent).max(0));
-        note(document, "queue_ms", waited);
-    }
-}
-
-fn millis(time: Timestamp) -> i64 {
-    i64::try_from(time.as_micros() / 1000).unwrap_or(i64::MAX)
-}
-
-fn note(document: &mut Document, key: &'static str, value: Option<impl Into<Value>>) {
-    if let Some(value) = value {
-        document.put_metadata(Text::from("sqs"), key.into(), value.into());
-    }
+/// True when the producer decided that the trace of this message is recorded.
+///
+/// The X-Ray SDKs answer the same question by the text of the system attribute alone; here every
+/// place counts that [`trace_header`] knows.
+///
+/// ```
+/// let message = aws_lambda_events::sqs::SqsMessage::default();
+/// assert!(!tracestitch::sqs::is_sampled(&message));
+/// ```
+pub fn is_sampled(message: &impl Received) -> bool {
+    trace_header(message).is_some_and(|header| header.sampling == Sampling::Sampled)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Subsegment {
     }
 
     fn start_at(depth: u16, trace: Arc<Trace>, document: Box<Document>) -> Self {
-        trace.tracer.open(&document);
+        trace.open(&document);
         Self(Some(Arc::new(Open {
             trace,
             id: document.id,
@@ -230,10 +230,12 @@ impl Open {
 
     /// What a call from here carries.
     pub(crate) fn header(&self) -> Option<TraceHeader> {
-        self.trace
-            .header
-            .as_ref()
-            .map(|header| header.with_parent(self.id))
+        let header = self.trace.header.as_ref()?;
+        if self.trace.is_held() {
+            // Most likely this subsegment will never be sent: nobody is to hang under it.
+            return Some(header.clone());
+        }
+        Some(header.with_parent(self.id))
     }
 
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
@@ -275,13 +277,13 @@ impl Open {
                 let key = "subsegments_left_out".into();
                 document.put_metadata("tracestitch".into(), key, left_out.into());
             }
-            self.trace.tracer.close(document);
+            self.trace.close(document);
         }
     }
 
     fn discard(&self) {
         if self.take().is_some() {
-            self.trace.tracer.discard(self.id);
+            self.trace.discard(self.id);
         }
     }
 }

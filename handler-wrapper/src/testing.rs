@@ -8,7 +8,7 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 
 use crate::{
     context::Context,
-    trace::{Trace, Tracer},
+    trace::{Deadline, Trace, Tracer},
     transport::Sink,
 };
 
@@ -61,7 +61,22 @@ impl Kept {
 
     /// Runs `work` as a handler whose invocation got `header`.
     pub(crate) async fn invoke<F: Future>(&self, header: &str, work: F) -> F::Output {
-        invoke(self.tracer(), header, work).await
+        self.invoke_until(header, None, work).await
+    }
+
+    /// The same, with the deadline of Lambda.
+    pub(crate) async fn invoke_until<F: Future>(
+        &self,
+        header: &str,
+        deadline: Option<Deadline>,
+        work: F,
+    ) -> F::Output {
+        let header: Option<TraceHeader> = header.parse().ok();
+        let trace = Trace {
+            deadline,
+            ..Trace::new(Arc::new(self.tracer()), header, "r-1")
+        };
+        invoke_in(trace, work).await
     }
 
     fn push(&self, event: Event) {
@@ -71,8 +86,16 @@ impl Kept {
 
 /// Runs `work` as a handler of `tracer` whose invocation got `header`.
 pub(crate) async fn invoke<F: Future>(tracer: Tracer, header: &str, work: F) -> F::Output {
-    let header: Option<TraceHeader> = header.parse().ok();
-    let trace = Arc::new(Trace::new(Arc::new(tracer), header, "r-1"));
+    invoke_in(
+        Trace::new(Arc::new(tracer), header.parse().ok(), "r-1"),
+        work,
+    )
+    .await
+}
+
+/// Runs `work` as a handler whose invocation has `trace`.
+pub(crate) async fn invoke_in<F: Future>(trace: Trace, work: F) -> F::Output {
+    let trace = Arc::new(trace);
     let context = match crate::invocation::begin_handler(&trace) {
         Some(handler) => {
             let output = handler.context().scope(work).await;

@@ -3,18 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(feature = "sqs")]
+use std::time::Duration;
+use std::time::Instant;
 
 use tracestitch_wire::{
     document::Document,
     header::{Sampling, TraceHeader},
     id::SegmentId,
+    time::Timestamp,
 };
 
 use crate::{
     config::Config,
-    init::Held,
+    held::Held,
+    incoming::Sources,
+    init,
+    invocation::FUNCTION,
     panics,
     redact::Redaction,
+    sampling::SamplingRules,
     transport::{Sink, Transport},
 };
 
@@ -28,12 +36,18 @@ const MAX_DEPTH: u16 = 64;
 /// What all invocations of this process have in common.
 pub(crate) struct Tracer {
     pub(crate) function_name: String,
+    /// Kind of resource that segments ran on (X-Ray API reference, `Service` type).
+    pub(crate) origin: Option<&'static str>,
     /// See [`Config::concurrent`].
     pub(crate) concurrent: bool,
     pub(crate) sink: Box<dyn Sink>,
+    pub(crate) sources: Sources,
+    pub(crate) sampling: SamplingRules,
+    /// Whether what is not sampled is recorded all the same when it fails.
+    pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
     /// In the init phase, for which there is no trace yet, documents are held back here.
-    pub(crate) held: Option<Held>,
+    pub(crate) init: Option<init::Held>,
     warm: AtomicBool,
 }
 
@@ -44,28 +58,42 @@ impl Tracer {
         config.enabled.then(|| {
             panics::install();
             let sink = Box::new(Transport::new(&config));
-            let tracer = Self::new(config.function_name, config.concurrent, sink);
-            Arc::new(Self {
-                redaction,
-                ..tracer
-            })
+            let mut tracer = Self::new(config.function_name, config.concurrent, sink);
+            tracer.sources = config.sources;
+            tracer.sampling = config.sampling;
+            tracer.errors_always = config.errors_always;
+            tracer.redaction = redaction;
+            Arc::new(tracer)
         })
+    }
+
+    /// For a process that is no Lambda function.
+    #[cfg(feature = "sqs-poll")]
+    pub(crate) fn for_service(name: String) -> Option<Arc<Self>> {
+        let mut tracer = Arc::into_inner(Self::from_env(Redaction::none())?)?;
+        tracer.function_name = name;
+        tracer.origin = None;
+        Some(Arc::new(tracer))
     }
 
     pub(crate) fn new(function_name: String, concurrent: bool, sink: Box<dyn Sink>) -> Self {
         Self {
             function_name,
+            origin: Some(FUNCTION),
             concurrent,
             sink,
+            sources: Sources::default(),
+            sampling: SamplingRules::default(),
+            errors_always: false,
             redaction: Redaction::none(),
-            held: None,
+            init: None,
             warm: AtomicBool::new(false),
         }
     }
 
     /// Hands over that `document` has begun.
     pub(crate) fn open(&self, document: &Document) {
-        if self.held.is_some() {
+        if self.init.is_some() {
             return;
         }
         let json = if self.redaction.is_none() {
@@ -81,7 +109,7 @@ impl Tracer {
 
     /// Hands over that `document` is over.
     pub(crate) fn close(&self, mut document: Box<Document>) {
-        if let Some(held) = &self.held {
+        if let Some(held) = &self.init {
             return held.close(*document);
         }
         self.redaction.apply(&mut document);
@@ -115,30 +143,59 @@ pub(crate) struct Trace {
     pub(crate) header: Option<TraceHeader>,
     /// Id of the invocation, for log lines.
     pub(crate) request_id: Arc<str>,
-    subsegments: AtomicUsize,
-    left_out: AtomicUsize,
+    pub(crate) subsegments: AtomicUsize,
+    pub(crate) left_out: AtomicUsize,
+    /// When Lambda ends the invocation; None where that is not known.
+    pub(crate) deadline: Option<Deadline>,
+    /// True when Lambda sends a segment in this trace, for the invocation.
+    pub(crate) is_lambdas: bool,
+    /// What is recorded although it is not sampled, in case it fails.
+    pub(crate) held: Option<Held>,
+}
+
+/// The time that Lambda gives an invocation.
+#[cfg_attr(
+    not(feature = "sqs"),
+    expect(dead_code, reason = "only batches have something to give up")
+)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) began: Instant,
+    pub(crate) ends: Instant,
+}
+
+impl Deadline {
+    /// The end less `margin`, which counts as half of the invocation's time when it is more: a
+    /// margin that leaves no time for work would give up everything for ever.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn less(self, margin: Duration) -> Instant {
+        let half = self.ends.saturating_duration_since(self.began) / 2;
+        self.ends.checked_sub(margin.min(half)).unwrap_or(self.ends)
+    }
 }
 
 impl Trace {
     /// The trace of an invocation.
     pub(crate) fn new(tracer: Arc<Tracer>, header: Option<TraceHeader>, request_id: &str) -> Self {
+        let unsampled = |header: &TraceHeader| header.sampling == Sampling::NotSampled;
+        let held = tracer.errors_always && header.as_ref().is_some_and(unsampled);
         Self {
             tracer,
             header,
             request_id: request_id.into(),
             subsegments: AtomicUsize::new(0),
             left_out: AtomicUsize::new(0),
+            deadline: None,
+            is_lambdas: true,
+            held: held.then(Held::default),
         }
     }
 
     /// The trace that came with a message of this invocation.
     pub(crate) fn carried(&self, header: TraceHeader) -> Self {
         Self {
-            tracer: self.tracer.clone(),
-            header: Some(header),
-            request_id: self.request_id.clone(),
-            subsegments: AtomicUsize::new(0),
-            left_out: AtomicUsize::new(0),
+            deadline: self.deadline,
+            ..Self::new(self.tracer.clone(), Some(header), &self.request_id)
         }
     }
 
@@ -158,9 +215,77 @@ impl Trace {
     }
 
     /// The header, if work in this trace is to be recorded.
-    pub(crate) fn sampled(&self) -> Option<&TraceHeader> {
+    pub(crate) fn recorded(&self) -> Option<&TraceHeader> {
         self.header
             .as_ref()
-            .filter(|header| header.sampling == Sampling::Sampled)
+            .filter(|header| header.sampling == Sampling::Sampled || self.is_held())
+    }
+
+    /// True when it is recorded for the case only that it fails.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Says that the work in it failed, though its outermost document may be no fault.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn fail(&self) {
+        if let Some(held) = &self.held {
+            held.fail();
+        }
+    }
+
+    /// The outermost document of this trace here: a subsegment under Lambda's segment where there
+    /// is one, else a segment.
+    pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
+        let name = self.tracer.function_name.clone().into();
+        match header.parent.filter(|_| !self.is_held()) {
+            Some(parent) if self.is_lambdas => Document::subsegment(name, header.root, parent, now),
+            parent => self.segment(header, parent, now),
+        }
+    }
+
+    /// A segment of this process under `parent`, marked when the trace is not sampled.
+    pub(crate) fn segment(
+        &self,
+        header: &TraceHeader,
+        parent: Option<SegmentId>,
+        now: Timestamp,
+    ) -> Document {
+        let name = self.tracer.function_name.clone().into();
+        // Nobody else records an unsampled trace: the parent would be missing.
+        let parent = parent.filter(|_| !self.is_held());
+        let mut segment = Document::segment(name, header.root, parent, now);
+        segment.origin = self.tracer.origin;
+        if self.is_held() {
+            segment.annotations.insert("unsampled".into(), true.into());
+        }
+        segment
+    }
+
+    /// `document` has begun.
+    pub(crate) fn open(&self, document: &Document) {
+        match &self.held {
+            Some(held) => held.open(document.id),
+            None => self.tracer.open(document),
+        }
+    }
+
+    /// `document` is over.
+    pub(crate) fn close(&self, document: Box<Document>) {
+        match &self.held {
+            Some(held) => {
+                for document in held.close(*document) {
+                    self.tracer.close(Box::new(document));
+                }
+            }
+            None => self.tracer.close(document),
+        }
+    }
+
+    /// What was opened turned out to be none.
+    pub(crate) fn discard(&self, id: SegmentId) {
+        if !self.is_held() {
+            self.tracer.discard(id);
+        }
     }
 }

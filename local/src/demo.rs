@@ -19,10 +19,12 @@ use crate::event_source::Batch;
 use crate::tree::Trace;
 use crate::view::Viewer;
 
+mod chain;
 mod programs;
 mod verify;
 mod world;
 
+pub use chain::chain;
 use verify::{Ended, Order};
 use world::World;
 

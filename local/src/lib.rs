@@ -6,7 +6,7 @@
 //! | [`daemon`] | takes trace documents over UDP and refuses what X-Ray would |
 //! | [`tree`] | a trace as a tree, and as text |
 //! | [`emulator`] | Lambda: a function and its extensions as processes |
-//! | [`sqs`], [`table`] | endpoints for the AWS SDKs |
+//! | [`sqs`], [`sns`], [`table`] | endpoints for the AWS SDKs |
 //! | [`event_source`], [`api_gateway`] | what invokes a function: a queue, HTTP requests |
 //! | [`view`] | the traces in a browser |
 //! | [`demo`] | all of it at once, with the example functions |
@@ -19,6 +19,7 @@ pub mod demo;
 pub mod emulator;
 pub mod event_source;
 mod server;
+pub mod sns;
 pub mod sqs;
 pub mod store;
 pub mod table;

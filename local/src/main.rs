@@ -1,23 +1,28 @@
-//! `tracestitch-local demo [--serve]`.
+//! `tracestitch-local demo [--serve | --chain]`.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: tracestitch-local demo [--serve]
+use tracestitch_local::demo;
+
+const USAGE: &str = "usage: tracestitch-local demo [--serve | --chain]
 
   demo           runs order-api -> SQS -> order-worker on this machine, prints and checks the traces
-  demo --serve   and then keeps the functions and a trace viewer up";
+  demo --serve   and then keeps the functions and a trace viewer up
+  demo --chain   runs order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier and
+                 walks each trace from its leaves to its root";
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let serve = match arguments[..] {
-        ["demo"] => false,
-        ["demo", "--serve"] => true,
+    let ended = match arguments[..] {
+        ["demo"] => demo::run(false).await,
+        ["demo", "--serve"] => demo::run(true).await,
+        ["demo", "--chain"] => demo::chain().await,
         _ => return say(USAGE, 2),
     };
-    match tracestitch_local::demo::run(serve).await {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => say(&format!("demo: {error}"), 1),
     }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`id`] | trace and segment ids | X-Ray developer guide, "Tracing concepts" |
 //! | [`header`] | `X-Amzn-Trace-Id` | X-Ray developer guide, "Tracing header" |
+//! | [`w3c`] | `traceparent` | W3C Trace Context |
 //! | [`time`] | epoch seconds as X-Ray wants them | X-Ray developer guide, "Segment documents" |
 //! | [`document`] | segments and subsegments | X-Ray developer guide, "Segment documents" |
 //! | [`datagram`] | what the daemon reads from UDP | X-Ray developer guide, "Sending trace data" |
@@ -28,5 +29,6 @@ pub mod header;
 mod hex;
 pub mod id;
 pub mod time;
+pub mod w3c;
 
 pub use error::Error;

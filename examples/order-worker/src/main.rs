@@ -18,6 +18,8 @@ struct App {
     dynamodb: aws_sdk_dynamodb::Client,
     table: String,
     vendor: Option<String>,
+    sns: aws_sdk_sns::Client,
+    topic: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,10 +28,15 @@ async fn main() -> Result<(), Error> {
     let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
         .interceptor(TraceInterceptor::new())
         .build();
+    let sns = aws_sdk_sns::config::Builder::from(&config)
+        .interceptor(TraceInterceptor::new())
+        .build();
     let app = App {
         dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+        sns: aws_sdk_sns::Client::from_conf(sns),
         table: std::env::var("TABLE_NAME")?,
         vendor: std::env::var("VENDOR_URL").ok(),
+        topic: std::env::var("TOPIC_ARN").ok(),
     };
     tracestitch::run(service_fn(|event| app.process_batch(event))).await
 }
@@ -50,7 +57,23 @@ impl App {
         if let Some(vendor) = &self.vendor {
             tracestitch::try_capture("notify vendor", notify(vendor, &order)).await?;
         }
-        self.mark_processed(&order.order_id).await
+        self.mark_processed(&order.order_id).await?;
+        if let Some(topic) = &self.topic {
+            self.announce(topic, &order.order_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells whoever has subscribed to the topic.
+    async fn announce(&self, topic: &str, order_id: &str) -> Result<(), Error> {
+        let message = serde_json::json!({ "orderId": order_id, "status": "processed" });
+        self.sns
+            .publish()
+            .topic_arn(topic)
+            .message(message.to_string())
+            .send()
+            .await?;
+        Ok(())
     }
 
     async fn load(&self, order_id: &str) -> Result<(), Error> {

@@ -1,287 +1,276 @@
-//! Looks for a trace header in JSON without building the document: only strings under the names
-//! that carry one are kept, everything else is skipped.
+//! Looks for a trace header in JSON: at the places where events, envelopes and producers put one.
+//!
+//! | place | in |
+//! |---|---|
+//! | `headers`, `multiValueHeaders` | API Gateway, load balancer, function URL, VPC Lattice; embedded in a body |
+//! | `request.headers` | AppSync |
+//! | `Records[0].Sns`, and an SNS envelope in a body | `MessageAttributes`, then the JSON in `Message` |
+//! | `Records[0].kinesis.data`, `Records[0].dynamodb.NewImage` | streams, when the batch is one record |
+//! | `detail` | EventBridge, also in a body |
+//! | the outermost object | Step Functions, direct invokes, bodies |
+//!
+//! Each under the names of [`is_header`], or as `traceparent`, which counts where nothing else is
+//! found. Names match in any case; of several valid ones the first wins.
 
-use std::borrow::Cow;
-use std::fmt;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use memchr::memmem;
+use tracestitch_wire::{header::TraceHeader, w3c};
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+use super::{
+    carried,
+    cursor::{Cursor, unescape},
+    sources::{Source, Sources},
 };
-use tracestitch_wire::header::TraceHeader;
 
-use crate::report::Once;
+/// Largest text that is looked into: that of an SQS message (SQS developer guide, "Message
+/// quotas"), in bytes.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// Objects that are looked into: HTTP headers, the HTTP request of an AppSync event, the
-/// envelope of an EventBridge event.
-const NESTED: [&str; 4] = ["headers", "multivalueheaders", "request", "detail"];
+/// How many texts may lie in each other: an EventBridge event in an SNS envelope in a message.
+const MAX_TEXTS: u8 = 2;
 
-/// How deep the objects above may lie in each other.
-const DEPTH: u8 = 3;
-
-/// Largest message body that is looked into, in bytes.
-#[cfg(feature = "sqs")]
-const MAX_BODY: usize = 256 * 1024;
-
-/// The first valid trace header in an event.
-pub(crate) fn find_in_event(event: &[u8]) -> Option<TraceHeader> {
-    static UNREADABLE: Once = Once::new();
-    find(event).unwrap_or_else(|error| {
-        UNREADABLE.warn(format_args!(
-            "an event was searched for a trace header and is not JSON ({error}): it is handled \
-             without one"
-        ));
-        None
-    })
+/// The first valid trace header in an event. An event of SQS has none: each record has its own.
+pub(crate) fn find_in_event(event: &[u8], sources: &Sources) -> Option<TraceHeader> {
+    find(event, sources, Place::Event)
 }
 
-/// The first valid trace header in a message body. A body that is not a JSON object carries none.
-#[cfg(feature = "sqs")]
-pub(crate) fn find_in_body(message_id: &str, body: &str) -> Option<TraceHeader> {
-    static UNREADABLE: Once = Once::new();
-    if body.len() > MAX_BODY {
+/// The first valid trace header in a text that came in an event, such as a message body. What is
+/// not a JSON object carries none.
+pub(crate) fn find_in_body(body: &[u8], sources: &Sources) -> Option<TraceHeader> {
+    if body.len() > MAX_BODY || !may_carry(body) && sources.paths.is_empty() {
         return None;
     }
-    find(body.as_bytes()).unwrap_or_else(|error| {
-        UNREADABLE.warn(format_args!(
-            "message {} has no trace header, and its body is not JSON in which one could be \
-             ({error}): it is handled in the invocation's trace",
-            message_id.escape_debug()
-        ));
-        None
-    })
+    find(body, sources, Place::Body)
 }
 
-fn find(json: &[u8]) -> serde_json::Result<Option<TraceHeader>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let found = Object { depth: 0 }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(found)
+/// False when no name of a trace header is in `body`: most bodies end here.
+fn may_carry(body: &[u8]) -> bool {
+    // "Trace" and "trace" as well as "TRACE": a vectorised search for what they share.
+    memmem::find(body, b"race").is_some() || memmem::find(body, b"RACE").is_some()
 }
 
-fn carries_header(key: &str) -> bool {
-    ["x-amzn-trace-id", "_traceid", "traceheader"]
-        .into_iter()
-        .any(|name| key.eq_ignore_ascii_case(name))
+fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
+    let mut search = Search {
+        sources,
+        traceparent: None,
+        texts: 0,
+    };
+    search
+        .object(&mut Cursor::new(json), place)
+        .or_else(|| at_paths(json, sources))
+        .or(search.traceparent)
 }
 
-/// An object in which a header may be, or anything else, in which none is.
-struct Object {
-    depth: u8,
+/// Names of fields, attributes and HTTP headers that hold a header of X-Ray, or a trace id.
+fn is_header(key: &[u8]) -> bool {
+    [
+        "X-Amzn-Trace-Id",
+        "_traceId",
+        "traceHeader",
+        "AWSTraceHeader",
+    ]
+    .into_iter()
+    .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// A value that may be a header: a string, or a list that begins with one.
-struct Candidate;
-
-impl<'de> DeserializeSeed<'de> for Object {
-    type Value = Option<TraceHeader>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
+/// What kind of object this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Event,
+    Body,
+    Headers,
+    Request,
+    /// An envelope's own fields: its attributes, or EventBridge's detail.
+    Envelope,
+    Record,
+    Kinesis,
+    DynamoDb,
+    Fields,
 }
 
-impl<'de> DeserializeSeed<'de> for Candidate {
-    type Value = Option<TraceHeader>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-/// A key, borrowed from the text where it holds no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
+impl Place {
+    /// Whose fields here hold headers.
+    fn source(self) -> Option<Source> {
+        match self {
+            Self::Headers => Some(Source::Http),
+            Self::Envelope => Some(Source::Envelope),
+            Self::Event | Self::Body | Self::Fields => Some(Source::Embedded),
+            Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
         }
-        deserializer.deserialize_str(KeyVisitor)
     }
-}
 
-/// Everything in which no header is.
-macro_rules! nothing_found {
-    ($($visit:ident: $value:ty),*) => {$(
-        fn $visit<E>(self, _: $value) -> Result<Self::Value, E> {
-            Ok(None)
+    /// The object under `key`, if headers may be in it.
+    fn under(self, key: &[u8]) -> Option<Self> {
+        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
+        match self {
+            Self::Event | Self::Body => match () {
+                () if is("headers") || is("multiValueHeaders") => Some(Self::Headers),
+                () if is("detail") || is("MessageAttributes") => Some(Self::Envelope),
+                () if is("request") => Some(Self::Request),
+                () if is("Records") && self == Self::Event => Some(Self::Record),
+                () => None,
+            },
+            Self::Request => is("headers").then_some(Self::Headers),
+            Self::Record if is("Sns") => Some(Self::Body),
+            Self::Record if is("kinesis") => Some(Self::Kinesis),
+            Self::Record if is("dynamodb") => Some(Self::DynamoDb),
+            Self::DynamoDb => is("NewImage").then_some(Self::Fields),
+            _ => None,
         }
-    )*};
+    }
 }
 
-impl<'de> Visitor<'de> for Object {
-    type Value = Option<TraceHeader>;
+struct Search<'a> {
+    sources: &'a Sources,
+    /// Counts when nothing else is found.
+    traceparent: Option<TraceHeader>,
+    texts: u8,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(Key(key)) = map.next_key()? {
-            if found.is_some() {
-                map.next_value::<IgnoredAny>()?;
-            } else if carries_header(&key) {
-                found = map.next_value_seed(Candidate)?;
-            } else if self.depth < DEPTH && NESTED.iter().any(|name| key.eq_ignore_ascii_case(name))
-            {
-                found = map.next_value_seed(Self {
-                    depth: self.depth + 1,
-                })?;
+impl Search<'_> {
+    /// Moves past an object, unless a header is found in it.
+    fn object(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
+        if !cursor.eat(b'{') {
+            cursor.skip();
+            return None;
+        }
+        while let Some(raw) = cursor.next_key() {
+            let Some(key) = unescape(raw) else {
+                cursor.skip()?;
+                continue;
+            };
+            let key = key.as_bytes();
+            let allowed = place
+                .source()
+                .is_some_and(|source| self.sources.allow(source));
+            let found = if allowed && is_header(key) {
+                candidate(cursor).and_then(|text| carried(&text))
+            } else if allowed && key.eq_ignore_ascii_case(w3c::NAME.as_bytes()) {
+                let found = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
+                if self.sources.allow(Source::W3c) {
+                    self.traceparent = self.traceparent.take().or(found);
+                }
+                None
             } else {
-                map.next_value::<IgnoredAny>()?;
+                match place.under(key) {
+                    Some(Place::Record) => self.single_record(cursor),
+                    Some(inner) => self.object(cursor, inner),
+                    None => self.text(cursor, place, key),
+                }
+            };
+            if found.is_some() {
+                return found;
             }
         }
-        Ok(found)
+        None
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
+    /// The records of a batch have traces of their own: only one alone is the invocation's.
+    fn single_record(&mut self, cursor: &mut Cursor<'_>) -> Option<TraceHeader> {
+        if !cursor.eat(b'[') {
+            cursor.skip();
+            return None;
+        }
+        if !cursor.next_element() {
+            return None;
+        }
+        let mut rest = cursor.clone();
+        rest.skip()?;
+        let mut single = true;
+        while rest.next_element() {
+            single = false;
+            rest.skip()?;
+        }
+        let found = single.then(|| self.object(cursor, Place::Record)).flatten();
+        *cursor = rest;
+        found
     }
 
-    nothing_found!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+    /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
+    fn text(&mut self, cursor: &mut Cursor<'_>, place: Place, key: &[u8]) -> Option<TraceHeader> {
+        let data = place == Place::Kinesis && key == b"data";
+        let message = place == Place::Body && key == b"Message";
+        if !(data || message) || self.texts == MAX_TEXTS {
+            cursor.skip();
+            return None;
+        }
+        if cursor.peek() != Some(b'"') {
+            cursor.skip();
+            return None;
+        }
+        let raw = cursor.string().filter(|raw| raw.len() <= MAX_BODY)?;
+        let text = if data {
+            BASE64_STANDARD.decode(raw).ok()?
+        } else {
+            unescape(raw)?.into_owned().into_bytes()
+        };
+        self.texts += 1;
+        let found = self.object(&mut Cursor::new(&text), Place::Body);
+        self.texts -= 1;
+        found
     }
 }
 
-impl<'de> Visitor<'de> for Candidate {
-    type Value = Option<TraceHeader>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+/// A value that may be a header, and moves past it: a string, a list that begins with one, or an
+/// attribute (SNS `{"Type","Value"}`, DynamoDB `{"S"}`).
+fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    match cursor.peek()? {
+        b'"' => unescape(cursor.string()?),
+        b'[' => {
+            cursor.eat(b'[');
+            let mut first = None;
+            while cursor.next_element() {
+                if first.is_none() && cursor.peek() == Some(b'"') {
+                    first = cursor.string();
+                } else {
+                    first = first.or(Some(b""));
+                    cursor.skip()?;
+                }
+            }
+            unescape(first?)
+        }
+        b'{' => {
+            cursor.eat(b'{');
+            let mut value = None;
+            while let Some(key) = cursor.next_key() {
+                if value.is_none()
+                    && matches!(key, b"Value" | b"S" | b"stringValue" | b"StringValue")
+                    && cursor.peek() == Some(b'"')
+                {
+                    value = cursor.string();
+                } else {
+                    cursor.skip()?;
+                }
+            }
+            unescape(value?)
+        }
+        _ => {
+            cursor.skip();
+            None
+        }
     }
+}
 
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(super::carried(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let first = list.next_element_seed(Self)?;
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first.flatten())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    nothing_found!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+/// The first valid header at the paths that the user named.
+fn at_paths(json: &[u8], sources: &Sources) -> Option<TraceHeader> {
+    sources.paths.iter().find_map(|path| {
+        let mut cursor = Cursor::new(json);
+        for wanted in path.split('.') {
+            if !cursor.eat(b'{') {
+                return None;
+            }
+            loop {
+                let key = unescape(cursor.next_key()?);
+                if key.is_some_and(|key| key == wanted) {
+                    break;
+                }
+                cursor.skip()?;
+            }
+        }
+        let text = candidate(&mut cursor)?;
+        carried(&text).or_else(|| w3c::parse(text.trim()).ok())
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
-
-    #[track_caller]
-    fn found(json: &str) -> Option<String> {
-        find(json.replace("HEADER", HEADER).as_bytes())
-            .unwrap()
-            .map(|header| header.to_string())
-    }
-
-    #[test]
-    fn places_where_a_header_is_found() {
-        for (json, reason) in [
-            (
-                r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#,
-                "API Gateway REST",
-            ),
-            (
-                r#"{"version":"2.0","headers":{"x-amzn-trace-id":"HEADER"}}"#,
-                "HTTP API, function URL",
-            ),
-            (
-                r#"{"multiValueHeaders":{"x-amzn-trace-id":["HEADER","other"]}}"#,
-                "load balancer",
-            ),
-            (
-                r#"{"headers":null,"multiValueHeaders":{"X-Amzn-Trace-Id":["HEADER"]}}"#,
-                "null headers",
-            ),
-            (
-                r#"{"request":{"headers":{"x-amzn-trace-id":"HEADER"}}}"#,
-                "AppSync",
-            ),
-            (
-                r#"{"detail":{"traceHeader":"HEADER"}}"#,
-                "EventBridge envelope",
-            ),
-            (r#"{"order":{"id":1},"_traceId":"HEADER"}"#, "embedded"),
-            (r#"{"traceHeader":"HEADER"}"#, "embedded"),
-            (r#"{"\u005ftraceId":"HEADER"}"#, "key with an escape"),
-            (
-                r#"{"_traceId":"nonsense","traceHeader":"HEADER"}"#,
-                "first valid one wins",
-            ),
-            (
-                r#"{"_traceId":7,"traceHeader":"HEADER"}"#,
-                "other types are passed over",
-            ),
-        ] {
-            assert_eq!(found(json).as_deref(), Some(HEADER), "{reason}");
-        }
-        assert_eq!(
-            found(r#"{"_traceId":"1-5759e988-bd862e3fe1be46a994272793"}"#).as_deref(),
-            Some("Root=1-5759e988-bd862e3fe1be46a994272793"),
-            "a trace id alone has no decision"
-        );
-    }
-
-    #[test]
-    fn places_where_none_is() {
-        for json in [
-            "null",
-            "7",
-            "true",
-            "\"text\"",
-            "[]",
-            "[{\"_traceId\":\"HEADER\"}]",
-            "{}",
-            r#"{"body":{"_traceId":"HEADER"}}"#,
-            r#"{"headers":"text"}"#,
-            r#"{"headers":{"x-amzn-trace-id":{"a":1}}}"#,
-            r#"{"headers":{"x-amzn-trace-id":[]}}"#,
-            r#"{"detail":{"detail":{"detail":{"detail":{"traceHeader":"HEADER"}}}}}"#,
-        ] {
-            assert_eq!(found(json), None, "{json}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_is_an_error_and_never_a_panic() {
-        let deep = "[".repeat(100_000);
-        for (json, reason) in [
-            (&b"plain text"[..], "text"),
-            (b"", "empty"),
-            (b"{\"_traceId\":", "cut off"),
-            (b"\xff\xfe{}", "not UTF-8"),
-            (b"{\"a\":\"\xff\"} x", "trailing text"),
-            (deep.as_bytes(), "nested too deeply"),
-        ] {
-            assert!(find(json).is_err(), "{reason}");
-        }
-    }
-}
+mod tests;

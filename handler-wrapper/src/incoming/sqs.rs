@@ -1,9 +1,12 @@
 //! The trace that an SQS message brings.
 
-use aws_lambda_events::sqs::SqsMessage;
-use tracestitch_wire::header::TraceHeader;
+use tracestitch_wire::{header::TraceHeader, w3c};
 
-use super::{carried, json};
+use super::{
+    carried, json,
+    sources::{Source, Sources},
+};
+use crate::sqs::Received;
 
 /// Message attributes in which producers put a header by hand.
 const ATTRIBUTES: [&str; 4] = [
@@ -14,32 +17,29 @@ const ATTRIBUTES: [&str; 4] = [
 ];
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
-pub(crate) fn of_message(message: &SqsMessage) -> Option<TraceHeader> {
-    let system = message
-        .attributes
-        .get("AWSTraceHeader")
-        .and_then(|text| carried(text));
+pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+    let system = || {
+        let text = message.system("AWSTraceHeader")?;
+        carried(text).filter(|_| sources.allow(Source::System))
+    };
     let attribute = || {
-        ATTRIBUTES.iter().find_map(|name| {
-            carried(
-                message
-                    .message_attributes
-                    .get(*name)?
-                    .string_value
-                    .as_deref()?,
-            )
-        })
+        if !sources.allow(Source::Attribute) {
+            return None;
+        }
+        let named = |name: &&str| carried(message.attribute(name)?);
+        let w3c = || {
+            let text = message.attribute(w3c::NAME)?;
+            w3c::parse(text).ok().filter(|_| sources.allow(Source::W3c))
+        };
+        ATTRIBUTES.iter().find_map(named).or_else(w3c)
     };
-    let body = || {
-        let id = message.message_id.as_deref().unwrap_or("without id");
-        json::find_in_body(id, message.body.as_deref()?)
-    };
-    system.or_else(attribute).or_else(body)
+    let body = || json::find_in_body(message.body()?.as_bytes(), sources);
+    system().or_else(attribute).or_else(body)
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_lambda_events::sqs::SqsMessageAttribute;
+    use aws_lambda_events::sqs::{SqsMessage, SqsMessageAttribute};
 
     use super::*;
 
@@ -83,9 +83,13 @@ mod tests {
             ("", "", "plain text", None, "a body that is no JSON"),
             ("", "", "", None, "an empty body"),
         ] {
-            let found = of_message(&message(system, attribute, body));
+            let found = of_message(&message(system, attribute, body), &Sources::default());
             assert_eq!(found.map(|header| header.to_string()), expected, "{reason}");
         }
-        assert_eq!(of_message(&SqsMessage::default()), None, "nothing at all");
+        assert_eq!(
+            of_message(&SqsMessage::default(), &Sources::default()),
+            None,
+            "nothing at all"
+        );
     }
 }

@@ -16,7 +16,7 @@ fn context(header: &str) -> lambda_runtime::Context {
     context
 }
 
-fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocation {
+pub(super) fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocation {
     let (parts, ()) = http::Response::new(()).into_parts();
     LambdaInvocation {
         parts,
@@ -200,7 +200,10 @@ async fn the_events_own_header_counts_where_the_runtime_has_no_decision() {
         invoke(&kept, own, &event, async || Ok(Value::Null))
             .await
             .unwrap();
-        assert_eq!(kept.one("order-worker")["trace_id"], expected, "{reason}");
+        let handler = kept.one("order-worker");
+        assert_eq!(handler["trace_id"], expected, "{reason}");
+        assert_eq!(handler["parent_id"], PARENT, "{reason}");
+        assert_eq!(handler.get("type").is_some(), own == SAMPLED, "{reason}");
     }
 }
 
@@ -351,4 +354,104 @@ fn public_types_can_go_where_handlers_go() {
     everywhere::<Context>();
     everywhere::<Subsegment>();
     everywhere::<Arc<Tracer>>();
+}
+
+#[tokio::test]
+async fn a_local_rule_decides_where_nobody_has() {
+    let event = json!({ "requestContext": {}, "rawPath": "/orders" }).to_string();
+    let undecided = format!("Root={ROOT};Parent={PARENT}");
+    for (rules, own, recorded, reason) in [
+        ("", &*undecided, false, "no rule"),
+        (
+            "source=http path=/orders rate=1",
+            &undecided,
+            true,
+            "a rule holds",
+        ),
+        ("source=sqs rate=1", &undecided, false, "another source"),
+        ("rate=1", "", true, "no trace at all: a new one"),
+        (
+            "rate=1",
+            &format!("{undecided};Sampled=0"),
+            false,
+            "decided before",
+        ),
+    ] {
+        let kept = Kept::default();
+        let trace = TraceLayer::with(kept.tracer()).sampling(rules.parse().unwrap());
+        let inner = trace.layer(service_fn(async |_: LambdaEvent<Value>| {
+            Ok::<_, Error>(
+                Context::current()
+                    .trace_header()
+                    .map(|h| h.to_string())
+                    .into(),
+            )
+        }));
+        let runtime = service_fn(|request: LambdaInvocation| {
+            inner
+                .clone()
+                .oneshot(LambdaEvent::new(Value::Null, request.context))
+        });
+        let outgoing: Value = trace
+            .layer(runtime)
+            .oneshot(invocation(own, event.clone()))
+            .await
+            .unwrap();
+        assert_eq!(!kept.closed().is_empty(), recorded, "{reason}");
+        if recorded {
+            let handler = kept.one("order-worker");
+            assert!(
+                handler.get("type").is_none(),
+                "{reason}: Lambda sends no segment"
+            );
+            let outgoing = outgoing.as_str().unwrap();
+            assert!(outgoing.contains("Sampled=1"), "{reason}: {outgoing}");
+        }
+    }
+}
+
+/// With `errors always`.
+async fn unsampled(handler: impl AsyncFn() -> Result<Value, Error>) -> (Kept, String) {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.errors_always = true;
+    let handler = &handler;
+    let inner = TraceLayer::with(tracer).layer(service_fn(move |_: LambdaEvent<Value>| handler()));
+    let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let event = LambdaEvent::new(Value::Null, context(&header));
+    let _ = inner.oneshot(event).await;
+    (kept, header)
+}
+
+#[tokio::test]
+async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
+    let (kept, _) = unsampled(async || {
+        crate::capture("work", async {}).await;
+        Ok(Value::Null)
+    })
+    .await;
+    assert_eq!(
+        kept.events(),
+        [Event::Begin, Event::End("r-1".to_owned())],
+        "nothing of a success"
+    );
+
+    let (kept, header) = unsampled(async || {
+        crate::capture("work", async {}).await;
+        let outgoing = Context::current().trace_header().unwrap().to_string();
+        Err(outgoing.into())
+    })
+    .await;
+    let handler = kept.one("order-worker");
+    assert_eq!(
+        (&handler["trace_id"], &handler["fault"]),
+        (&json!(ROOT), &json!(true))
+    );
+    assert!(handler.get("type").is_none() && handler.get("parent_id").is_none());
+    assert_eq!(handler["annotations"]["unsampled"], true);
+    assert_eq!(
+        handler["cause"]["exceptions"][0]["message"], header,
+        "the decision goes on as it came"
+    );
+    assert_eq!(kept.one("work")["parent_id"], handler["id"]);
 }

@@ -14,6 +14,7 @@ use super::Result;
 pub(super) struct Programs {
     pub(super) order_api: PathBuf,
     pub(super) order_worker: PathBuf,
+    pub(super) order_notifier: PathBuf,
     pub(super) extension: PathBuf,
 }
 
@@ -26,6 +27,8 @@ pub(super) async fn build() -> Result<Programs> {
         "order-api",
         "-p",
         "order-worker",
+        "-p",
+        "order-notifier",
         "-p",
         "tracestitch-extension",
     ];
@@ -53,6 +56,7 @@ pub(super) async fn build() -> Result<Programs> {
     Ok(Programs {
         order_api: find("order-api")?,
         order_worker: find("order-worker")?,
+        order_notifier: find("order-notifier")?,
         extension: find("tracestitch-extension")?,
     })
 }

@@ -13,6 +13,9 @@ fn handoff(path: &Path) -> Handoff {
         daemon: Some("127.0.0.1:2000".parse().unwrap()),
         route: Route::Auto,
         concurrent: false,
+        sources: crate::incoming::Sources::default(),
+        sampling: crate::SamplingRules::default(),
+        errors_always: false,
     })
 }
 

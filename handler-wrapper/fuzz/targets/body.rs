@@ -1,0 +1,20 @@
+//! Any bytes are a body with a header or without one; a header that is embedded in an object is
+//! found unless the object brought one before.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Map, Value};
+
+const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+fuzz_target!(|body: &[u8]| {
+    let found = tracestitch::embed::from_json(body);
+    if let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(body) {
+        fields.insert("_traceId".to_owned(), HEADER.into());
+        let embedded = Value::Object(fields).to_string();
+        let both = tracestitch::embed::from_json(embedded.as_bytes());
+        assert!(both.is_some(), "{embedded}");
+    } else if let Some(header) = found {
+        assert_eq!(header.to_string().parse(), Ok(header));
+    }
+});

@@ -1,0 +1,18 @@
+//! Any text is a header, which prints as one that is read as the same again, or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tracestitch_wire::{header::TraceHeader, w3c};
+
+fuzz_target!(|text: &str| {
+    for read in [text.parse::<TraceHeader>(), w3c::parse(text)] {
+        match read {
+            Ok(header) => {
+                let printed = header.to_string();
+                assert!(printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+                assert_eq!(printed.parse(), Ok(header));
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        }
+    }
+});

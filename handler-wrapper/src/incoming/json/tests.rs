@@ -1,0 +1,248 @@
+use super::*;
+
+const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+
+#[track_caller]
+fn found(json: &str) -> Option<String> {
+    let json = json.replace("HEADER", HEADER);
+    find_in_event(json.as_bytes(), &Sources::default()).map(|header| header.to_string())
+}
+
+#[test]
+fn places_where_a_header_is_found() {
+    for (json, reason) in [
+        (
+            r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#,
+            "API Gateway REST",
+        ),
+        (
+            r#"{"version":"2.0","headers":{"x-amzn-trace-id":"HEADER"}}"#,
+            "HTTP API, function URL",
+        ),
+        (
+            r#"{"multiValueHeaders":{"x-amzn-trace-id":["HEADER","other"]}}"#,
+            "load balancer",
+        ),
+        (
+            r#"{"headers":null,"multiValueHeaders":{"X-Amzn-Trace-Id":["HEADER"]}}"#,
+            "null headers",
+        ),
+        (
+            r#"{"headers":{"x-amzn-trace-id":["HEADER"]}}"#,
+            "VPC Lattice, version 2",
+        ),
+        (
+            r#"{"Records":[{"Sns":{"Message":"{\"_traceId\":\"HEADER\"}"}}]}"#,
+            "in the message of SNS",
+        ),
+        (
+            r#"{"Records":[{"Sns":{"MessageAttributes":{"traceHeader":{"Type":"String","Value":"HEADER"}}}}]}"#,
+            "attribute of SNS",
+        ),
+        (
+            r#"{"Records":[{"dynamodb":{"NewImage":{"_traceId":{"S":"HEADER"}}}}]}"#,
+            "DynamoDB stream",
+        ),
+        (
+            r#"{"Records":[{}],"_traceId":"HEADER"}"#,
+            "after the records",
+        ),
+        (
+            r#"{"request":{"headers":{"x-amzn-trace-id":"HEADER"}}}"#,
+            "AppSync",
+        ),
+        (
+            r#"{"detail":{"traceHeader":"HEADER"}}"#,
+            "EventBridge envelope",
+        ),
+        (r#"{"order":{"id":1},"_traceId":"HEADER"}"#, "embedded"),
+        (r#"{"traceHeader":"HEADER"}"#, "embedded"),
+        (r#"{"\u005ftraceId":"HEADER"}"#, "key with an escape"),
+        (
+            r#"{"_traceId":"nonsense","traceHeader":"HEADER"}"#,
+            "first valid one wins",
+        ),
+        (
+            r#"{"_traceId":7,"traceHeader":"HEADER"}"#,
+            "other types are passed over",
+        ),
+    ] {
+        assert_eq!(found(json).as_deref(), Some(HEADER), "{reason}");
+    }
+    assert_eq!(
+        found(r#"{"_traceId":"1-5759e988-bd862e3fe1be46a994272793"}"#).as_deref(),
+        Some("Root=1-5759e988-bd862e3fe1be46a994272793"),
+        "a trace id alone has no decision"
+    );
+}
+
+#[test]
+fn places_where_none_is() {
+    for json in [
+        "null",
+        "7",
+        "true",
+        "\"text\"",
+        "[]",
+        "[{\"_traceId\":\"HEADER\"}]",
+        "{}",
+        r#"{"body":{"_traceId":"HEADER"}}"#,
+        r#"{"headers":"text"}"#,
+        r#"{"headers":{"x-amzn-trace-id":{"a":1}}}"#,
+        r#"{"headers":{"x-amzn-trace-id":[]}}"#,
+        r#"{"detail":{"detail":{"detail":{"detail":{"traceHeader":"HEADER"}}}}}"#,
+    ] {
+        assert_eq!(found(json), None, "{json}");
+    }
+}
+
+const W3C: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+
+fn in_body(body: &str) -> Option<String> {
+    let body = body.replace("HEADER", HEADER).replace("W3C", W3C);
+    find_in_body(body.as_bytes(), &Sources::default()).map(|header| header.to_string())
+}
+
+#[test]
+fn bodies_and_the_texts_in_them() {
+    for (body, reason) in [
+        (r#"{"_traceId":"HEADER"}"#, "embedded"),
+        (r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#, "as headers"),
+        (
+            r#"{"detail-type":"order","detail":{"traceHeader":"HEADER"}}"#,
+            "EventBridge",
+        ),
+        (
+            r#"{"Type":"Notification","Message":"{\"_traceId\":\"HEADER\"}"}"#,
+            "in an SNS envelope",
+        ),
+        (
+            r#"{"Type":"Notification","Message":"{\"detail\":{\"_traceId\":\"HEADER\"}}"}"#,
+            "EventBridge in SNS",
+        ),
+        (
+            r#"{"Message":"plain","MessageAttributes":{"X-Amzn-Trace-Id":{"Type":"String","Value":"HEADER"}}}"#,
+            "attribute of SNS",
+        ),
+        (
+            r#"{"traceparent":"W3C","x":1,"_traceId":"HEADER"}"#,
+            "W3C counts last",
+        ),
+    ] {
+        assert_eq!(in_body(body).as_deref(), Some(HEADER), "{reason}");
+    }
+    let w3c = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    assert_eq!(in_body(r#"{"traceparent":"W3C"}"#).as_deref(), Some(w3c));
+    assert_eq!(
+        in_body(r#"{"headers":{"Traceparent":"W3C"}}"#).as_deref(),
+        Some(w3c)
+    );
+}
+
+#[test]
+fn a_batch_has_no_trace_of_its_own() {
+    for records in [
+        r#"[{"dynamodb":{"NewImage":{"_traceId":{"S":"HEADER"}}}},{}]"#,
+        r#"[{"dynamodb":{"NewImage":{"traceparent":{"S":"W3C"}}}},{}]"#,
+        r#"[{"eventSource":"aws:sqs","body":"{\"_traceId\":\"HEADER\"}","attributes":{"AWSTraceHeader":"HEADER"}}]"#,
+        "[]",
+        "{}",
+    ] {
+        let event = format!(r#"{{"Records":{records}}}"#).replace("W3C", W3C);
+        assert_eq!(found(&event), None, "{records}");
+    }
+}
+
+#[test]
+fn sources_that_are_switched_off_are_passed_over() {
+    for (name, json) in [
+        ("http", r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#),
+        ("envelope", r#"{"detail":{"traceHeader":"HEADER"}}"#),
+        ("embedded", r#"{"_traceId":"HEADER"}"#),
+        ("w3c", r#"{"headers":{"traceparent":"W3C"}}"#),
+    ] {
+        let json = json.replace("HEADER", HEADER).replace("W3C", W3C);
+        let sources = Sources::new(Sources::parse_ignored(name).unwrap(), Vec::new());
+        assert!(
+            find_in_event(json.as_bytes(), &Sources::default()).is_some(),
+            "{name}"
+        );
+        assert_eq!(find_in_event(json.as_bytes(), &sources), None, "{name}");
+    }
+}
+
+#[test]
+fn paths_of_the_user_count_after_the_known_places() {
+    let sources = Sources::new(0, vec!["order.meta.ctx".to_owned(), "tp".to_owned()]);
+    for (json, expected, reason) in [
+        (
+            r#"{"order":{"a":[1],"meta":{"ctx":"HEADER"}}}"#,
+            true,
+            "nested",
+        ),
+        (r#"{"tp":"W3C"}"#, true, "a traceparent"),
+        (
+            r#"{"order":{"meta":7},"tp":"HEADER"}"#,
+            true,
+            "the next path",
+        ),
+        (
+            r#"{"order":{"meta":{"ctx":"nonsense"}}}"#,
+            false,
+            "malformed",
+        ),
+        (r#"{"meta":{"ctx":"HEADER"}}"#, false, "elsewhere"),
+    ] {
+        let json = json.replace("HEADER", HEADER).replace("W3C", W3C);
+        let found = find_in_body(json.as_bytes(), &sources);
+        assert_eq!(found.is_some(), expected, "{reason}");
+    }
+}
+
+#[test]
+fn hostile_text_is_passed_over() {
+    let deep = "[".repeat(100_000);
+    let deep_objects = r#"{"headers":"#.repeat(50_000);
+    let messages = r#"{"Message":"#.repeat(50_000);
+    let many: String = (0..10_000).map(|n| format!(r#""trace{n}":{n},"#)).collect();
+    let many = format!(r#"{{{many}"_traceId":"HEADER"}}"#);
+    let twice = r#"{"_traceId":"Root=x","_traceId":"HEADER","_traceId":"HEADER"}"#;
+    for (json, expected, reason) in [
+        (&b"plain text with a trace"[..], false, "text"),
+        (b"", false, "empty"),
+        (b"{\"_traceId\":", false, "cut off"),
+        (b"\xff\xfe{\"_traceId\":1}", false, "not UTF-8"),
+        (
+            b"{\"trace\xff\":\"\xff\",\"_traceId\":\"\xff\"}",
+            false,
+            "not UTF-8 inside",
+        ),
+        (
+            b"{\"\\u12\":1,\"_traceId\":\"\\ud800\"}",
+            false,
+            "escapes that are none",
+        ),
+        (deep.as_bytes(), false, "nested deeply"),
+        (deep_objects.as_bytes(), false, "nested in known places"),
+        (messages.as_bytes(), false, "texts in texts"),
+        (many.as_bytes(), true, "ten thousand fields"),
+        (
+            twice.as_bytes(),
+            true,
+            "duplicate keys: the first valid one",
+        ),
+    ] {
+        let json = String::from_utf8_lossy(json).replace("HEADER", HEADER);
+        let found = find_in_event(json.as_bytes(), &Sources::default());
+        assert_eq!(found.is_some(), expected, "{reason}");
+        let found = find_in_body(json.as_bytes(), &Sources::default());
+        assert_eq!(found.is_some(), expected, "{reason}");
+    }
+    let mut large = format!(r#"{{"_traceId":"{HEADER}","x":"#);
+    large.push_str(&"1".repeat(MAX_BODY));
+    assert_eq!(
+        find_in_body(large.as_bytes(), &Sources::default()),
+        None,
+        "too large"
+    );
+}

@@ -1,0 +1,96 @@
+//! What kind of event it is, by its outermost keys: for the rules of sampling.
+
+use std::borrow::Cow;
+
+use super::cursor::{Cursor, unescape};
+
+/// Kind and, of an HTTP request, path.
+pub(crate) fn of_event(event: &[u8]) -> (&'static str, Option<Cow<'_, str>>) {
+    let mut cursor = Cursor::new(event);
+    let (mut kind, mut path) = ("direct", None);
+    if !cursor.eat(b'{') {
+        return (kind, path);
+    }
+    while let Some(key) = cursor.next_key() {
+        match key {
+            b"Records" => return (of_record(&mut cursor).unwrap_or("direct"), None),
+            b"detail-type" => return ("eventbridge", None),
+            b"info" if kind == "direct" => kind = "appsync",
+            b"requestContext" => kind = "http",
+            b"path" | b"rawPath" | b"raw_path" if cursor.peek() == Some(b'"') => {
+                path = cursor.string().and_then(unescape);
+                if key == b"raw_path" {
+                    kind = "http";
+                }
+                continue;
+            }
+            _ => {}
+        }
+        if cursor.skip().is_none() {
+            break;
+        }
+    }
+    (kind, path.filter(|_| kind == "http"))
+}
+
+fn of_record(cursor: &mut Cursor<'_>) -> Option<&'static str> {
+    if !(cursor.eat(b'[') && cursor.eat(b'{')) {
+        return None;
+    }
+    while let Some(key) = cursor.next_key() {
+        if key.eq_ignore_ascii_case(b"eventSource") {
+            return match cursor.string()? {
+                b"aws:sqs" => Some("sqs"),
+                b"aws:sns" => Some("sns"),
+                b"aws:s3" => Some("s3"),
+                b"aws:kinesis" => Some("kinesis"),
+                b"aws:dynamodb" => Some("dynamodb"),
+                _ => None,
+            };
+        }
+        cursor.skip()?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_the_recorded_events() {
+        for (event, kind, path) in [
+            ("api-gateway-rest", "http", Some("/orders")),
+            ("api-gateway-http", "http", Some("/orders")),
+            ("api-gateway-websocket", "http", None),
+            ("load-balancer", "http", Some("/orders")),
+            ("function-url", "http", Some("/orders")),
+            ("vpc-lattice-v1", "http", Some("/orders")),
+            ("vpc-lattice-v2", "http", Some("/orders")),
+            ("appsync", "appsync", None),
+            ("sqs", "sqs", None),
+            ("sns-in-sqs", "sqs", None),
+            ("sns", "sns", None),
+            ("eventbridge", "eventbridge", None),
+            ("kinesis", "kinesis", None),
+            ("dynamodb-stream", "dynamodb", None),
+            ("step-functions", "direct", None),
+            ("direct", "direct", None),
+        ] {
+            let file = format!("{}/tests/events/{event}.json", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read(file).unwrap();
+            let (found, at) = of_event(&text);
+            assert_eq!((found, at.as_deref()), (kind, path), "{event}");
+        }
+        for text in [
+            "",
+            "null",
+            "{",
+            "{\"Records\":",
+            "{\"Records\":[7]}",
+            "{\"path\":",
+        ] {
+            assert_eq!(of_event(text.as_bytes()), ("direct", None), "{text}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! How a batch is worked off: how many messages at a time, in which order, until when.
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::{FutureExt, StreamExt, future, stream::FuturesUnordered};
+
+use super::{
+    Received,
+    order::{self, Lane},
+    stitch::{Batch, Stitched},
+};
+use crate::{capture::Recorded, clock, context::Context, failure::Failure};
+
+/// Time that is left for the reply when messages are given up, unless set otherwise.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// In which trace a message is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// In the producer's, under the call that sent it; the invocation's trace points there.
+    #[default]
+    Stitch,
+    /// In the invocation's, with a link to the producer's. The invocation's sampling decision
+    /// counts, and calls carry the invocation's trace on.
+    Link,
+}
+
+type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
+
+/// Works off batches of messages, each message in a trace of its own.
+///
+/// A message fails when its closure returns an error or panics, and no other message is touched
+/// by that. In a FIFO queue the messages of a group are handled in their order, and after a
+/// failure the rest of the group is returned unprocessed; other groups go on.
+///
+/// When less than the margin is left until the function's deadline, no message is begun any
+/// more, those in work are dropped (their segments end as cancelled), and all of them are
+/// returned as failed: so what is done stays done, where a timeout would bring the whole batch
+/// back. A closure that blocks its thread cannot be dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+/// use lambda_runtime::{Error, LambdaEvent};
+/// use tracestitch::sqs::{Consumer, Mode};
+///
+/// async fn handler(event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+///     let consumer = Consumer::new()
+///         .concurrency(10)
+///         .deadline_margin(Duration::from_secs(2))
+///         .mode_for(|message| match message.body.as_deref() {
+///             Some("heartbeat") => Mode::Link,
+///             _ => Mode::Stitch,
+///         });
+///     Ok(consumer.each(event.payload, |message| async move {
+///         println!("{:?}", message.message_id);
+///         Ok::<_, Error>(())
+///     })
+///     .await)
+/// }
+/// ```
+///
+/// It is a [tower layer](tower::Layer), too: around a service of single messages it gives a
+/// handler of batches, see [`EachMessage`](super::EachMessage).
+pub struct Consumer<M = SqsMessage> {
+    concurrency: usize,
+    margin: Duration,
+    choose: Choose<M>,
+    fifo: bool,
+}
+
+impl Consumer {
+    /// One message at a time, [`Mode::Stitch`], half a second of margin.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Handles each message of `event` with `handle`, and says which of them failed.
+    ///
+    /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
+    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
+    pub fn each<H, F, T, E, Kind>(
+        &self,
+        event: SqsEvent,
+        handle: H,
+    ) -> impl Future<Output = SqsBatchResponse> + use<H, F, T, E, Kind>
+    where
+        H: FnMut(SqsMessage) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let consumer = self.clone();
+        async move {
+            let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
+            let ids: Vec<String> = event.records.iter().map(id).collect();
+            let done = consumer.work_off(event.records, handle).await;
+            let mut response = SqsBatchResponse::default();
+            for (id, done) in ids.into_iter().zip(done) {
+                if !done {
+                    let mut failure = BatchItemFailure::default();
+                    failure.item_identifier = id;
+                    response.batch_item_failures.push(failure);
+                }
+            }
+            response
+        }
+    }
+}
+
+impl<M> Consumer<M> {
+    /// Handles up to `limit` messages at a time; 0 counts as 1. They share the handler's task,
+    /// so they overlap where they wait.
+    #[must_use]
+    pub fn concurrency(mut self, limit: usize) -> Self {
+        self.concurrency = limit.max(1);
+        self
+    }
+
+    /// The trace in which all messages are handled.
+    #[must_use]
+    pub fn mode(self, mode: Mode) -> Self {
+        self.mode_for(move |_| mode)
+    }
+
+    /// Chooses for each message the trace in which it is handled. A choice that panics counts as
+    /// [`Mode::Stitch`].
+    #[must_use]
+    pub fn mode_for(mut self, choose: impl Fn(&M) -> Mode + Send + Sync + 'static) -> Self {
+        self.choose = Arc::new(choose);
+        self
+    }
+
+    /// How long before the function's deadline what is not done is given up; half a second
+    /// unless set. More than half of the function's time counts as half of it.
+    /// [`Duration::MAX`] switches this off.
+    #[must_use]
+    pub fn deadline_margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
+    /// Takes messages with a message group for those of a FIFO queue.
+    #[cfg(feature = "sqs-poll")]
+    #[must_use]
+    pub(super) fn fifo(mut self, fifo: bool) -> Self {
+        self.fifo = fifo;
+        self
+    }
+
+    /// True for each message, in their order, that is done with.
+    pub(super) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
+    where
+        M: Received,
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let batch = Batch::begin(Context::current());
+        let until = batch
+            .deadline()
+            .filter(|_| self.margin != Duration::MAX)
+            .map(|deadline| deadline.less(self.margin));
+        let run = Run {
+            batch: &batch,
+            choose: &*self.choose,
+            handle: Mutex::new(handle),
+            done: messages.iter().map(|_| AtomicBool::new(false)).collect(),
+            until,
+        };
+        let mut waiting = order::lanes(messages, self.fifo).into_iter();
+        {
+            let work = pin!(async {
+                let mut working = FuturesUnordered::new();
+                loop {
+                    while working.len() < self.concurrency
+                        && let Some(lane) = waiting.next()
+                    {
+                        working.push(run.lane(lane));
+                    }
+                    if working.next().await.is_none() {
+                        break;
+                    }
+                }
+            });
+            // What is in work when time is over is dropped with this block.
+            future::select(work, pin!(reached(until))).await;
+        }
+        run.done.into_iter().map(AtomicBool::into_inner).collect()
+    }
+}
+
+/// One batch under way.
+struct Run<'a, M, H> {
+    batch: &'a Batch,
+    choose: &'a (dyn Fn(&M) -> Mode + Send + Sync),
+    handle: Mutex<H>,
+    done: Vec<AtomicBool>,
+    until: Option<Instant>,
+}
+
+impl<M: Received, H> Run<'_, M, H> {
+    /// Handles the messages of a lane up to the first that fails.
+    async fn lane<F, T, E, Kind>(&self, lane: Lane<M>)
+    where
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        for (place, message) in lane {
+            // Messages that never wait leave the timer no chance to be looked at.
+            let over = self.until.is_some_and(|until| clock::monotonic() >= until);
+            if over || !self.message(message).await {
+                return;
+            }
+            self.done[place].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True when the message is done with.
+    async fn message<F, T, E, Kind>(&self, message: M) -> bool
+    where
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let mode = catch_unwind(AssertUnwindSafe(|| (self.choose)(&message))).unwrap_or_default();
+        let Stitched {
+            context,
+            segment,
+            pointer,
+        } = Stitched::begin(self.batch, &message, mode);
+        let trace = context.trace().cloned();
+        // The closure's own part of the work, before its first await, belongs to the message, too.
+        let work = async {
+            let future = {
+                let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+                handle(message)
+            };
+            future.await
+        };
+        let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
+            outcome
+                .inspect_err(|error| segment.record_failure(error))
+                .is_ok()
+        });
+        let succeeded = AssertUnwindSafe(judged)
+            .catch_unwind()
+            .await
+            .unwrap_or(false);
+        if !succeeded {
+            pointer.amend(|document| document.error = true);
+            if let Some(trace) = trace {
+                trace.fail();
+            }
+        }
+        pointer.finish();
+        succeeded
+    }
+}
+
+/// Ready at `instant`; never when there is none.
+async fn reached(instant: Option<Instant>) {
+    let sleep = instant.and_then(|instant| {
+        // A tokio runtime without timers panics here. Then only what is not begun is given up.
+        catch_unwind(|| tokio::time::sleep_until(instant.into())).ok()
+    });
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => pending().await,
+    }
+}
+
+impl<M> Default for Consumer<M> {
+    fn default() -> Self {
+        Self {
+            concurrency: 1,
+            margin: MARGIN,
+            choose: Arc::new(|_| Mode::default()),
+            fifo: false,
+        }
+    }
+}
+
+impl<M> Clone for Consumer<M> {
+    fn clone(&self) -> Self {
+        Self {
+            choose: Arc::clone(&self.choose),
+            ..*self
+        }
+    }
+}
+
+impl<M> fmt::Debug for Consumer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("concurrency", &self.concurrency)
+            .field("margin", &self.margin)
+            .finish_non_exhaustive()
+    }
+}

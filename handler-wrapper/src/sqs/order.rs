@@ -1,0 +1,79 @@
+//! Which messages of a batch wait for each other.
+
+use std::collections::HashMap;
+
+use super::Received;
+
+/// Messages that are handled one after the other, with their places in the batch.
+pub(super) type Lane<M> = Vec<(usize, M)>;
+
+/// The lanes of a batch, in the order of their first messages.
+///
+/// Messages of a FIFO queue that share a message group are one lane: a message must not be
+/// handled while an earlier one of its group is not done. Every other message is a lane of its
+/// own. Standard queues may have groups, too, for fair delivery, which say nothing about order
+/// (SQS developer guide, "Amazon SQS fair queues").
+pub(super) fn lanes<M: Received>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
+    let mut lanes: Vec<Lane<M>> = Vec::with_capacity(messages.len());
+    let mut groups: HashMap<String, usize> = HashMap::new();
+    for (place, message) in messages.into_iter().enumerate() {
+        let group = message
+            .system("MessageGroupId")
+            .filter(|_| fifo || is_fifo(&message));
+        match group.map(str::to_owned) {
+            Some(group) => {
+                let lane = *groups.entry(group).or_insert_with(|| {
+                    lanes.push(Vec::new());
+                    lanes.len() - 1
+                });
+                lanes[lane].push((place, message));
+            }
+            None => lanes.push(vec![(place, message)]),
+        }
+    }
+    lanes
+}
+
+/// FIFO queues, and only they, have names that end so (SQS developer guide, "FIFO queue and
+/// message identifiers").
+fn is_fifo(message: &impl Received) -> bool {
+    message
+        .queue()
+        .is_some_and(|queue| queue.ends_with(".fifo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lambda_events::sqs::SqsMessage;
+
+    use super::*;
+
+    fn places(queue: &str, groups: &[Option<&str>]) -> Vec<Vec<usize>> {
+        let message = |group: &Option<&str>| {
+            let mut message = SqsMessage::default();
+            message.event_source_arn = Some(format!("arn:aws:sqs:eu-west-1:123456789012:{queue}"));
+            if let Some(group) = group {
+                let group = (*group).to_owned();
+                message
+                    .attributes
+                    .insert("MessageGroupId".to_owned(), group);
+            }
+            message
+        };
+        lanes(groups.iter().map(message).collect(), false)
+            .into_iter()
+            .map(|lane| lane.into_iter().map(|(place, _)| place).collect())
+            .collect()
+    }
+
+    #[test]
+    fn only_groups_of_fifo_queues_wait() {
+        let groups = [Some("a"), Some("b"), Some("a"), None, Some("b")];
+        assert_eq!(
+            places("orders.fifo", &groups),
+            [vec![0, 2], vec![1, 4], vec![3]]
+        );
+        assert_eq!(places("orders", &groups).len(), 5, "a fair standard queue");
+        assert!(places("orders", &[]).is_empty());
+    }
+}

@@ -1,0 +1,194 @@
+//! Messages that a process receives by itself.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_sdk_sqs::types::Message;
+
+use super::Consumer;
+use crate::{
+    context::Context,
+    failure::Failure,
+    trace::{Trace, Tracer},
+};
+
+/// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
+/// EC2 or on a laptop.
+///
+/// With [`TraceInterceptor`](crate::aws::TraceInterceptor) the client asks for the attribute
+/// `AWSTraceHeader` by itself; without it, name it (or `All`) in
+/// `message_system_attribute_names`. Documents go to the X-Ray daemon at
+/// `AWS_XRAY_DAEMON_ADDRESS`.
+///
+/// ```no_run
+/// use lambda_runtime::Error;
+/// use tracestitch::sqs::{Consumer, Poller};
+///
+/// # async fn poll(sqs: aws_sdk_sqs::Client, queue: &str) -> Result<(), Error> {
+/// let poller = Poller::from_env("order-poller").with(Consumer::default().concurrency(10));
+/// loop {
+///     let received = sqs.receive_message().queue_url(queue).wait_time_seconds(20).send().await?;
+///     let worked = poller.each(received.messages.unwrap_or_default(), |message| async move {
+///         println!("{:?}", message.message_id());
+///         Ok::<_, Error>(())
+///     });
+///     for handle in worked.await.done {
+///         sqs.delete_message().queue_url(queue).receipt_handle(handle).send().await?;
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Poller {
+    /// None when tracing is switched off.
+    tracer: Option<Arc<Tracer>>,
+    consumer: Consumer<Message>,
+}
+
+/// What became of messages, by their receipt handles.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Worked {
+    /// To be deleted from the queue.
+    pub done: Vec<String>,
+    /// To be left to the visibility timeout.
+    pub failed: Vec<String>,
+}
+
+impl Poller {
+    /// Reads the environment as [`TraceLayer::from_env`](crate::TraceLayer::from_env) does.
+    /// Segments are named `service`.
+    pub fn from_env(service: impl Into<String>) -> Self {
+        Self {
+            tracer: Tracer::for_service(service.into()),
+            consumer: Consumer::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tracing(tracer: Tracer) -> Self {
+        Self {
+            tracer: Some(Arc::new(tracer)),
+            consumer: Consumer::default(),
+        }
+    }
+
+    /// Handles messages as `consumer` says.
+    #[must_use]
+    pub fn with(mut self, consumer: Consumer<Message>) -> Self {
+        self.consumer = consumer;
+        self
+    }
+
+    /// Handles each of `messages`. Messages with a group are taken for those of a FIFO queue:
+    /// after a failure the rest of the group is not handled, and is among the failed ones.
+    pub fn each<H, F, T, E, Kind>(
+        &self,
+        messages: Vec<Message>,
+        handle: H,
+    ) -> impl Future<Output = Worked> + use<H, F, T, E, Kind>
+    where
+        H: FnMut(Message) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let consumer = self.consumer.clone().fifo(true);
+        let tracer = self.tracer.clone();
+        async move {
+            let handles: Vec<String> = messages
+                .iter()
+                .map(|message| message.receipt_handle().unwrap_or_default().to_owned())
+                .collect();
+            let work = consumer.work_off(messages, handle);
+            let done = match &tracer {
+                None => work.await,
+                Some(tracer) => {
+                    tracer.sink.begin();
+                    let around = Context::passing(Arc::new(Trace::new(tracer.clone(), None, "")));
+                    let done = around.scope(work).await;
+                    tracer.sink.flush();
+                    done
+                }
+            };
+            let mut worked = Worked::default();
+            for (handle, done) in handles.into_iter().zip(done) {
+                let list = if done {
+                    &mut worked.done
+                } else {
+                    &mut worked.failed
+                };
+                list.push(handle);
+            }
+            worked
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::types::MessageSystemAttributeName;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        sqs::{Received, is_sampled},
+        testing::{Kept, PARENT, ROOT, SAMPLED},
+    };
+
+    fn message(id: &str, header: &str) -> Message {
+        Message::builder()
+            .message_id(id)
+            .receipt_handle(format!("r-{id}"))
+            .attributes(MessageSystemAttributeName::AwsTraceHeader, header)
+            .attributes(MessageSystemAttributeName::ApproximateReceiveCount, "3")
+            .build()
+    }
+
+    #[tokio::test]
+    async fn received_messages_are_segments_of_the_service() {
+        let kept = Kept::default();
+        let poller = Poller::tracing(kept.tracer());
+        let messages = vec![
+            message("good", SAMPLED),
+            message("bad", SAMPLED),
+            message("none", ""),
+        ];
+        assert!(is_sampled(&messages[0]) && !is_sampled(&messages[2]));
+        let worked = poller.each(messages, async |message| {
+            (message.id() != Some("bad"))
+                .then_some(())
+                .ok_or(std::fmt::Error)
+        });
+        let worked = worked.await;
+        assert_eq!(worked.done, ["r-good", "r-none"]);
+        assert_eq!(worked.failed, ["r-bad"]);
+        let segments = kept.closed();
+        assert_eq!(segments.len(), 2, "{segments:?}");
+        for segment in segments {
+            assert_eq!(
+                (&segment["trace_id"], &segment["parent_id"]),
+                (&json!(ROOT), &json!(PARENT))
+            );
+            assert_eq!(segment["metadata"]["sqs"]["receive_count"], 3);
+            assert_eq!(
+                segment["fault"] == true,
+                segment["metadata"]["sqs"]["message_id"] == "bad"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_group_is_left() {
+        let grouped = |id: &str| {
+            let mut message = message(id, "");
+            let attributes = message.attributes.get_or_insert_default();
+            attributes.insert(MessageSystemAttributeName::MessageGroupId, "g".to_owned());
+            message
+        };
+        let poller = Poller::tracing(Kept::default().tracer());
+        let worked = poller.each(vec![grouped("1"), grouped("2")], async |_| {
+            Err::<(), _>(std::fmt::Error)
+        });
+        assert_eq!(worked.await.failed, ["r-1", "r-2"]);
+    }
+}

@@ -1,0 +1,202 @@
+//! Where a message is handled: in its producer's trace, or in the invocation's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tracestitch_wire::{
+    document::{Document, Link, Text},
+    header::TraceHeader,
+    time::Timestamp,
+};
+
+use super::{Mode, Received};
+use crate::{
+    clock,
+    context::Context,
+    incoming,
+    sampling::Facts,
+    subsegment::Subsegment,
+    trace::{Deadline, Trace},
+};
+
+/// Messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace (X-Ray
+/// endpoints and quotas), of which these take a fifth.
+const MAX_POINTERS: usize = 100;
+
+/// What the messages of a batch have in common.
+pub(super) struct Batch {
+    invocation: Context,
+    pointers: AtomicUsize,
+}
+
+impl Batch {
+    pub(super) fn begin(invocation: Context) -> Self {
+        Self {
+            invocation,
+            pointers: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.invocation.trace()?.deadline
+    }
+
+    /// True while the invocation's trace has room for one more pointer.
+    fn points(&self) -> bool {
+        self.pointers.fetch_add(1, Ordering::Relaxed) < MAX_POINTERS
+    }
+}
+
+/// Where a message is handled.
+pub(super) struct Stitched {
+    /// What its work runs in.
+    pub(super) context: Context,
+    /// What its outcome is put on: the segment in the producer's trace, or the subsegment in the
+    /// invocation's, or nothing.
+    pub(super) segment: Subsegment,
+    /// The thin subsegment in the invocation's trace.
+    pub(super) pointer: Subsegment,
+}
+
+impl Stitched {
+    pub(super) fn begin(batch: &Batch, message: &impl Received, mode: Mode) -> Self {
+        let Some(trace) = batch.invocation.trace() else {
+            return Self::in_invocations_trace(batch, None, message);
+        };
+        match incoming::sqs::of_message(message, &trace.tracer.sources) {
+            Some(header) if mode == Mode::Stitch => {
+                let tracer = &trace.tracer;
+                let facts = Facts {
+                    function: &tracer.function_name,
+                    source: "sqs",
+                    path: None,
+                };
+                let decided = tracer.sampling.decide(header, facts, clock::now());
+                Self::in_producers_trace(batch, trace.carried(decided), message)
+            }
+            carried => Self::in_invocations_trace(batch, carried.as_ref(), message),
+        }
+    }
+
+    fn in_invocations_trace(
+        batch: &Batch,
+        carried: Option<&TraceHeader>,
+        message: &impl Received,
+    ) -> Self {
+        let describe = |document: &mut Document| {
+            facts(document, message);
+            if let Some(header) = carried {
+                note(document, "trace", Some(header.root.to_string()));
+                document.links.extend(header.parent.map(|id| Link {
+                    trace_id: header.root,
+                    id,
+                }));
+            }
+        };
+        let segment = Subsegment::begin_with(&batch.invocation, queue_name(message), describe);
+        let context = if segment.is_recording() {
+            segment.context()
+        } else {
+            batch.invocation.clone()
+        };
+        Self {
+            context,
+            segment,
+            pointer: Subsegment::default(),
+        }
+    }
+
+    fn in_producers_trace(batch: &Batch, trace: Trace, message: &impl Received) -> Self {
+        let trace = Arc::new(trace);
+        let mut document = trace.recorded().map(|header| {
+            let mut segment = trace.segment(header, header.parent, clock::now());
+            facts(&mut segment, message);
+            segment
+        });
+        // A segment that is only held is most likely never sent: nothing points to it.
+        let target = document.as_mut().filter(|_| !trace.is_held());
+        let pointer = point(batch, &trace, target, message);
+        match document {
+            Some(document) => {
+                let segment = Subsegment::start(trace, Box::new(document));
+                Self {
+                    context: segment.context(),
+                    segment,
+                    pointer,
+                }
+            }
+            None => Self {
+                context: Context::passing(trace),
+                segment: Subsegment::default(),
+                pointer,
+            },
+        }
+    }
+}
+
+/// Begins the thin subsegment that points to `segment`, and lets that point back: to the
+/// subsegment, or without one to what is current in the invocation.
+fn point(
+    batch: &Batch,
+    trace: &Trace,
+    segment: Option<&mut Document>,
+    message: &impl Received,
+) -> Subsegment {
+    let Some(around) = batch.invocation.recording() else {
+        return Subsegment::default();
+    };
+    let invocation = around.trace().header.as_ref().map(|header| header.root);
+    let pointer = if batch.points() {
+        Subsegment::begin_with(&batch.invocation, queue_name(message), |pointer| {
+            facts(pointer, message);
+            let root = trace.header.as_ref().map(|header| header.root.to_string());
+            note(pointer, "trace", root);
+            pointer.links.extend(segment.as_ref().map(|segment| Link {
+                trace_id: segment.trace_id,
+                id: segment.id,
+            }));
+        })
+    } else {
+        Subsegment::default()
+    };
+    if let (Some(segment), Some(trace_id)) = (segment, invocation) {
+        note(segment, "invocation_trace", Some(trace_id.to_string()));
+        segment.links.push(Link {
+            trace_id,
+            id: pointer.id().unwrap_or(around.id),
+        });
+    }
+    pointer
+}
+
+/// Name of the queue: the last part of its ARN.
+fn queue_name(message: &impl Received) -> String {
+    let arn = message.queue().unwrap_or("queue");
+    arn.rsplit(':').next().unwrap_or(arn).to_owned()
+}
+
+/// What a segment says of its message. Never its body or attributes.
+///
+/// The time in the queue is a field: on the timeline the gap between the producer's call and
+/// this segment shows it already, and a subsegment that begins before its segment does not draw.
+fn facts(document: &mut Document, message: &impl Received) {
+    let number = |name: &str| message.system(name)?.parse::<i64>().ok();
+    let text = |text: &str| Text::from(text.to_owned());
+    note(document, "message_id", message.id().map(text));
+    note(document, "queue", message.queue().map(text));
+    note(document, "receive_count", number("ApproximateReceiveCount"));
+    let waited =
+        number("SentTimestamp").map(|sent| millis(document.start_time).saturating_sub(sent).max(0));
+    note(document, "queue_ms", waited);
+}
+
+fn millis(time: Timestamp) -> i64 {
+    i64::try_from(time.as_micros() / 1000).unwrap_or(i64::MAX)
+}
+
+fn note(document: &mut Document, key: &'static str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        document.put_metadata(Text::from("sqs"), key.into(), value.into());
+    }
+}
