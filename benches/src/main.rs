@@ -289,7 +289,11 @@ fn child(work: &str) {
     runtime.expect("a runtime").block_on(async {
         let started = cpu_time();
         match work {
-            "subsegment" => in_invocation(&header, subsegments(repeat)).await,
+            "subsegment" => {
+                for count in chunks(repeat) {
+                    in_invocation(&header, subsegments(count)).await;
+                }
+            }
             "invocation" => {
                 for _ in 0..repeat {
                     in_invocation(&header, subsegments(5)).await;
@@ -300,12 +304,24 @@ fn child(work: &str) {
                     bare_invocation(&header).await;
                 }
             }
-            "call" => in_invocation(&header, calls(repeat, true)).await,
-            "call-bare" => in_invocation(&header, calls(repeat, false)).await,
+            "call" | "call-bare" => {
+                let dynamodb = client(work == "call");
+                for count in chunks(repeat) {
+                    in_invocation(&header, calls(&dynamodb, count)).await;
+                }
+            }
             unknown => panic!("no such work: {unknown}"),
         }
         println!("{}", (cpu_time() - started).as_nanos());
     });
+}
+
+/// Repetitions by invocation: of one, at most 1000 subsegments are recorded.
+fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
+    const MOST: u32 = 500;
+    (0..repeat)
+        .step_by(MOST as usize)
+        .map(move |done| MOST.min(repeat - done))
 }
 
 async fn subsegments(repeat: u32) {
@@ -354,7 +370,7 @@ async fn in_invocation(header: &str, work: impl Future<Output = ()>) {
         .expect("a handler that does not fail");
 }
 
-async fn calls(repeat: u32, traced: bool) {
+fn client(traced: bool) -> aws_sdk_dynamodb::Client {
     let mut config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
@@ -363,7 +379,10 @@ async fn calls(repeat: u32, traced: bool) {
     if traced {
         config = config.interceptor(TraceInterceptor::new());
     }
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+async fn calls(dynamodb: &aws_sdk_dynamodb::Client, repeat: u32) {
     for _ in 0..repeat {
         let key = AttributeValue::S("o-1234".to_owned());
         let call = dynamodb.get_item().table_name("orders").key("orderId", key);
