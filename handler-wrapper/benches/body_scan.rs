@@ -59,7 +59,7 @@ fn orders(field: Option<&str>) -> String {
         json!({
             "orderId": format!("o-{n:08}"), "customer": {"id": n, "name": "Ada Example"},
             "items": [{"sku": "lamp-3", "quantity": 2, "price": 19.95}, {"sku": "pen", "quantity": 12}],
-            "note": "leave it at the door, \"please\"", "paid": n % 2 == 0,
+            "note": "leave it at the door, \"please\"", "paid": n.is_multiple_of(2),
         })
     };
     let mut body = String::from(r#"{"orders":["#);

@@ -2,6 +2,11 @@
 //! documents that result. The events are in `tests/events`, each with a context and, as `.bare`,
 //! without.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
 use std::path::PathBuf;
 
 use aws_lambda_events::sqs::SqsEvent;
