@@ -4,6 +4,11 @@
 //! The function is this program again, with the Runtime API and the extension's socket served by
 //! the test: several invocations share an environment, which a test process must not change.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a program without a harness: what fails here fails the test"
+)]
+
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
