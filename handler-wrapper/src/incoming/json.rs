@@ -21,6 +21,7 @@ use super::{
     cursor::{Cursor, unescape},
     sources::{Source, Sources},
 };
+use crate::report::Once;
 
 /// Largest text that is looked into: that of an SQS message (SQS developer guide, "Message
 /// quotas"), in bytes.
@@ -31,7 +32,32 @@ const MAX_TEXTS: u8 = 2;
 
 /// The first valid trace header in an event. An event of SQS has none: each record has its own.
 pub(crate) fn find_in_event(event: &[u8], sources: &Sources) -> Option<TraceHeader> {
+    static UNREADABLE: Once = Once::new();
+    if !looks_like_json(event) || std::str::from_utf8(event).is_err() {
+        UNREADABLE.warn(format_args!(
+            "an event that was searched for a trace header is not JSON in UTF-8: it is handled \
+             without one"
+        ));
+        return None;
+    }
     find(event, sources, Place::Event)
+}
+
+/// False for what cannot be JSON, by its two ends: most mistakes are seen there, and a parser
+/// would have to walk through all of it.
+pub(crate) fn looks_like_json(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    match (text.first(), text.last()) {
+        (Some(b'{'), Some(last)) => *last == b'}',
+        (Some(b'['), Some(last)) => *last == b']',
+        (Some(b'"'), Some(last)) => *last == b'"',
+        (Some(first), _) => *first == b'-' || first.is_ascii_digit() || is_literal(text),
+        (None, _) => false,
+    }
+}
+
+fn is_literal(text: &[u8]) -> bool {
+    [&b"true"[..], b"false", b"null"].contains(&text)
 }
 
 /// The first valid trace header in a text that came in an event, such as a message body. What is

@@ -6,7 +6,7 @@ use super::{
     carried, json,
     sources::{Source, Sources},
 };
-use crate::sqs::Received;
+use crate::{report::Once, sqs::Received};
 
 /// Message attributes in which producers put a header by hand.
 const ATTRIBUTES: [&str; 4] = [
@@ -18,6 +18,7 @@ const ATTRIBUTES: [&str; 4] = [
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
 pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+    static UNREADABLE: Once = Once::new();
     let system = || {
         let text = message.system("AWSTraceHeader")?;
         carried(text).filter(|_| sources.allow(Source::System))
@@ -33,7 +34,18 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
         };
         ATTRIBUTES.iter().find_map(named).or_else(w3c)
     };
-    let body = || json::find_in_body(message.body()?.as_bytes(), sources);
+    let body = || {
+        let body = message.body()?.as_bytes();
+        if !json::looks_like_json(body) {
+            UNREADABLE.warn(format_args!(
+                "message {} has no trace header, and its body is not JSON in which one could be: \
+                 it is handled in the invocation's trace",
+                message.id().unwrap_or("without id").escape_debug()
+            ));
+            return None;
+        }
+        json::find_in_body(body, sources)
+    };
     system().or_else(attribute).or_else(body)
 }
 

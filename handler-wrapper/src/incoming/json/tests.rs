@@ -246,3 +246,19 @@ fn hostile_text_is_passed_over() {
         "too large"
     );
 }
+
+#[test]
+fn what_cannot_be_json_is_told_by_its_ends() {
+    for (text, json, reason) in [
+        ("{\"a\":1}", true, "an object"),
+        (" [1]\n", true, "a list in white space"),
+        ("\"text\"", true, "a string"),
+        ("-1.5", true, "a number"),
+        ("null", true, "a literal"),
+        ("plain text", false, "text"),
+        ("{\"do\":", false, "an object that is cut off"),
+        ("", false, "nothing"),
+    ] {
+        assert_eq!(looks_like_json(text.as_bytes()), json, "{reason}");
+    }
+}
