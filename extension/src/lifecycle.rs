@@ -179,6 +179,7 @@ impl Lifecycle {
             Message::Close { id, document } => self.pending.close(session, id, document),
             Message::Discard { id } => self.pending.forget(session, id),
             Message::Drain => self.send(actions),
+            Message::Leave => self.pending.forget_all(session),
             Message::End { request_id } => match &self.turn {
                 Turn::Invocation(current) if current == request_id => self.release(actions),
                 _ => {

@@ -89,7 +89,7 @@ impl Sink for Transport {
     }
 
     fn close(&self, id: SegmentId, document: Vec<u8>) {
-        for (part, document) in datagram::fit(document).into_iter().enumerate() {
+        for (part, document) in datagram::fit(document).documents.into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
             let id = if part == 0 { id } else { SegmentId::new() };
             let refused = match self.handoff() {
