@@ -34,6 +34,8 @@ pub(crate) struct Config {
     /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
+    /// Whether this process is made from a snapshot of another that was initialised.
+    pub(crate) snapshot: bool,
     pub(crate) sources: Sources,
     pub(crate) sampling: SamplingRules,
     /// Whether what is not sampled is recorded all the same when it fails.
@@ -131,6 +133,8 @@ impl Config {
             concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
                 .and_then(|value| value.parse::<u32>().ok())
                 .is_some_and(|limit| limit > 1),
+            snapshot: text("AWS_LAMBDA_INITIALIZATION_TYPE")
+                .is_some_and(|kind| kind == "snap-start"),
             sampling: sampling.unwrap_or_default(),
             errors_always: errors_always.unwrap_or_default(),
             sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
