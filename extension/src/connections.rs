@@ -185,7 +185,8 @@ impl Connections {
         if let Some(error) = fault {
             self.counts.unreadable += 1;
             self.warn(format_args!(
-                "a connection of the function cannot be read: {error}; it is closed"
+                "a connection of the function cannot be read: expected {}; it is closed",
+                error.expectation()
             ));
         } else if !session.left
             && session
@@ -270,7 +271,8 @@ impl Connections {
                 Ok(None) => self.greeting.push(peer),
                 Ok(Some(_)) => self.warn("a connection began without a hello; it is closed"),
                 Err(error) => self.warn(format_args!(
-                    "a connection began with something else than a hello: {error}; it is closed"
+                    "a connection began with something else than a hello: expected {}; it is closed",
+                    error.expectation()
                 )),
             }
         }

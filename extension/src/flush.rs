@@ -82,8 +82,9 @@ impl Flush {
                 self.target = Target::Unknown;
             }
             Err(error) => self.warn(format_args!(
-                "the function was given no usable daemon address: {error}; \
-                 documents go to {DEFAULT_DAEMON}"
+                "the function was given no usable daemon address, expected {}; \
+                 documents go to {DEFAULT_DAEMON}",
+                error.expectation()
             )),
         }
     }

@@ -159,13 +159,9 @@ fn parse<T>(
     let value = text(name)?;
     let parsed = read(value.trim());
     if parsed.is_none() {
-        let shown: String = value
-            .chars()
-            .take(64)
-            .flat_map(char::escape_debug)
-            .collect();
+        // The value is not shown: what does not belong there may be a secret.
         report::warn(format_args!(
-            "{name} is \"{shown}\": expected {expected}; the default is used"
+            "{name} is not {expected}: it is ignored and the default holds"
         ));
     }
     parsed

@@ -5,6 +5,10 @@
     reason = "what fails here fails the test, also in helpers outside of a test function"
 )]
 
+mod bursts;
+mod managed;
+mod protocol;
+mod security;
 mod support;
 
 use std::time::Instant;
