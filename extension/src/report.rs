@@ -125,7 +125,16 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
+    use tracestitch_wire::time::Timestamp;
+
     use super::*;
+    use crate::flush::Flush;
+    use crate::interrupted::Interruption;
+    use crate::pending::{Limits, Pending};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
 
     #[test]
     fn parts_add_up() {
@@ -149,5 +158,76 @@ mod tests {
             })
         );
         assert_eq!(both.since(&other), one);
+    }
+
+    /// Documents as they may come: usual ones, and such as must be split or trimmed, or cannot be
+    /// sent or closed at all.
+    fn document(random: &mut fastrand::Rng) -> Vec<u8> {
+        let filler = "x".repeat(70_000);
+        let child = |n: u32| {
+            format!(
+                r#"{{"name":"c{n}","id":"{n}","k":"{}"}}"#,
+                &filler[..40_000]
+            )
+        };
+        match random.u32(0..40) {
+            0 => format!(
+                r#"{{"id":"1","subsegments":[{},{},7]}}"#,
+                child(1),
+                child(2)
+            ),
+            1 => format!(r#"{{"metadata":{{"default":{{"k":"{filler}"}}}}}}"#),
+            2 => format!(r#"{{"name":"{filler}"}}"#),
+            3 => filler,
+            4 => "[]".to_owned(),
+            _ => r#"{"start_time":1.0,"in_progress":true}"#.to_owned(),
+        }
+        .into_bytes()
+    }
+
+    #[tokio::test]
+    async fn over_random_histories_they_add_up() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = socket.local_addr().unwrap().to_string();
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let nobody = free.local_addr().unwrap().to_string();
+        drop(free);
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut all = Counts::default();
+        for daemon in [&there, &nobody, "nobody.invalid:2000"] {
+            for round in 0..20 {
+                let mut pending = Pending::with_limits(Limits {
+                    bytes: 500_000,
+                    documents: if round % 2 == 0 { 20 } else { 1_000 },
+                });
+                let mut flush = Flush::new(daemon.parse().ok(), Log::new(Level::Error));
+                for _ in 0..random.usize(..150) {
+                    let (session, id) = (random.u64(..3), random.u64(1..9));
+                    let id = format!("{id:016x}").parse().unwrap();
+                    match random.u32(..20) {
+                        0..8 => pending.open(session, id, &document(&mut random)),
+                        8..16 => pending.close(session, id, &document(&mut random)),
+                        16 => pending.forget(session, id),
+                        17 => pending.forget_all(session),
+                        18 => pending.interrupt(session, NOW, &Interruption::Crash),
+                        _ => flush.send(pending.take_finished()).await,
+                    }
+                }
+                (0..3).for_each(|session| pending.interrupt(session, NOW, &Interruption::Timeout));
+                flush.send(pending.take_finished()).await;
+                let counts = flush.counts().clone().and(pending.counts());
+                assert_eq!(
+                    counts.received + counts.interrupted + counts.split,
+                    counts.sent + counts.lost.values().sum::<u64>(),
+                    "{counts:?}"
+                );
+                all = all.and(&counts);
+            }
+        }
+        assert_eq!(all.lost.len(), 5, "each reason came up: {all:?}");
+        assert!(
+            all.split > 0 && all.trimmed > 0 && all.unwatched > 0,
+            "{all:?}"
+        );
     }
 }

@@ -14,13 +14,13 @@ use tracestitch_wire::id::SegmentId;
 use super::support::{Function, World, say};
 
 /// A daemon that reads all the time, and knows for how long the machine kept it from that.
-struct Reader {
+pub(crate) struct Reader {
     thread: JoinHandle<(Vec<Vec<u8>>, Duration)>,
     over: Arc<AtomicBool>,
 }
 
 impl Reader {
-    fn start(daemon: &UdpSocket) -> Self {
+    pub(crate) fn start(daemon: &UdpSocket) -> Self {
         let socket = daemon.try_clone().unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(1)))
@@ -46,7 +46,7 @@ impl Reader {
         Self { thread, over }
     }
 
-    fn read(self) -> (Vec<Vec<u8>>, Duration) {
+    pub(crate) fn read(self) -> (Vec<Vec<u8>>, Duration) {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
@@ -62,7 +62,7 @@ fn usual(n: usize) -> Vec<u8> {
 }
 
 /// The closing report, and that its counters add up.
-fn report(log: &str) -> Value {
+pub(crate) fn report(log: &str) -> Value {
     let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     let counts = line["tracestitch"].clone();
     let count = |name: &str| counts[name].as_u64().unwrap();
@@ -79,7 +79,7 @@ fn report(log: &str) -> Value {
 
 /// Repeats `attempt` until one came in which the reader could read steadily; each gives how many
 /// documents were lost on the way.
-fn steadily(attempt: impl Fn() -> (usize, Duration)) {
+pub(crate) fn steadily(attempt: impl Fn() -> (usize, Duration)) {
     for _ in 0..20 {
         let (lost, stall) = attempt();
         if lost == 0 {

@@ -10,6 +10,7 @@ mod managed;
 mod protocol;
 mod security;
 mod support;
+mod whole;
 
 use std::time::Instant;
 
