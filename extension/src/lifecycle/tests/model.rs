@@ -4,7 +4,7 @@
 //! without which it does not fail. `TRACESTITCH_MODEL_STEPS` asks for more steps than the usual
 //! million, `TRACESTITCH_MODEL_SEED` for other ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::time::Instant;
 
@@ -113,6 +113,8 @@ struct Model {
     invokes: u64,
     asked: u64,
     timer: Option<Timestamp>,
+    /// Invocations that ended before they were heard of, the newest first.
+    early: VecDeque<u64>,
     exits: usize,
 }
 
@@ -120,6 +122,11 @@ impl Model {
     fn name(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    fn ended_early(&mut self, invocation: u64) {
+        self.early.truncate(EARLY_ENDS - 1);
+        self.early.push_front(invocation);
     }
 
     fn lose(&mut self, session: u64) {
@@ -260,6 +267,11 @@ impl Run {
 
     fn step(&mut self, step: Step) -> Result<(), String> {
         let connected = |session| self.model.connected.contains_key(session);
+        let held = !self.is_released();
+        let lets_go = matches!(
+            step,
+            Step::EndCurrent(_) | Step::Gone(_) | Step::Timer | Step::Invoke(_)
+        );
         match step {
             Step::Connect(s) if !connected(&s) => {
                 self.model.connected.insert(s, true);
@@ -293,6 +305,9 @@ impl Run {
             Step::EndCurrent(s) if connected(&s) => {
                 let request_id = format!("r-{}", self.model.invokes);
                 let request_id = &request_id;
+                if !held {
+                    self.model.ended_early(self.model.invokes);
+                }
                 self.say(s, Message::End { request_id })?;
                 self.everything_finished_was_sent("at an end")?;
                 promise(self.is_released(), "an end lets its invocation go")?;
@@ -300,6 +315,7 @@ impl Run {
             Step::EndOther(s) if connected(&s) => {
                 let request_id = format!("r-{}", self.model.invokes + 1);
                 let request_id = &request_id;
+                self.model.ended_early(self.model.invokes + 1);
                 self.say(s, Message::End { request_id })?;
             }
             Step::Drain(s) if connected(&s) => {
@@ -331,8 +347,16 @@ impl Run {
                     request_id: format!("r-{}", self.model.invokes),
                     deadline_ms,
                 })?;
-                let waits = self.model.can_signal() || self.is_released();
-                promise(waits, "with nobody to wait for it goes on")?;
+                let over = self.model.early.contains(&self.model.invokes);
+                let waits = self.model.can_signal() && !over;
+                promise(
+                    waits != self.is_released(),
+                    "it waits for who can tell the end",
+                )?;
+                if let (Deadline::Soon, Some(at)) = (deadline, self.model.timer) {
+                    let latest = Timestamp::from_micros((deadline_ms - 50) * 1000);
+                    promise(at <= latest, "it lets go before the deadline")?;
+                }
             }
             Step::Timer => {
                 let Some(at) = self.model.timer.take() else {
@@ -357,8 +381,12 @@ impl Run {
             "each event is asked for once",
         )?;
         promise(
-            self.is_released() || model.timer.is_some(),
-            "who is waited for is not waited for without end",
+            self.managed || self.is_released() != model.timer.is_some(),
+            "who is waited for is not waited for without end, and nobody else is",
+        )?;
+        promise(
+            lets_go || held != self.is_released(),
+            "no invocation is let go before its end",
         )?;
         promise(
             !self.managed || model.connected.is_empty() || model.timer.is_some(),
