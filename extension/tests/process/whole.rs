@@ -52,11 +52,21 @@ fn handle(work: &str) {
         "more than the kernel takes" => (0..600).for_each(|_| {
             tracestitch::capture_sync("one", || tracestitch::metadata("k", "x".repeat(1000)));
         }),
+        "secrets" => tracestitch::capture_sync(SECRET, || {
+            tracestitch::annotate("card", SECRET);
+            tracestitch::metadata("card", SECRET);
+        }),
         other => panic!("no such work: {other}"),
     }
 }
 
+const SECRET: &str = "sk_live_4242";
+
 fn run(world: &World, work: &str) -> Output {
+    run_with(world, work, &[])
+}
+
+fn run_with(world: &World, work: &str, variables: &[(&str, &str)]) -> Output {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "whole::function", "--nocapture"])
         .env_clear()
@@ -68,6 +78,7 @@ fn run(world: &World, work: &str) -> Output {
         )
         .env("AWS_LAMBDA_FUNCTION_NAME", "shop")
         .env("TRACESTITCH_LOG", "debug")
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -180,4 +191,28 @@ fn an_extension_that_hangs_for_a_whole_invocation_doubles_and_loses_nothing() {
         assert_eq!(ids.len(), read.len(), "no document came twice");
         (601 - read.len(), stall)
     });
+}
+
+#[test]
+fn what_the_function_was_told_is_in_no_log() {
+    let mut world = started();
+    let settings = [
+        "TRACESTITCH_ENABLED",
+        "TRACESTITCH_TRANSPORT",
+        "TRACESTITCH_DAEMON_ADDRESS",
+        "TRACESTITCH_IGNORE",
+        "TRACESTITCH_SAMPLING",
+        "TRACESTITCH_ERRORS",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "AWS_SECRET_ACCESS_KEY",
+    ]
+    .map(|name| (name, SECRET));
+    let output = run_with(&world, "secrets", &settings);
+    let log = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!log.contains(SECRET), "{log}");
+    let warnings = log.lines().filter(|line| line.contains(" is not "));
+    assert_eq!(warnings.count(), settings.len() - 1, "{log}");
+    assert_eq!(counts(&output)["handed"], 2);
+    world.shutdown("spindown");
+    assert!(!world.end().1.contains(SECRET));
 }
