@@ -6,7 +6,10 @@ mod handoff;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tracestitch_wire::{datagram, id::SegmentId};
+use tracestitch_wire::{
+    datagram::{self, MAX_DOCUMENT},
+    id::SegmentId,
+};
 
 use self::{direct::Direct, handoff::Handoff};
 use crate::config::{Config, Route};
@@ -67,6 +70,14 @@ impl Transport {
             .map(|handoff| handoff.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn hand_over(&self, id: SegmentId, document: Vec<u8>) {
+        let refused = match self.handoff() {
+            Some(mut handoff) => handoff.close(id, document),
+            None => vec![document],
+        };
+        self.send(refused);
+    }
+
     fn send(&self, documents: impl IntoIterator<Item = Vec<u8>>) {
         if let Some(direct) = &self.direct {
             documents
@@ -89,14 +100,13 @@ impl Sink for Transport {
     }
 
     fn close(&self, id: SegmentId, document: Vec<u8>) {
+        if document.len() <= MAX_DOCUMENT {
+            return self.hand_over(id, document);
+        }
         for (part, document) in datagram::fit(document).into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
             let id = if part == 0 { id } else { SegmentId::new() };
-            let refused = match self.handoff() {
-                Some(mut handoff) => handoff.close(id, document),
-                None => vec![document],
-            };
-            self.send(refused);
+            self.hand_over(id, document);
         }
     }
 
