@@ -12,6 +12,7 @@
 //! | `sbom` | what is it made of? |
 //! | `again` | are they the same from another folder? |
 //! | `facts` | do the three stacks deploy the same? |
+//! | `image` | does the container image have all files? |
 //! | `tools` | where do the validators come from? |
 //! | `validate` | what do they say, and does the template build? |
 
@@ -20,6 +21,7 @@ mod arch;
 mod compile;
 mod elf;
 mod facts;
+mod image;
 mod linker_map;
 mod package;
 mod sbom;

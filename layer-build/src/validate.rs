@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::compile::{self, Workspace};
-use crate::tools::{self, run};
-use crate::{elf, facts, say};
+use crate::tools::{self, is_missing, run};
+use crate::{elf, facts, image, say};
 
 /// Functions of template.yaml, by their names there.
 const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];
@@ -74,6 +74,7 @@ pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
             }
         }
     }
+    image::check(root)?;
     synthesize(root, &programs)
 }
 
@@ -116,17 +117,11 @@ fn terraform(folder: &Path) -> Result<()> {
     let mut format = Command::new("terraform");
     format.args(["fmt", "-check", "-diff"]).current_dir(folder);
     match run(&mut format) {
-        Err(error) if not_found(&error) => {
+        Err(error) if is_missing(&error) => {
             say("  terraform is not installed: its form was not checked")
         }
         outcome => outcome,
     }
-}
-
-fn not_found(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Makes a template of the CDK stack for each processor and checks that too.
