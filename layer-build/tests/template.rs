@@ -318,3 +318,12 @@ fn the_image_copies_what_cargo_layer_unpacks() {
     assert!(recipe.contains("\nCOPY target/layer/${ARCH}/ /\n"));
     assert!(recipe.contains("\nCOPY --from=tracestitch / /opt/\n"));
 }
+
+#[test]
+fn functions_survive_a_panic_of_their_handler() {
+    // cargo-lambda, by which SAM builds, makes it "abort" where nothing is said.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let profile = manifest.split_once("[profile.release]\n").unwrap().1;
+    let profile = profile.split("\n[").next().unwrap();
+    assert!(profile.contains("\npanic = \"unwind\"\n"));
+}
