@@ -12,6 +12,7 @@
 //! | `sbom` | what is it made of? |
 //! | `again` | are they the same from another folder? |
 //! | `facts` | do the three stacks deploy the same? |
+//! | `guide` | do the commands of docs/deploy.md work? |
 //! | `image` | does the container image have all files? |
 //! | `tools` | where do the validators come from? |
 //! | `validate` | what do they say, and does the template build? |
@@ -21,6 +22,7 @@ mod arch;
 mod compile;
 mod elf;
 mod facts;
+mod guide;
 mod image;
 mod linker_map;
 mod package;
@@ -44,10 +46,11 @@ cargo layer --strict    the same; fails when a start-up check cannot be made, ru
                         extension's tests with both binaries, and builds everything again in
                         another folder to compare the bytes
 cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
-cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators and
-                        against each other, and builds the template, quickly
+cargo layer validate    follows docs/deploy.md from the clone to a built template; checks
+                        template.yaml, terraform/, cdk/ and container/ with their validators and
+                        against each other
 cargo layer validate --full
-                        the same, building as for a deployment, for both processors
+                        builds the template also as for a deployment, for both processors
 ";
 
 fn main() -> ExitCode {

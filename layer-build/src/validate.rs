@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::arch::Arch;
 use crate::compile::{self, Workspace};
 use crate::tools::{self, is_missing, run};
-use crate::{elf, facts, image, say};
+use crate::{elf, facts, guide, image, say};
 
 /// Functions of template.yaml, by their names there.
 const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];
@@ -16,9 +16,9 @@ const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];
 /// How the functions are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
-    /// For this machine and without optimisation: does what SAM calls work?
+    /// By the guide's commands, for this machine and without optimisation.
     Quick,
-    /// As for a deployment, for both processors.
+    /// The same, then as for a deployment, for both processors.
     Full,
 }
 
@@ -28,75 +28,48 @@ pub(crate) enum Build {
 ///
 /// When a validator is not content, or one that is needed is missing.
 pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
-    for arch in Arch::ALL {
-        let zip = workspace.output().join(arch.zip_name());
-        ensure!(
-            zip.is_file(),
-            "{} is not there: run cargo layer first",
-            zip.display()
-        );
-    }
     let root = workspace.root();
     facts::compare_terraform(root)?;
     say("terraform/main.tf deploys what template.yaml does")?;
     terraform(&root.join("terraform"))?;
-
+    guide::follow(root)?;
+    built(&root.join(".aws-sam/build"))?;
+    say("the commands of docs/deploy.md lead to a built template")?;
     let programs = tools::install(workspace)?;
-    run(Command::new(programs.join("cfn-lint"))
-        .arg("template.yaml")
-        .current_dir(root))?;
-    run(Command::new(programs.join("sam"))
-        .args(["validate", "--lint", "--region", "us-east-1"])
-        .env("SAM_CLI_TELEMETRY", "0")
-        .current_dir(root))?;
-    match how {
-        Build::Quick => {
-            let mut sam = sam_build(root, &programs, "quick")?;
-            // The compiler and the profile that need least time. Without debug information.
-            sam.env("SAM_BUILD_MODE", "debug")
-                .env("CARGO_LAMBDA_COMPILER", "cargo")
-                .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                .env("CARGO_INCREMENTAL", "0");
-            run(&mut sam)?;
-            built(root, "quick")?;
-        }
-        Build::Full => {
-            compile::require_targets(&Arch::ALL.map(Arch::function_target))?;
-            for arch in Arch::ALL {
-                let mut sam = sam_build(root, &programs, arch.name())?;
-                sam.arg("--parameter-overrides")
-                    .arg(format!("Architecture={}", arch.name()));
-                run(&mut sam)?;
-                for binary in built(root, arch.name())? {
-                    let facts = elf::Facts::of(&binary, arch, elf::AMAZON_LINUX_2023)?;
-                    say(format_args!("{}: {facts}", binary.display()))?;
-                }
-            }
+    if how == Build::Full {
+        compile::require_targets(&Arch::ALL.map(Arch::function_target))?;
+        for arch in Arch::ALL {
+            build_for(root, &programs, arch)?;
         }
     }
     image::check(root)?;
     synthesize(root, &programs)
 }
 
-/// `sam build` into a folder of this name.
-fn sam_build(root: &Path, programs: &Path, folder: &str) -> Result<Command> {
+/// Builds the template as for a deployment.
+fn build_for(root: &Path, programs: &Path, arch: Arch) -> Result<()> {
     let mut path = programs.as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    let mut sam = Command::new(programs.join("sam"));
-    sam.args(["build", "--build-dir"])
-        .arg(root.join("target/sam").join(folder))
+    let folder = root.join("target/sam").join(arch.name());
+    run(Command::new(programs.join("sam"))
+        .args(["build", "--build-dir"])
+        .arg(&folder)
+        .arg("--parameter-overrides")
+        .arg(format!("Architecture={}", arch.name()))
         .env("PATH", path)
         .env("SAM_CLI_TELEMETRY", "0")
-        // sam looks for the binaries in the workspace's own target folder.
         .env_remove("CARGO_TARGET_DIR")
-        .current_dir(root);
-    Ok(sam)
+        .current_dir(root))?;
+    for binary in built(&folder)? {
+        let facts = elf::Facts::of(&binary, arch, elf::AMAZON_LINUX_2023)?;
+        say(format_args!("{}: {facts}", binary.display()))?;
+    }
+    Ok(())
 }
 
-/// What `sam build` left in a folder of this name.
-fn built(root: &Path, folder: &str) -> Result<Vec<PathBuf>> {
-    let folder = root.join("target/sam").join(folder);
+/// What `sam build` left in `folder`.
+fn built(folder: &Path) -> Result<Vec<PathBuf>> {
     FUNCTIONS
         .into_iter()
         .map(|function| {
