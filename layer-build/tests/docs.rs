@@ -133,8 +133,11 @@ fn commands_exist() {
             "demo" => takes("local/src/main.rs", |argument| format!("\"{argument}\"")),
             "cost" => takes("benches/src/main.rs", |argument| format!("\"{argument}\"")),
             known => {
-                let builtin = ["bench", "clean", "doc", "publish", "test", "update", "yank"];
-                let installed = ["deny", "install", "lambda"];
+                let builtin = [
+                    "add", "bench", "build", "check", "clean", "clippy", "doc", "fmt", "install",
+                    "package", "publish", "run", "test", "update", "yank",
+                ];
+                let installed = ["deny", "fuzz", "lambda", "miri"];
                 assert!(
                     builtin.contains(&known) || installed.contains(&known),
                     "{place}"
