@@ -26,7 +26,12 @@ fn ci_installs_what_ci_run_would() {
     }
     assert!(packages >= 3);
     assert!(workflow.contains("- run: .ci/run\n"));
-    for tool in ["setup-node", "setup-python", "rustup toolchain install"] {
+    for tool in [
+        "setup-node",
+        "setup-python",
+        "rustup toolchain install",
+        "- run: terraform validate\n",
+    ] {
         assert!(workflow.contains(tool), "ci.yml lacks {tool}");
     }
 }
