@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::{
     Text, clean_urls,
-    json::{Json, Object},
+    json::{Json, Object, key},
 };
 use crate::id::SegmentId;
 
@@ -134,7 +134,7 @@ pub struct StackFrame {
 impl Json for Cause {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("exceptions", &self.exceptions)
+            .member(key!("exceptions"), &self.exceptions)
             .end();
     }
 }
@@ -142,14 +142,14 @@ impl Json for Cause {
 impl Json for Exception {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("id", &self.id)
-            .member("message", &self.message)
-            .member("type", &self.kind)
-            .flag("remote", self.remote)
-            .optional("skipped", &self.skipped)
-            .optional("cause", &self.cause)
-            .list("stack", &self.stack)
-            .optional("truncated", &self.truncated)
+            .member(key!("id"), &self.id)
+            .member(key!("message"), &self.message)
+            .member(key!("type"), &self.kind)
+            .flag(key!("remote"), self.remote)
+            .optional(key!("skipped"), &self.skipped)
+            .optional(key!("cause"), &self.cause)
+            .list(key!("stack"), &self.stack)
+            .optional(key!("truncated"), &self.truncated)
             .end();
     }
 }
@@ -157,9 +157,9 @@ impl Json for Exception {
 impl Json for StackFrame {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("path", &self.path)
-            .member("line", &self.line)
-            .member("label", &self.label)
+            .member(key!("path"), &self.path)
+            .member(key!("line"), &self.line)
+            .member(key!("label"), &self.label)
             .end();
     }
 }
