@@ -1,5 +1,7 @@
 //! Lets each validator look at what is deployed, and builds the template.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -108,6 +110,13 @@ fn synthesize(root: &Path, programs: &Path) -> Result<()> {
         .args(["run", "--silent", "compile"])
         .current_dir(&cdk))?;
     for arch in Arch::ALL {
+        // CDK keeps a copy of every asset that it ever saw.
+        match fs::remove_dir_all(cdk.join("cdk.out")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("remove cdk.out");
+            }
+            _ => {}
+        }
         let context = format!(r#"{{"architecture":"{}"}}"#, arch.name());
         run(Command::new("npm")
             .args(["run", "--silent", "synth"])
