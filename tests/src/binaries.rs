@@ -40,6 +40,14 @@ pub fn probe() -> &'static Path {
     binary("probe")
 }
 
+/// The function that keeps a journal of what it does, and can be told how to end.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn victim() -> &'static Path {
+    binary("victim")
+}
+
 /// The program that calls the tracing API without being a function.
 ///
 /// # Panics
