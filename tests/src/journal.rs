@@ -10,6 +10,7 @@
 //! | `begun` | its subsegment has begun, with this id |
 //! | `finish` | it is about to end |
 //! | `finished` | it has ended |
+//! | `held` | it ended before the invocation; its document is held back until that begins |
 //! | `absent` | there is no such work in this invocation |
 //! | `settled` | the extension has sent all that this invocation handed over |
 //! | `gone` | the extension has ended, and with it may have what it had not sent |
@@ -33,6 +34,8 @@ pub enum Verb {
     Finish,
     /// Has ended.
     Finished,
+    /// Ended, with its document held back.
+    Held,
     /// Does not happen.
     Absent,
     /// All of the invocation was sent.
@@ -44,11 +47,12 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 9] = [
         (Self::Begin, "begin"),
         (Self::Begun, "begun"),
         (Self::Finish, "finish"),
         (Self::Finished, "finished"),
+        (Self::Held, "held"),
         (Self::Absent, "absent"),
         (Self::Settled, "settled"),
         (Self::Gone, "gone"),

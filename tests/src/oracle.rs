@@ -7,6 +7,7 @@
 //! | last entry | documents |
 //! |---|---|
 //! | none, or `absent` | none |
+//! | `held` | at most one, complete |
 //! | `begin` | at most one, closed as a fault |
 //! | `begun` | one, closed as a fault |
 //! | `finish` | one, complete or closed as a fault |
@@ -83,13 +84,15 @@ impl<'a> Form<'a> {
 
 impl State {
     fn least(&self) -> usize {
-        let never = matches!(self.verb, Verb::Begin | Verb::Absent);
+        let never = matches!(self.verb, Verb::Held | Verb::Begin | Verb::Absent);
         usize::from(!never && !self.gone)
     }
 
     fn allows(&self, form: Form<'_>, why: &str) -> bool {
         match form {
-            Form::Complete => matches!(self.verb, Verb::Finish | Verb::Finished),
+            Form::Complete => {
+                matches!(self.verb, Verb::Held | Verb::Finish | Verb::Finished)
+            }
             Form::Closed(kind) => {
                 kind == why && matches!(self.verb, Verb::Begin | Verb::Begun | Verb::Finish)
             }
@@ -108,10 +111,14 @@ impl Oracle {
     /// Reads the journal.
     pub fn new(entries: &[Entry]) -> Self {
         let mut oracle = Self::default();
+        // From the strike on, the extension may have ended, whatever seems settled.
+        let mut struck = false;
         for entry in entries {
             match entry.verb {
-                Verb::Struck => {}
+                Verb::Struck => struck = true,
+                Verb::Settled if struck => {}
                 Verb::Gone => {
+                    struck = false;
                     let unsent = oracle.works.values_mut().filter(|state| !state.settled);
                     unsent.for_each(|state| state.gone = true);
                 }
@@ -284,6 +291,7 @@ mod tests {
                 [false, true, false],
                 "it ended",
             ),
+            (&["held 1 w "], [true, true, false], "perhaps handed over"),
             (&["absent 1 w "], [true, false, false], "it never was"),
             (
                 &["finished 1 w ", "gone 0  "],
@@ -297,6 +305,11 @@ mod tests {
             ),
             (
                 &["finished 1 w ", "gone 0  ", "settled 1  "],
+                [true, true, false],
+                "perhaps lost",
+            ),
+            (
+                &["finished 1 w ", "struck 0  ", "settled 1  ", "gone 0  "],
                 [true, true, false],
                 "perhaps lost",
             ),

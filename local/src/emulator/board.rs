@@ -134,6 +134,7 @@ impl State {
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
             && self.runtime_waiting > 0
+            && self.all_registered()
             && self
                 .extensions
                 .iter()

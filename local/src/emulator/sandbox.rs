@@ -213,8 +213,12 @@ impl Sandbox {
         !self.ended.initialized() && self.board.read(State::failure).is_none()
     }
 
+    /// Stops all processes, unless an extension has just been started: that one comes first.
     pub(super) fn freeze(&self) {
-        self.processes().all().for_each(|process| process.freeze());
+        let processes = self.processes();
+        if self.board.read(State::is_idle) {
+            processes.all().for_each(|process| process.freeze());
+        }
     }
 
     pub(super) fn thaw(&self) {

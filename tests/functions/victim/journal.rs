@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracestitch::Subsegment;
 
@@ -12,6 +12,12 @@ static FILE: LazyLock<Option<File>> = LazyLock::new(|| {
     let path = std::env::var_os("JOURNAL")?;
     let file = OpenOptions::new().append(true).open(&path);
     Some(file.unwrap_or_else(|error| panic!("JOURNAL={}: {error}", path.display())))
+});
+
+/// Time after each line, `PACE_MICROS`: so that a test can strike in it.
+static PACE: LazyLock<Duration> = LazyLock::new(|| {
+    let micros = std::env::var("PACE_MICROS").ok();
+    Duration::from_micros(micros.and_then(|text| text.parse().ok()).unwrap_or(0))
 });
 
 /// Writes a line. One write for the whole of it: a kill leaves it whole or out.
@@ -24,6 +30,9 @@ pub(crate) fn note(verb: &str, invocation: u64, name: &str, id: &str) {
     let line = format!("{micros} {verb} {invocation} {name} {id}\n");
     file.write_all(line.as_bytes())
         .expect("the journal can be written to");
+    if !PACE.is_zero() {
+        std::thread::sleep(*PACE);
+    }
 }
 
 /// A subsegment whose begin is written down.

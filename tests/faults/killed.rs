@@ -1,0 +1,127 @@
+//! A process is killed (SIGKILL) at a random moment: in its init phase, at every point of its
+//! work, during and after the reply, between invocations.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use e2e::journal::{Entry, Verb};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::runtime::Handle;
+
+use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
+use crate::victim::Victim;
+
+/// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
+/// waited for the extension, it would wait for its timeout of 20 s.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// Every document that must arrive does, also those of the invocation after the kill, in a new
+/// process.
+#[tokio::test]
+async fn the_function_at_random_moments() {
+    let mut table = Table::default();
+    let lines = Victim::lines(2).await;
+    let began = Instant::now();
+    let count = times(12, 200);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(number), lines);
+        let victim = Victim::at_pace(number).await;
+        let environment = Arc::clone(&victim.environment);
+        let striker = Striker::new(moment, &victim.journal, move || {
+            if let Some(pid) = environment.function_pid() {
+                // It may have ended a moment ago, which is as good.
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+            }
+        });
+        victim.invoke_all(2).await;
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        table.count(&victim.journal.entries());
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function killed",
+        format_args!("{count} times in {took:?}: {table}"),
+    );
+}
+
+/// The extension's death is its own: the function answers as ever and as soon. What the
+/// extension had read and not sent is lost with it, and so is what lay in its socket; that is at
+/// most the invocation under way. Everything that ends after its death arrives, by UDP or through
+/// the extension that is started anew; nothing arrives twice.
+///
+/// On Lambda the function would be ended, too (Extensions API, "Error handling"); here it lives
+/// on, which is the harder case.
+#[tokio::test]
+async fn the_extension_at_random_moments() {
+    let mut table = Table::default();
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let (count, mut slowest) = (times(6, 50), Duration::ZERO);
+    for number in 0..count {
+        let mut random = random(1_000 + number);
+        let moment = Moment::random(&mut random, lines);
+        let at_once = random.bool();
+        let victim = Victim::start_with(|function, _| {
+            let pace = Victim::pace(number);
+            function.env("PACE_MICROS", pace).outlive_extensions(true)
+        })
+        .await;
+        let (environment, pen) = (Arc::clone(&victim.environment), victim.pen());
+        let runtime = Handle::current();
+        let striker = Striker::new(moment, &victim.journal, move || {
+            runtime.block_on(async {
+                environment.kill_extensions().await;
+                pen.note(Verb::Gone, 0, "", "");
+                if at_once {
+                    environment.start_extensions().await;
+                }
+            });
+        });
+        let outcomes = victim.invoke_all(3).await;
+        striker.finish().await;
+        // There is one for the end, whether it was started anew at once or is now.
+        assert!(victim.environment.start_extensions().await);
+        victim.environment.shutdown().await;
+        let entries = victim.journal.entries();
+        table.count(&entries);
+        let answered = outcomes.iter().all(|outcome| outcome.is_response());
+        slowest = slowest.max(longest_handler(&entries));
+        let run = format!("FAULTS_SEED={}, kill {number} at {moment:?}", seed());
+        assert!(
+            answered && slowest < PROMPT,
+            "{run}: {slowest:?} {outcomes:?}"
+        );
+        if let Err(problems) = victim.documents("nothing").await {
+            panic!("{run}\n{problems}");
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "extension killed",
+        format_args!("{count} times in {took:?}, slowest handler {slowest:?}: {table}"),
+    );
+}
+
+fn longest_handler(entries: &[Entry]) -> Duration {
+    let when = |verb, n| {
+        let mut found = entries.iter().filter(|entry| entry.verb == verb);
+        found.find(|entry| entry.name == "victim" && entry.invocation == n)
+    };
+    let took = |n| {
+        Some(
+            when(Verb::Finish, n)?
+                .at
+                .saturating_sub(when(Verb::Begun, n)?.at),
+        )
+    };
+    let longest = (1..=3).filter_map(took).max();
+    Duration::from_micros(longest.expect("a handler ran"))
+}
