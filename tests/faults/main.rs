@@ -18,6 +18,7 @@
     reason = "what fails here fails the test, also in helpers outside of a test function"
 )]
 
+mod ends;
 mod frozen;
 mod killed;
 mod moments;

@@ -133,7 +133,7 @@ impl Journal {
 
     /// For the test's own entries.
     pub fn pen(&self) -> Pen {
-        Pen(self.path().to_owned())
+        Pen::new(self.path())
     }
 
     /// Length of the file in bytes: it grows with each entry.
@@ -161,6 +161,11 @@ impl Default for Journal {
 pub struct Pen(PathBuf);
 
 impl Pen {
+    /// For the journal at `path`.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Appends an entry.
     ///
     /// # Panics
@@ -174,7 +179,7 @@ impl Pen {
     }
 
     fn append(&self, line: &str) -> io::Result<()> {
-        let mut file: File = OpenOptions::new().append(true).open(&self.0)?;
+        let mut file: File = OpenOptions::new().append(true).create(true).open(&self.0)?;
         file.write_all(line.as_bytes())
     }
 }

@@ -20,8 +20,6 @@ pub(crate) enum Then {
     /// It returns.
     #[default]
     Return,
-    /// It returns an error.
-    Fail,
     /// It panics.
     Panic,
     /// The process ends.
@@ -61,7 +59,6 @@ impl Then {
     ) -> Result<Option<Body>, Error> {
         match self {
             Self::Return => {}
-            Self::Fail => return Err("out of teapots".into()),
             Self::HangAfterReply => crate::HANG.store(true, std::sync::atomic::Ordering::Relaxed),
             Self::ExitLater(file) => {
                 tokio::spawn(async move {

@@ -10,7 +10,7 @@ use tracestitch::Subsegment;
 
 static FILE: LazyLock<Option<File>> = LazyLock::new(|| {
     let path = std::env::var_os("JOURNAL")?;
-    let file = OpenOptions::new().append(true).open(&path);
+    let file = OpenOptions::new().append(true).create(true).open(&path);
     Some(file.unwrap_or_else(|error| panic!("JOURNAL={}: {error}", path.display())))
 });
 
