@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use e2e::wait::PATIENCE;
 
+use serde_json::json;
 use tracestitch_local::emulator::InvocationResult;
 use tracestitch_local::store::Document;
 
@@ -147,4 +148,21 @@ async fn timeout_in_an_aws_call() {
         2,
         "the call's and the handler's"
     );
+}
+
+/// Built with `panic = "abort"`, a panic is a crash.
+#[tokio::test]
+async fn panic_that_aborts() {
+    let victim = Victim::start_as(e2e::binaries::aborting(), |function, _| function).await;
+    let outcome = victim.invoke(1, json!({})).await;
+    let InvocationResult::Crashed {
+        status: Some(status),
+        ..
+    } = &outcome.result
+    else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(status.signal(), SIGABRT);
+    let documents = victim.end("FunctionCrash").await;
+    assert_eq!(messages(&documents).len(), 2, "{documents:?}");
 }

@@ -1,6 +1,6 @@
 //! The function under test, with its journal, its extension, its daemon and its AWS endpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,11 +45,18 @@ impl Victim {
     pub(crate) async fn start_with(
         configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
     ) -> Self {
+        Self::start_as(binaries::victim(), configure).await
+    }
+
+    pub(crate) async fn start_as(
+        program: &Path,
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
         let world = World::start().await;
         let journal = Journal::new();
         // Without Lambda's own segments: all that arrives is ours.
         let function = world
-            .emulated("victim", binaries::victim())
+            .emulated("victim", program)
             .tracing(Tracing::PassThrough)
             .timeout(e2e::wait::PATIENCE)
             .env("JOURNAL", journal.path().to_string_lossy());
