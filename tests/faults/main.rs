@@ -18,6 +18,9 @@
     reason = "what fails here fails the test, also in helpers outside of a test function"
 )]
 
+mod afterwards;
+mod alone;
+mod emulated;
 mod ends;
 mod frozen;
 mod killed;

@@ -148,7 +148,8 @@ fn phase(before: &[Entry]) -> &'static str {
     };
     match (last.verb, last.name.as_str()) {
         (Verb::Settled, _) => "between invocations",
-        (Verb::Begin, "victim") if last.invocation == 1 => "init phase",
+        (Verb::Absent, "start") => "init phase",
+        (Verb::Begin, "victim") if last.invocation == 1 => "start of the process",
         (Verb::Begin, "victim") => "on the way to the handler",
         (_, "victim") if last.verb == Verb::Finish => "reply",
         (_, "victim") if last.verb == Verb::Finished => "after the reply",

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::binaries;
-use e2e::journal::{Journal, Pen, Verb};
+use e2e::journal::{Entry, Journal, Pen, Verb};
 use e2e::oracle::{Oracle, PARENT, root};
+use e2e::wait;
 use e2e::world::World;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{self, Environment, Invoke, Outcome, Tracing};
@@ -53,12 +54,29 @@ impl Victim {
         configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
     ) -> Self {
         let world = World::start().await;
+        let function = world.emulated("victim", program);
+        Self::start_in(world, function, configure).await
+    }
+
+    /// Without the extension.
+    pub(crate) async fn start_alone(
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
+        let world = World::start().await;
+        let function = world.emulated_alone("victim", binaries::victim());
+        Self::start_in(world, function, configure).await
+    }
+
+    async fn start_in(
+        world: World,
+        function: emulator::Function,
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
         let journal = Journal::new();
         // Without Lambda's own segments: all that arrives is ours.
-        let function = world
-            .emulated("victim", program)
+        let function = function
             .tracing(Tracing::PassThrough)
-            .timeout(e2e::wait::PATIENCE)
+            .timeout(wait::PATIENCE)
             .env("JOURNAL", journal.path().to_string_lossy());
         let function = configure(function, &world);
         let environment = function.start().await.expect("the programs are there");
@@ -77,6 +95,16 @@ impl Victim {
     /// A file that is not there yet.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Waits until the journal says so, so often.
+    pub(crate) async fn noted(&self, verb: Verb, n: u64, name: &str, times: usize) {
+        let wanted = |e: &&Entry| e.verb == verb && e.invocation == n && e.name == name;
+        wait::until(&format!("{verb:?} {name} of invocation {n}"), || {
+            let count = self.journal.entries().iter().filter(wanted).count();
+            (count >= times).then_some(())
+        })
+        .await;
     }
 
     /// Invokes it with `work`, in a trace of the invocation's own, and writes down what the

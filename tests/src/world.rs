@@ -62,8 +62,13 @@ impl World {
     /// # Panics
     /// When the target directory cannot be written to.
     pub fn emulated(&self, name: &str, binary: &Path) -> emulator::Function {
-        let function = emulator::Function::new(name, binary)
+        self.emulated_alone(name, binary)
             .extension(extension_as_in_the_layer())
+    }
+
+    /// The same without the extension.
+    pub fn emulated_alone(&self, name: &str, binary: &Path) -> emulator::Function {
+        let function = emulator::Function::new(name, binary)
             .tracing(Tracing::Active)
             .xray_daemon(self.daemon.address());
         self.variables()

@@ -9,7 +9,7 @@ use lambda_runtime::tower::{Layer, ServiceExt};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use nix::sys::resource::{Resource, setrlimit};
 use serde::Deserialize;
-use tracestitch::{Context, Subsegment, TraceLayer};
+use tracestitch::{Context, TraceLayer};
 
 use crate::journal;
 
@@ -38,6 +38,8 @@ pub(crate) enum Then {
     Wait,
     /// It waits, with its thread blocked, until this file is there; then it returns.
     Until(PathBuf),
+    /// It awaits this file.
+    Await(PathBuf),
     /// It returns, and the process hangs when the reply has been posted.
     HangAfterReply,
     /// It returns, and the process ends by itself when this file is there.
@@ -74,7 +76,7 @@ impl Then {
                 });
             }
             Self::Stream { parts } => return Ok(Some(stream(n, parts))),
-            Self::Child => run_child(context).await?,
+            Self::Child => run_child(n, context).await?,
             doom => {
                 let doomed = journal::begin(n, "doomed");
                 let end = doomed.context().scope(doom.end());
@@ -97,6 +99,7 @@ impl Then {
                 std::hint::spin_loop();
             },
             Self::Wait => std::future::pending().await,
+            Self::Await(file) => there(&file).await,
             Self::Until(file) => {
                 while !file.exists() {
                     std::thread::sleep(Duration::from_millis(1));
@@ -150,11 +153,12 @@ pub(crate) fn limit_memory() -> Result<(), Error> {
 }
 
 /// Starts this program once more, as a child with the same trace.
-async fn run_child(context: &lambda_runtime::Context) -> Result<(), Error> {
+async fn run_child(n: u64, context: &lambda_runtime::Context) -> Result<(), Error> {
     let header = Context::current().trace_header();
     let header = header.map(|header| header.to_string()).unwrap_or_default();
     let status = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["child", &header, &context.request_id])
+        .args(["child", &n.to_string(), &header, &context.request_id])
+        .env("AWS_LAMBDA_FUNCTION_NAME", "child")
         .status()
         .await?;
     if status.success() {
@@ -166,18 +170,21 @@ async fn run_child(context: &lambda_runtime::Context) -> Result<(), Error> {
 
 /// A process that traces, but does not ask Lambda for invocations.
 pub(crate) async fn child() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(2);
+    let mut argument = || arguments.next().ok_or("a child has three arguments");
+    let n = argument()?.parse()?;
     let mut context = lambda_runtime::Context::default();
-    context.xray_trace_id = std::env::args().nth(2);
-    context.request_id = format!("child of {}", std::env::args().nth(3).unwrap_or_default());
-    let handler = service_fn(async |_: LambdaEvent<()>| {
-        let subsegment = Subsegment::begin("child's work");
-        subsegment.finish();
+    context.xray_trace_id = Some(argument()?);
+    context.request_id = format!("child of {}", argument()?);
+    let handler = service_fn(async |event: LambdaEvent<u64>| {
+        let chore = journal::begin(event.payload, "chore");
+        journal::finish(event.payload, "chore", chore);
         Ok::<_, Error>(())
     });
+    journal::note("begin", n, "child", "");
     let traced = TraceLayer::from_env().layer(handler);
-    traced
-        .oneshot(LambdaEvent::new((), context))
-        .await
-        .map_err(|error| format!("{error:?}"))?;
+    let outcome = traced.oneshot(LambdaEvent::new(n, context)).await;
+    outcome.map_err(|error| format!("{error:?}"))?;
+    journal::note("finished", n, "child", "");
     Ok(())
 }

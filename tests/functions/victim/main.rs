@@ -47,6 +47,7 @@ async fn main() -> Result<(), Error> {
     if std::env::args().nth(1).as_deref() == Some("child") {
         return ends::child().await;
     }
+    journal::note("absent", 0, "start", "");
     ends::limit_memory()?;
     tracestitch::capture("settings", async {}).await;
     let table = table().await;
