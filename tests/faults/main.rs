@@ -25,4 +25,5 @@ mod ends;
 mod frozen;
 mod killed;
 mod moments;
+mod soak;
 mod victim;

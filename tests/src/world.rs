@@ -151,7 +151,10 @@ impl World {
 }
 
 /// The extension's binary under the name that it has in the layer.
-fn extension_as_in_the_layer() -> std::path::PathBuf {
+///
+/// # Panics
+/// When the target directory cannot be written to.
+pub fn extension_as_in_the_layer() -> std::path::PathBuf {
     let built = binaries::extension();
     let folder = binaries::target_dir().join("tmp/extensions");
     let link = folder.join("tracestitch");
