@@ -4,6 +4,7 @@
 //! `FAULTS=full cargo test -p e2e --test faults soak` has 100,000 invocations.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -152,6 +153,17 @@ impl Usage {
     }
 }
 
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (anonymous, resident) = (self.anonymous / 1024, self.resident / 1024);
+        let descriptors = self.descriptors;
+        write!(
+            f,
+            "{anonymous} of {resident} KiB, {descriptors} descriptors"
+        )
+    }
+}
+
 #[tokio::test]
 async fn nothing_grows_and_nothing_is_lost() {
     let invocations = times(3_000, 100_000) as usize;
@@ -190,7 +202,7 @@ async fn nothing_grows_and_nothing_is_lost() {
         "soak",
         format_args!(
             "{invocations} invocations in {took:?}, {:.0} a second; {} documents; \
-             after a quarter and at the end: function {:?} {:?}, extension {:?} {:?}",
+             after a quarter and at the end: function {}; {}, extension {}; {}",
             invocations as f64 / took.as_secs_f64(),
             counts.ids.len(),
             warm[0],
@@ -211,11 +223,11 @@ async fn nothing_grows_and_nothing_is_lost() {
     ] {
         assert!(
             end.anonymous <= warm.anonymous + GROWTH,
-            "{process}: {warm:?} {end:?}"
+            "{process}: {warm}; {end}"
         );
         assert!(
             end.descriptors <= warm.descriptors,
-            "{process}: {warm:?} {end:?}"
+            "{process}: {warm}; {end}"
         );
     }
 }
