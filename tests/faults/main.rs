@@ -9,7 +9,8 @@
 //!
 //! ```sh
 //! cargo test -p e2e --test faults                    # a few moments each
-//! FAULTS=full cargo test -p e2e --test faults        # 200 kills, 200 freezes, 50 of the extension
+//! FAULTS=full cargo test -p e2e --test faults        # 200 kills, 200 freezes, 50 dead extensions,
+//!                                                    # 100,000 invocations
 //! FAULTS_SEED=7 cargo test -p e2e --test faults      # the moments of another run
 //! ```
 
