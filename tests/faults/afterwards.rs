@@ -36,6 +36,23 @@ async fn a_function_that_hangs_after_its_reply() {
     victim.end("nothing").await;
 }
 
+/// It dies between its reply and the tracer's own signal: nothing was open any more.
+#[tokio::test]
+async fn a_function_that_is_killed_right_after_its_reply() {
+    let victim = Victim::start_with(|function, _| function.env("MAY_HANG", "1")).await;
+    let outcome = victim
+        .invoke(1, json!({ "steps": 3, "then": "hang_after_reply" }))
+        .await;
+    assert!(outcome.is_response(), "{outcome:?}");
+    assert!(victim.environment.kill_function().await);
+    let next = victim.invoke(2, plenty()).await;
+    assert!(
+        next.is_response() && next.init.is_some(),
+        "a new process: {next:?}"
+    );
+    victim.end("nothing").await;
+}
+
 #[tokio::test]
 async fn a_streamed_reply_with_work_behind_it() {
     let victim = Victim::start().await;

@@ -14,7 +14,7 @@ use crate::victim::Victim;
 
 /// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
 /// waited for the extension, it would wait for its timeout of 20 s.
-const PROMPT: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// Every document that must arrive does, also those of the invocation after the kill, in a new
 /// process.
@@ -49,6 +49,38 @@ async fn the_function_at_random_moments() {
     tell(
         "function killed",
         format_args!("{count} times in {took:?}: {table}"),
+    );
+}
+
+/// The time is over at a random moment, without or with the reply: SIGTERM, then SHUTDOWN. What
+/// the extension closes it calls a timeout.
+#[tokio::test]
+async fn the_function_by_its_timeout_at_random_moments() {
+    let (mut timed_out, began) = (0, Instant::now());
+    let count = times(12, 100);
+    for number in 0..count {
+        let timeout = Duration::from_micros(random(3_000 + number).u64(1_000..30_000));
+        let victim = Victim::start_with(|function, _| {
+            function
+                .env("PACE_MICROS", Victim::pace(number))
+                .timeout(timeout)
+        })
+        .await;
+        let outcomes = victim.invoke_all(2).await;
+        let late = outcomes.iter().filter(|outcome| !outcome.is_response());
+        timed_out += late.count();
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionTimeout").await {
+            panic!(
+                "FAULTS_SEED={}, timeout {number}, {timeout:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let (took, of) = (began.elapsed(), 2 * count);
+    tell(
+        "timeout",
+        format_args!("{timed_out} of {of} invocations in {took:?}"),
     );
 }
 
