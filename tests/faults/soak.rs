@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use e2e::binaries;
+use e2e::fake_aws::FakeAws;
 use e2e::oracle::{PARENT, root};
 use e2e::world::extension_as_in_the_layer;
 use serde_json::json;
@@ -27,7 +28,10 @@ use crate::moments::{tell, times};
 const TRACES: usize = 100;
 
 /// Names of the documents of each invocation.
-const NAMES: [&str; 3] = ["victim", "step-0", "inner-0"];
+const NAMES: [&str; 4] = ["victim", "step-0", "inner-0", "DynamoDB"];
+
+/// One invocation in so many calls DynamoDB.
+const CALLS: usize = 10;
 
 /// By how much the anonymous memory of a process may grow after a quarter of the invocations.
 /// Allocators keep pieces that they may use later, which shows as steps of some 4 to 132 KiB (the
@@ -168,9 +172,11 @@ impl fmt::Display for Usage {
 async fn nothing_grows_and_nothing_is_lost() {
     let invocations = times(3_000, 100_000) as usize;
     let tally = Tally::start();
+    let aws = FakeAws::start().await;
     let environment = Function::new("victim", binaries::victim())
         .extension(extension_as_in_the_layer())
         .timeout(e2e::wait::PATIENCE)
+        .env("AWS_ENDPOINT_URL", aws.url())
         .xray_daemon(tally.address)
         .start()
         .await
@@ -178,7 +184,7 @@ async fn nothing_grows_and_nothing_is_lost() {
     let began = Instant::now();
     let mut warm = None;
     for n in 0..invocations {
-        let event = json!({ "n": n, "steps": 1 }).to_string();
+        let event = json!({ "n": n, "steps": 1, "call": n % CALLS == 0 }).to_string();
         let header = format!(
             "Root={};Parent={PARENT};Sampled=1",
             root((n % TRACES) as u64)
@@ -215,7 +221,12 @@ async fn nothing_grows_and_nothing_is_lost() {
     assert_eq!(counts.of_init, 2, "the init phase and its work");
     let each = invocations / TRACES;
     for (trace, counts) in counts.of_handlers.iter().enumerate() {
-        assert_eq!(*counts, [each; NAMES.len()], "trace {trace}, {NAMES:?}");
+        let calls = if trace % CALLS == 0 { each } else { 0 };
+        assert_eq!(
+            *counts,
+            [each, each, each, calls],
+            "trace {trace}, {NAMES:?}"
+        );
     }
     for (process, warm, end) in [
         ("function", warm[0], end[0]),
