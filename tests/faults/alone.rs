@@ -135,10 +135,10 @@ async fn killed_in_the_middle_of_a_write() {
         lost > 0,
         "the socket was never full: this test proves nothing"
     );
-    assert!(
-        lost * 8000 < 212_992,
-        "{lost} lost, more than a socket holds"
-    );
+    // Linux takes a write when there is some room: the last one may go beyond the limit.
+    let socket = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
+    let most = socket.trim().parse::<usize>().unwrap() / 8000 + 2;
+    assert!(lost <= most, "{lost} lost, a socket holds {most}");
 }
 
 /// Something else is at the path of the socket.
