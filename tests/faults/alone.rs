@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use e2e::binaries;
 use e2e::journal::{Pen, Verb};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::strikes::signal_extension;
 use crate::victim::{Victim, plenty};
 
 /// Longest time of an invocation that waits for nobody. Undisturbed it takes some 20 ms; who
@@ -85,12 +85,6 @@ fn large() -> Value {
     json!({ "steps": 60, "bytes": 8000 })
 }
 
-fn signal_extension(victim: &Victim, signal: Signal) {
-    for pid in victim.environment.extension_pids() {
-        kill(Pid::from_raw(pid as i32), signal).unwrap();
-    }
-}
-
 /// It stops reading (SIGSTOP): the function does not wait for it, and nothing is lost when it
 /// reads again.
 #[tokio::test]
@@ -98,9 +92,9 @@ async fn hung() {
     let victim = Victim::start_with(|function, _| function.freeze(false)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
-    signal_extension(&victim, Signal::SIGSTOP);
+    signal_extension(&victim.environment, Signal::SIGSTOP);
     invoke(&victim, 2, large()).await;
-    signal_extension(&victim, Signal::SIGCONT);
+    signal_extension(&victim.environment, Signal::SIGCONT);
     victim.settled(2).await;
     invoke(&victim, 3, plenty()).await;
     victim.end("nothing").await;
@@ -114,7 +108,7 @@ async fn killed_in_the_middle_of_a_write() {
         Victim::start_with(|function, _| function.freeze(false).outlive_extensions(true)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
-    signal_extension(&victim, Signal::SIGSTOP);
+    signal_extension(&victim.environment, Signal::SIGSTOP);
     let go_on = victim.file("go on");
     let mut work = large();
     work["then"] = json!({ "until": go_on });

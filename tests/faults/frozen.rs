@@ -1,17 +1,17 @@
 //! Processes are stopped (SIGSTOP) at a random moment and go on (SIGCONT) a while later, as Lambda
 //! freezes and thaws them: nothing is lost, nothing comes twice, nothing is closed that lives on.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use serde_json::json;
+use tracestitch_local::emulator::Outcome;
 
 use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
-use crate::victim::Victim;
+use crate::strikes::freeze;
+use crate::victim::{Victim, plenty};
 
-/// Longest freeze, in microseconds: longer than the work of an invocation.
-const LONGEST: u64 = 30_000;
+/// Longest freeze: longer than the work of an invocation.
+const LONGEST: Duration = Duration::from_millis(30);
 
 #[tokio::test]
 async fn function_and_extension_at_random_moments() {
@@ -22,27 +22,9 @@ async fn function_and_extension_at_random_moments() {
     for number in 0..count {
         let mut random = random(2_000 + number);
         let moment = Moment::random(&mut random, lines);
-        let (who, first) = (random.u8(..3), random.bool());
-        let (apart, long) = (random.u64(..1_000), random.u64(..LONGEST));
         let victim = Victim::at_pace(number).await;
-        let environment = Arc::clone(&victim.environment);
-        let striker = Striker::new(moment, &victim.journal, move || {
-            let function = environment.function_pid().filter(|_| who != 1);
-            let extensions = environment.extension_pids();
-            let extension = extensions.first().copied().filter(|_| who != 0);
-            let mut pids: Vec<_> = function.into_iter().chain(extension).collect();
-            for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
-                for pid in &pids {
-                    // It may have ended, at the end of the run.
-                    let _ = kill(Pid::from_raw(*pid as i32), signal);
-                    std::thread::sleep(Duration::from_micros(apart));
-                }
-                std::thread::sleep(Duration::from_micros(long));
-                if first {
-                    pids.reverse();
-                }
-            }
-        });
+        let strike = freeze(&victim.environment, &mut random, LONGEST);
+        let striker = Striker::new(moment, &victim.journal, strike);
         let outcomes = victim.invoke_all(2).await;
         striker.finish().await;
         victim.environment.shutdown().await;
@@ -57,4 +39,39 @@ async fn function_and_extension_at_random_moments() {
     }
     let took = began.elapsed();
     tell("frozen", format_args!("{count} times in {took:?}: {table}"));
+}
+
+/// The same with more documents than a socket holds, and longer than the function waits for it
+/// to be read.
+#[tokio::test]
+async fn in_a_flood_at_random_moments() {
+    const FLOOD: usize = 40;
+    let began = Instant::now();
+    let count = times(6, 50);
+    for number in 0..count {
+        let mut random = random(5_000 + number);
+        let moment = Moment::random(&mut random, 3 * FLOOD * 8);
+        let victim = Victim::start().await;
+        let strike = freeze(&victim.environment, &mut random, Duration::from_millis(300));
+        let striker = Striker::new(moment, &victim.journal, strike);
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for n in 1..=2 {
+            let flood = json!({ "steps": FLOOD, "bytes": 8000 });
+            outcomes.push(victim.invoke(n, flood).await);
+            victim.settled(n).await;
+        }
+        striker.finish().await;
+        outcomes.push(victim.invoke(3, plenty()).await);
+        victim.environment.shutdown().await;
+        let run = format!("FAULTS_SEED={}, freeze {number} at {moment:?}", seed());
+        let answered = outcomes.iter().all(Outcome::is_response);
+        assert!(answered, "{run}: {outcomes:?}");
+        if let Err(problems) = victim.documents("nothing").await {
+            panic!("{run}\n{problems}");
+        }
+    }
+    tell(
+        "frozen in a flood",
+        format_args!("{count} times in {:?}", began.elapsed()),
+    );
 }

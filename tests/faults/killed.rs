@@ -1,15 +1,12 @@
 //! A process is killed (SIGKILL) at a random moment: in its init phase, at every point of its
 //! work, during and after the reply, between invocations.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use e2e::journal::{Entry, Verb};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::runtime::Handle;
 
 use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
+use crate::strikes::{freeze, kill_extension, kill_function};
 use crate::victim::Victim;
 
 /// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
@@ -27,13 +24,8 @@ async fn the_function_at_random_moments() {
     for number in 0..count {
         let moment = Moment::random(&mut random(number), lines);
         let victim = Victim::at_pace(number).await;
-        let environment = Arc::clone(&victim.environment);
-        let striker = Striker::new(moment, &victim.journal, move || {
-            if let Some(pid) = environment.function_pid() {
-                // It may have ended a moment ago, which is as good.
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-            }
-        });
+        let strike = kill_function(&victim.environment);
+        let striker = Striker::new(moment, &victim.journal, strike);
         victim.invoke_all(2).await;
         striker.finish().await;
         victim.environment.shutdown().await;
@@ -49,6 +41,41 @@ async fn the_function_at_random_moments() {
     tell(
         "function killed",
         format_args!("{count} times in {took:?}: {table}"),
+    );
+}
+
+/// Killed at one moment, and frozen, or its extension, at two others.
+#[tokio::test]
+async fn the_function_among_freezes_at_random_moments() {
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let count = times(6, 100);
+    for number in 0..count {
+        let mut random = random(4_000 + number);
+        let moments: [_; 3] = std::array::from_fn(|_| Moment::random(&mut random, lines));
+        let victim = Victim::at_pace(number).await;
+        let (environment, journal) = (&victim.environment, &victim.journal);
+        let mut freeze = || freeze(environment, &mut random, Duration::from_millis(20));
+        let strikers = [
+            Striker::new(moments[0], journal, kill_function(environment)),
+            Striker::new(moments[1], journal, freeze()),
+            Striker::new(moments[2], journal, freeze()),
+        ];
+        victim.invoke_all(3).await;
+        for striker in strikers {
+            striker.finish().await;
+        }
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, run {number} at {moments:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    tell(
+        "function killed among freezes",
+        format_args!("{count} times in {:?}", began.elapsed()),
     );
 }
 
@@ -106,17 +133,8 @@ async fn the_extension_at_random_moments() {
             function.env("PACE_MICROS", pace).outlive_extensions(true)
         })
         .await;
-        let (environment, pen) = (Arc::clone(&victim.environment), victim.pen());
-        let runtime = Handle::current();
-        let striker = Striker::new(moment, &victim.journal, move || {
-            runtime.block_on(async {
-                environment.kill_extensions().await;
-                pen.note(Verb::Gone, 0, "", "");
-                if at_once {
-                    environment.start_extensions().await;
-                }
-            });
-        });
+        let strike = kill_extension(&victim.environment, victim.pen(), at_once);
+        let striker = Striker::new(moment, &victim.journal, strike);
         let outcomes = victim.invoke_all(3).await;
         striker.finish().await;
         // There is one for the end, whether it was started anew at once or is now.

@@ -27,4 +27,5 @@ mod frozen;
 mod killed;
 mod moments;
 mod soak;
+mod strikes;
 mod victim;

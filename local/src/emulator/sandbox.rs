@@ -250,6 +250,7 @@ impl Sandbox {
     async fn shut_down(&self, end: End) {
         let limit = Instant::now() + SHUTDOWN_LIMIT;
         let deadline_ms = epoch_ms(SystemTime::now() + SHUTDOWN_LIMIT);
+        self.processes().closed = true;
         self.thaw();
         if let Some(function) = self.function() {
             if self.board.read(State::has_extensions) {
