@@ -113,6 +113,11 @@ async fn abort() {
 }
 
 #[tokio::test]
+async fn stack_overflow() {
+    end("overflow", 502, "FunctionCrash", "crashed").await;
+}
+
+#[tokio::test]
 async fn out_of_memory() {
     end("allocate", 502, "FunctionCrash", "ran out of memory").await;
 }

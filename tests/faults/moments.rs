@@ -42,9 +42,13 @@ pub(crate) fn times(short: u64, full_length: u64) -> u64 {
 /// The seed of all moments: `FAULTS_SEED`, else a new one for each run of the suite.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| match std::env::var("FAULTS_SEED") {
-        Ok(text) => text.parse().expect("FAULTS_SEED is a number"),
-        Err(_) => fastrand::u64(..1_000_000),
+    *SEED.get_or_init(|| {
+        let seed = match std::env::var("FAULTS_SEED") {
+            Ok(text) => text.parse().expect("FAULTS_SEED is a number"),
+            Err(_) => fastrand::u64(..1_000_000),
+        };
+        tell("FAULTS_SEED", seed);
+        seed
     })
 }
 

@@ -178,19 +178,23 @@ impl Victim {
 
     /// The documents that are there, or what is wrong with them.
     pub(crate) async fn documents(&self, why: &str) -> Result<Vec<Document>, String> {
-        let documents = self.world.sound_documents().await;
-        let oracle = self.oracle();
-        let problems = oracle.problems(&documents, why);
-        if problems.is_empty() {
-            return Ok(documents);
-        }
+        let problems = match self.world.documents().await {
+            Ok(documents) => {
+                let problems = self.oracle().problems(&documents, why);
+                if problems.is_empty() {
+                    return Ok(documents);
+                }
+                problems.join("\n")
+            }
+            Err(problem) => problem,
+        };
         let logs = self.environment.logs();
         let logs: Vec<_> = logs
             .iter()
             .map(|line| format!("{}: {}", line.source, line.text))
             .collect();
         let journal = std::fs::read_to_string(self.journal.path()).unwrap_or_default();
-        let (problems, logs) = (problems.join("\n"), logs.join("\n"));
+        let logs = logs.join("\n");
         Err(format!(
             "{problems}\n--- journal\n{journal}--- logs\n{logs}"
         ))
