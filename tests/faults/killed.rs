@@ -79,6 +79,39 @@ async fn the_function_among_freezes_at_random_moments() {
     );
 }
 
+/// Both at once, as when the machine takes the environment away. Of the invocation under way there
+/// may be anything that is sound, of those before it there is everything.
+#[tokio::test]
+async fn function_and_extension_at_random_moments() {
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let count = times(6, 50);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(6_000 + number), lines);
+        let victim = Victim::at_pace(number).await;
+        let function = kill_function(&victim.environment);
+        let extension = kill_extension(&victim.environment, victim.pen(), false);
+        let striker = Striker::new(moment, &victim.journal, || {
+            function();
+            extension();
+        });
+        victim.invoke_all(3).await;
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function and extension killed",
+        format_args!("{count} times in {took:?}"),
+    );
+}
+
 /// The time is over at a random moment, without or with the reply: SIGTERM, then SHUTDOWN. What
 /// the extension closes it calls a timeout.
 #[tokio::test]
