@@ -7,7 +7,7 @@ use e2e::journal::{Entry, Verb};
 
 use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
 use crate::strikes::{freeze, kill_extension, kill_function};
-use crate::victim::Victim;
+use crate::victim::{Victim, plenty};
 
 /// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
 /// waited for the extension, it would wait for its timeout of 20 s.
@@ -108,6 +108,48 @@ async fn function_and_extension_at_random_moments() {
     let took = began.elapsed();
     tell(
         "function and extension killed",
+        format_args!("{count} times in {took:?}"),
+    );
+}
+
+/// With four invocations at work (Lambda Managed Instances), where no event tells the extension
+/// when one begins, and no freeze when one is over.
+#[tokio::test]
+async fn the_function_with_many_invocations_at_random_moments() {
+    const AT_ONCE: usize = 4;
+    let lines = 3 + Victim::lines(AT_ONCE as u64).await;
+    let began = Instant::now();
+    let count = times(6, 50);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(7_000 + number), lines);
+        let victim = Victim::start_with(|function, _| {
+            function
+                .env("PACE_MICROS", Victim::pace(number))
+                .managed_instances(AT_ONCE)
+        })
+        .await;
+        let strike = kill_function(&victim.environment);
+        let striker = Striker::new(moment, &victim.journal, strike);
+        for first in [1, 5] {
+            tokio::join!(
+                victim.invoke(first, plenty()),
+                victim.invoke(first + 1, plenty()),
+                victim.invoke(first + 2, plenty()),
+                victim.invoke(first + 3, plenty()),
+            );
+        }
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function killed with many at work",
         format_args!("{count} times in {took:?}"),
     );
 }

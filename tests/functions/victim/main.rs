@@ -51,7 +51,10 @@ async fn main() -> Result<(), Error> {
     ends::limit_memory()?;
     tracestitch::capture("settings", async {}).await;
     let table = table().await;
-    let handler = service_fn(|event| handle(&table, event));
+    let handler = service_fn(move |event| handle(table.clone(), event));
+    if flag("AWS_LAMBDA_MAX_CONCURRENCY") {
+        return tracestitch::run_concurrent(handler).await;
+    }
     if flag("UNWRAPPED") {
         return lambda_runtime::run(handler).await;
     }
@@ -87,7 +90,7 @@ async fn table() -> aws_sdk_dynamodb::Client {
 type Answer = FunctionResponse<Value, Body>;
 
 async fn handle(
-    table: &aws_sdk_dynamodb::Client,
+    table: aws_sdk_dynamodb::Client,
     event: LambdaEvent<Work>,
 ) -> Result<Answer, Error> {
     let (work, context) = event.into_parts();
@@ -97,7 +100,7 @@ async fn handle(
     }
     if work.call {
         journal::note("begin", work.n, "DynamoDB", "");
-        get_item(table).await?;
+        get_item(&table).await?;
         journal::note("finished", work.n, "DynamoDB", "");
     }
     let streamed = work.then.happen(work.n, &context).await?;
