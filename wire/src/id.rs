@@ -40,8 +40,10 @@ impl TraceId {
 
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = *b"1-00000000-000000000000000000000000";
-        hex::encode(&self.0[..4], &mut text[2..10]);
-        hex::encode(&self.0[4..], &mut text[11..]);
+        let (words, _) = self.0.as_chunks();
+        for (word, start) in words.iter().zip([2, 11, 19, 27]) {
+            text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
+        }
         text
     }
 }
@@ -105,7 +107,10 @@ impl SegmentId {
 
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = [0; Self::LENGTH];
-        hex::encode(&self.0, &mut text);
+        let (words, _) = self.0.as_chunks();
+        for (word, start) in words.iter().zip([0, 8]) {
+            text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
+        }
         text
     }
 }
@@ -124,6 +129,13 @@ impl FromStr for SegmentId {
 
 macro_rules! print_as_text {
     ($id:ty) => {
+        impl $id {
+            pub(crate) fn push_to(self, text: &mut String) {
+                // Digits and dashes: always UTF-8.
+                text.push_str(std::str::from_utf8(&self.print()).unwrap_or_default());
+            }
+        }
+
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(std::str::from_utf8(&self.print()).map_err(|_| fmt::Error)?)

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error};
 
 use super::{
     Text, clean_urls,
-    json::{Json, Object},
+    json::{Json, Object, key},
 };
 use crate::id::SegmentId;
 
@@ -150,7 +150,7 @@ pub struct StackFrame {
 impl Json for Cause {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("exceptions", &self.exceptions)
+            .member(key!("exceptions"), &self.exceptions)
             .end();
     }
 }
@@ -158,14 +158,14 @@ impl Json for Cause {
 impl Json for Exception {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("id", &self.id)
-            .member("message", &self.message)
-            .member("type", &self.kind)
-            .flag("remote", self.remote)
-            .optional("skipped", &self.skipped)
-            .optional("cause", &self.cause)
-            .list("stack", &self.stack)
-            .optional("truncated", &self.truncated)
+            .member(key!("id"), &self.id)
+            .member(key!("message"), &self.message)
+            .member(key!("type"), &self.kind)
+            .flag(key!("remote"), self.remote)
+            .optional(key!("skipped"), &self.skipped)
+            .optional(key!("cause"), &self.cause)
+            .list(key!("stack"), &self.stack)
+            .optional(key!("truncated"), &self.truncated)
             .end();
     }
 }
@@ -173,9 +173,9 @@ impl Json for Exception {
 impl Json for StackFrame {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("path", &self.path)
-            .member("line", &self.line)
-            .member("label", &self.label)
+            .member(key!("path"), &self.path)
+            .member(key!("line"), &self.line)
+            .member(key!("label"), &self.label)
             .end();
     }
 }
