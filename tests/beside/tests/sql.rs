@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use beside::{ROOT, postgres, recorded};
 use serde_json::{Value, json};
-use sql_clients::{ROOT, postgres, recorded};
 use sqlx::{Row, sqlite::SqlitePoolOptions};
 use tokio_postgres::NoTls;
 use tracestitch::sql::Database;

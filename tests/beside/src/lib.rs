@@ -20,7 +20,7 @@ use tracestitch::TraceLayer;
 pub const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 const DAEMON: &str = "TRACESTITCH_DAEMON_ADDRESS";
-const INSIDE: &str = "SQL_CLIENTS_INSIDE";
+const INSIDE: &str = "BESIDE_INSIDE";
 
 /// The documents that reach the daemon when `work` runs as a handler, by their end; the handler's
 /// own is the last.
