@@ -23,7 +23,7 @@ use serde_json::Value;
 use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
-    cause::{Cause, Exception, StackFrame},
+    cause::{Cause, Exception, StackFrame, clean_message},
     edit::Place,
     fields::Fields,
     http::{Http, Request, Response},
