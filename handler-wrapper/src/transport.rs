@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracestitch_wire::{
-    datagram,
+    datagram::{self, MAX_DOCUMENT},
     id::{self, SegmentId},
 };
 
@@ -112,6 +112,14 @@ impl Transport {
         self.handoff.as_ref().map(lock)
     }
 
+    fn hand_over(&self, id: SegmentId, document: Vec<u8>) {
+        let refused = match self.handoff() {
+            Some(mut handoff) => handoff.close(id, document),
+            None => vec![document],
+        };
+        self.send(refused);
+    }
+
     fn send(&self, documents: Vec<Vec<u8>>) {
         match &self.direct {
             Some(direct) => documents
@@ -176,6 +184,10 @@ impl Sink for Transport {
     }
 
     fn close(&self, id: SegmentId, document: Vec<u8>) {
+        if document.len() <= MAX_DOCUMENT {
+            lock(&self.counts).documents += 1;
+            return self.hand_over(id, document);
+        }
         let fitted = datagram::fit(document);
         {
             let parts = fitted.documents.len() + fitted.lost;
@@ -192,11 +204,7 @@ impl Sink for Transport {
         for (part, document) in fitted.documents.into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
             let id = if part == 0 { id } else { SegmentId::new() };
-            let refused = match self.handoff() {
-                Some(mut handoff) => handoff.close(id, document),
-                None => vec![document],
-            };
-            self.send(refused);
+            self.hand_over(id, document);
         }
     }
 
