@@ -127,7 +127,11 @@ impl TraceInterceptor {
     }
 
     fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
-        let captured = cfg.load::<CapturedTelemetryAttributes>();
+        let captured = if self.selection.is_read_here(input) {
+            None
+        } else {
+            cfg.load::<CapturedTelemetryAttributes>()
+        };
         let (subsegment, target) = if context.is_recording() {
             self.begin_subsegment(context, input, captured, cfg)
         } else {
@@ -219,11 +223,12 @@ impl Intercept for TraceInterceptor {
 
     fn read_before_execution(
         &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let current = Context::current();
         if current.trace().is_some()
+            && !self.selection.is_read_here(context.input())
             && let Some(signing_name) = cfg.load::<SigningName>().map(SigningName::as_ref)
             && (current.is_recording() || signing_name == STEP_FUNCTIONS)
             && let Some(requested) = self

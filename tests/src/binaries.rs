@@ -40,6 +40,28 @@ pub fn probe() -> &'static Path {
     binary("probe")
 }
 
+/// The function that keeps a journal of what it does, and can be told how to end.
+///
+/// # Panics
+/// When cargo cannot build the workspace.
+pub fn victim() -> &'static Path {
+    binary("victim")
+}
+
+/// The function whose panics abort.
+///
+/// # Panics
+/// When cargo cannot build it.
+pub fn aborting() -> &'static Path {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| {
+        let one = ["--package", "aborting", "--profile", "abort"];
+        let binary = build(&one)?.remove("aborting");
+        binary.ok_or_else(|| "the package has no binary named aborting".to_owned())
+    });
+    built.as_ref().unwrap_or_else(|problem| panic!("{problem}"))
+}
+
 /// The program that calls the tracing API without being a function.
 ///
 /// # Panics
@@ -70,7 +92,9 @@ pub fn target_dir() -> &'static Path {
 fn binary(name: &str) -> &'static Path {
     // A failure is kept, too: the next test would not fare better.
     static BINARIES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
-    match BINARIES.get_or_init(build) {
+    // The whole workspace and not only the binaries wanted: with other packages selected, cargo
+    // would choose other features and compile the AWS SDK a second time.
+    match BINARIES.get_or_init(|| build(&["--workspace", "--bins"])) {
         Ok(binaries) => binaries
             .get(name)
             .unwrap_or_else(|| panic!("the workspace has no binary named {name}")),
@@ -78,9 +102,8 @@ fn binary(name: &str) -> &'static Path {
     }
 }
 
-/// Builds the whole workspace and not only the binaries wanted: with other packages selected,
-/// cargo would choose other features and compile the AWS SDK a second time.
-fn build() -> Result<BTreeMap<String, PathBuf>, String> {
+/// Builds what the arguments say; the binaries by their names.
+fn build(what: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
@@ -90,7 +113,7 @@ fn build() -> Result<BTreeMap<String, PathBuf>, String> {
     struct Target {
         name: String,
     }
-    let answer = cargo(&["build", "--workspace", "--bins", "--message-format=json"])?;
+    let answer = cargo(&[&["build", "--message-format=json"], what].concat())?;
     Ok(serde_json::Deserializer::from_slice(&answer)
         .into_iter::<Message>()
         .map(|message| message.expect("`cargo build --message-format=json` prints JSON"))

@@ -10,6 +10,8 @@
 //! | [`shim`] | what Lambda does and that emulator does not: the trace header of the runtime |
 //! | [`fake_aws`] | an AWS endpoint that answers as told and remembers what it was asked |
 //! | [`world`] | daemon, AWS endpoint and functions of one test |
+//! | [`journal`] | what happened in a run, as function and test wrote it down |
+//! | [`oracle`] | which documents must have arrived, by that journal |
 //! | [`outline`] | a trace in a few words, to compare with |
 //! | [`wait`] | waiting on a condition, with a deadline |
 //!
@@ -20,6 +22,8 @@ pub mod binaries;
 pub mod fake_aws;
 mod http;
 pub mod invocation;
+pub mod journal;
+pub mod oracle;
 pub mod outline;
 pub mod rie;
 pub mod shim;

@@ -360,6 +360,14 @@ impl Rie {
             || (self.shim.is_idle() || !self.function_runs()).then_some(()),
         )
         .await;
+        self.stop_at_once().await
+    }
+
+    /// As [`Rie::stop`], also in the middle of an invocation.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop_at_once(&mut self) -> Duration {
         let started = tokio::time::Instant::now();
         let pid = self
             .pid("rie.pid")

@@ -62,8 +62,13 @@ impl World {
     /// # Panics
     /// When the target directory cannot be written to.
     pub fn emulated(&self, name: &str, binary: &Path) -> emulator::Function {
-        let function = emulator::Function::new(name, binary)
+        self.emulated_alone(name, binary)
             .extension(extension_as_in_the_layer())
+    }
+
+    /// The same without the extension.
+    pub fn emulated_alone(&self, name: &str, binary: &Path) -> emulator::Function {
+        let function = emulator::Function::new(name, binary)
             .tracing(Tracing::Active)
             .xray_daemon(self.daemon.address());
         self.variables()
@@ -115,25 +120,37 @@ impl World {
     /// # Panics
     /// When one was refused, came twice or is still in progress.
     pub async fn sound_documents(&self) -> Vec<Document> {
+        self.documents()
+            .await
+            .unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// The documents received so far.
+    ///
+    /// # Errors
+    /// When one was refused, came twice or is still in progress.
+    pub async fn documents(&self) -> Result<Vec<Document>, String> {
         self.received(|store| {
             let refused: Vec<_> = store
                 .refused()
                 .iter()
                 .filter(|refused| !refused.datagram.starts_with(MARKER))
                 .collect();
-            assert!(refused.is_empty(), "X-Ray would refuse {refused:#?}");
-            assert!(
-                store.duplicates().is_empty(),
-                "came twice: {:#?}",
-                store.duplicates()
-            );
+            if !refused.is_empty() {
+                return Err(format!("X-Ray would refuse {refused:#?}"));
+            }
+            if !store.duplicates().is_empty() {
+                return Err(format!("came twice: {:#?}", store.duplicates()));
+            }
             let documents: Vec<_> = store.documents().cloned().collect();
             let open: Vec<_> = documents
                 .iter()
                 .filter(|document| document.in_progress)
                 .collect();
-            assert!(open.is_empty(), "never closed: {open:#?}");
-            documents
+            if !open.is_empty() {
+                return Err(format!("never closed: {open:#?}"));
+            }
+            Ok(documents)
         })
         .await
     }
@@ -146,7 +163,10 @@ impl World {
 }
 
 /// The extension's binary under the name that it has in the layer.
-fn extension_as_in_the_layer() -> std::path::PathBuf {
+///
+/// # Panics
+/// When the target directory cannot be written to.
+pub fn extension_as_in_the_layer() -> std::path::PathBuf {
     let built = binaries::extension();
     let folder = binaries::target_dir().join("tmp/extensions");
     let link = folder.join("tracestitch");

@@ -286,13 +286,12 @@ impl Json for SegmentId {
 impl Json for Timestamp {
     fn write(&self, out: &mut Vec<u8>) {
         const SECOND: u64 = 1_000_000;
+        let (seconds, micros) = (self.as_micros() / SECOND, self.as_micros() % SECOND);
         let mut digits = itoa::Buffer::new();
-        let seconds = digits.format(self.as_micros() / SECOND);
-        out.extend_from_slice(seconds.as_bytes());
+        out.extend_from_slice(digits.format(seconds).as_bytes());
         // The one in front keeps the zeros behind it, and makes place for the point.
         let point = out.len();
-        let micros = digits.format(SECOND + self.as_micros() % SECOND);
-        out.extend_from_slice(micros.as_bytes());
+        out.extend_from_slice(digits.format((SECOND + micros) as u32).as_bytes());
         out[point] = b'.';
     }
 }

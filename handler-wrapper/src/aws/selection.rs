@@ -87,6 +87,11 @@ impl Selection {
         self.omitted.push((service, key));
     }
 
+    /// True when the SDK need not keep anything of `input` for us.
+    pub(super) fn is_read_here(&self, input: &Input) -> bool {
+        self.added.is_empty() && members::has_names(input)
+    }
+
     /// What the SDK is to keep for us, beyond what the user asked it for; None if nothing.
     pub(super) fn requested(
         &self,
@@ -127,11 +132,10 @@ impl Selection {
         let typed = |member: &str| members::of_input(target.known?.name, input, member);
         let names = target.known.map_or(&[][..], |service| service.names);
         let own = target.operations.map_or(&[][..], |some| some.request);
-        self.put(document, names, name);
+        let either = |member: &str| name(member).or_else(|| typed(member));
+        self.put(document, names, either);
         self.put(document, own, typed);
-        self.put(document, self.users(&document.name.clone()), |member| {
-            name(member).or_else(|| typed(member))
-        });
+        self.put(document, self.users(&document.name.clone()), either);
     }
 
     /// Puts on `document` what is recorded of an output.

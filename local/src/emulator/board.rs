@@ -49,6 +49,8 @@ pub(super) struct Extension {
     pub(super) id: String,
     /// External ones are processes of ours; internal ones live in the runtime's process.
     pub(super) external: bool,
+    /// Its process has ended, and the environment goes on without it.
+    gone: bool,
     /// `None` until it registers.
     events: Option<Vec<Event>>,
     inbox: VecDeque<Value>,
@@ -62,6 +64,7 @@ impl Extension {
             name,
             id,
             external,
+            gone: false,
             events: None,
             inbox: VecDeque::new(),
             waiting: false,
@@ -115,17 +118,23 @@ impl State {
     }
 
     pub(super) fn all_registered(&self) -> bool {
-        self.extensions.iter().all(Extension::is_registered)
+        self.extensions.iter().all(|e| e.gone || e.is_registered())
     }
 
     pub(super) fn is_initialised(&self) -> bool {
-        self.runtime_waiting > 0 && self.extensions.iter().all(Extension::is_idle)
+        self.runtime_waiting > 0 && self.extensions_are_ready()
+    }
+
+    /// Whether all extensions that there are wait for an event.
+    pub(super) fn extensions_are_ready(&self) -> bool {
+        self.extensions.iter().all(|e| e.gone || e.is_idle())
     }
 
     /// Whether all work is done: the condition for the freeze.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
             && self.runtime_waiting > 0
+            && self.all_registered()
             && self
                 .extensions
                 .iter()
@@ -332,6 +341,28 @@ impl Board {
     }
 
     // The lifecycle's side.
+
+    /// Goes on without this extension: nothing is sent to it, and nobody waits for it.
+    pub(super) fn dismiss(&self, name: &str) {
+        self.renew(name, true);
+    }
+
+    /// Expects this extension to register, as if it never had.
+    pub(super) fn expect(&self, name: &str) {
+        self.renew(name, false);
+    }
+
+    fn renew(&self, name: &str, gone: bool) {
+        self.update(|state| {
+            let mut extensions = state.extensions.iter_mut();
+            if let Some(extension) = extensions.find(|extension| extension.name == name) {
+                *extension = Extension {
+                    gone,
+                    ..Extension::new(name.to_owned(), extension.external)
+                };
+            }
+        });
+    }
 
     /// Hands an invocation to the runtime and its event to the extensions that asked for it.
     pub(super) fn dispatch(&self, job: Job, event: Value) -> oneshot::Receiver<Answer> {

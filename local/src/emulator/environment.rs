@@ -130,6 +130,30 @@ impl Environment {
         true
     }
 
+    /// Kills the extensions' processes with SIGKILL. Returns how many there were, when they have
+    /// ended. The environment ends with them, unless it was made with
+    /// [`Function::outlive_extensions`].
+    pub async fn kill_extensions(&self) -> usize {
+        let extensions = self.inner.visible().map(|sandbox| sandbox.extensions());
+        let mut killed = 0;
+        for process in extensions.iter().flatten().filter(|p| p.is_running()) {
+            process.kill();
+            process.exited().await;
+            killed += 1;
+        }
+        killed
+    }
+
+    /// Starts the extensions whose processes have ended, also between invocations and without an
+    /// init phase, which Lambda never does. Returns when they have asked for an event; `false`
+    /// when there is no environment, or one of them failed.
+    pub async fn start_extensions(&self) -> bool {
+        match self.inner.visible() {
+            Some(sandbox) => sandbox.start_extensions().await.is_ok(),
+            None => false,
+        }
+    }
+
     /// The function's process; `None` before the first invocation and between two lives.
     pub fn function_pid(&self) -> Option<u32> {
         let function = self.inner.visible()?.function()?;

@@ -51,6 +51,7 @@ pub struct Function {
     pub(super) handler: String,
     pub(super) max_concurrency: Option<usize>,
     pub(super) freeze: bool,
+    pub(super) outlive_extensions: bool,
     pub(super) echo: bool,
 }
 
@@ -74,6 +75,7 @@ impl Function {
             handler: "bootstrap".into(),
             max_concurrency: None,
             freeze: true,
+            outlive_extensions: false,
             echo: false,
         }
     }
@@ -172,6 +174,15 @@ impl Function {
     #[must_use]
     pub fn freeze(mut self, freeze: bool) -> Self {
         self.freeze = freeze;
+        self
+    }
+
+    /// Whether the environment goes on when an extension's process ends, in the init phase too.
+    /// By default it ends then, as on Lambda. [`Environment::start_extensions`] starts those again
+    /// that have ended.
+    #[must_use]
+    pub fn outlive_extensions(mut self, outlive: bool) -> Self {
+        self.outlive_extensions = outlive;
         self
     }
 

@@ -73,8 +73,9 @@ impl Process {
             // Waiting for a child of ours fails only if somebody else has waited for it.
             let status = child.wait().await.unwrap_or_default();
             signal(group, Signal::SIGKILL);
-            ended.send_replace(Some(status));
+            // Whoever waits for the end finds its consequences already there.
             on_exit(status);
+            ended.send_replace(Some(status));
         });
         Ok(Self { name, group, exit })
     }

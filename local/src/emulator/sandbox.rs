@@ -167,16 +167,18 @@ impl Sandbox {
             Role::Extension => variables::of_extension,
         };
         let (board, ended) = (Arc::clone(&self.board), name.clone());
+        let outlived = matches!(role, Role::Extension) && self.function.outlive_extensions;
         let process = Process::start(
             name.clone(),
             program,
             variables(&self.function, self.server.address, &self.socket),
             &self.logs,
-            move |status| {
-                board.fail(Failure::Exited {
+            move |status| match outlived {
+                true => board.dismiss(&ended),
+                false => board.fail(Failure::Exited {
                     process: ended,
                     status,
-                })
+                }),
             },
         );
         let process = Arc::new(process.map_err(|error| not_started(error.to_string()))?);
@@ -187,13 +189,36 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Starts the extensions that do not run; returns when they have asked for an event.
+    pub(super) async fn start_extensions(&self) -> Result<(), Failure> {
+        for program in &self.function.extensions {
+            let name = file_name(program);
+            let runs = |process: &Arc<Process>| process.name == name && process.is_running();
+            if !self.extensions().iter().any(runs) {
+                self.processes()
+                    .extensions
+                    .retain(|process| process.name != name);
+                self.board.expect(&name);
+                self.start(Role::Extension, program)?;
+            }
+        }
+        let limit = self.function.init_time();
+        timeout(limit, self.reached(State::extensions_are_ready))
+            .await
+            .unwrap_or(Err(Failure::InitTimedOut { limit }))
+    }
+
     /// Whether another invocation can run here.
     pub(super) fn is_usable(&self) -> bool {
         !self.ended.initialized() && self.board.read(State::failure).is_none()
     }
 
+    /// Stops all processes, unless an extension has just been started: that one comes first.
     pub(super) fn freeze(&self) {
-        self.processes().all().for_each(|process| process.freeze());
+        let processes = self.processes();
+        if self.board.read(State::is_idle) {
+            processes.all().for_each(|process| process.freeze());
+        }
     }
 
     pub(super) fn thaw(&self) {
@@ -225,6 +250,7 @@ impl Sandbox {
     async fn shut_down(&self, end: End) {
         let limit = Instant::now() + SHUTDOWN_LIMIT;
         let deadline_ms = epoch_ms(SystemTime::now() + SHUTDOWN_LIMIT);
+        self.processes().closed = true;
         self.thaw();
         if let Some(function) = self.function() {
             if self.board.read(State::has_extensions) {

@@ -338,3 +338,44 @@ fn a_panic_kills_the_processes_too() {
         .unwrap();
     runtime.block_on(is_gone(pid));
 }
+
+#[tokio::test]
+async fn an_environment_can_outlive_its_extensions() {
+    let (_directory, paths) = extensions(&["alpha"]);
+    let environment = function()
+        .extension(&paths[0])
+        .outlive_extensions(true)
+        .start()
+        .await
+        .unwrap();
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    let function = environment.function_pid();
+    assert_eq!(environment.kill_extensions().await, 1);
+    assert_eq!(environment.extension_pids(), [0; 0]);
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    environment.settled().await;
+
+    assert!(environment.start_extensions().await);
+    assert_eq!(environment.extension_pids().len(), 1);
+    let events = said(&environment, "alpha", "event").len();
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    let told = || (said(&environment, "alpha", "event").len() > events).then_some(());
+    eventually("the new process gets its event", told).await;
+    assert_eq!(environment.function_pid(), function, "the same process");
+    environment.shutdown().await;
+    assert_eq!(shutdown_reason(&environment).await, "spindown");
+}
+
+#[tokio::test]
+async fn an_environment_can_do_without_an_extension_that_never_registers() {
+    let (_directory, paths) = extensions(&["alpha"]);
+    let environment = function()
+        .extension(&paths[0])
+        .env("EXTENSION_NAME", "beta")
+        .outlive_extensions(true)
+        .start()
+        .await
+        .unwrap();
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    assert_eq!(environment.extension_pids(), [0; 0]);
+}

@@ -1,0 +1,236 @@
+//! What goes on after the reply, and functions that are not as others: the extension never holds
+//! an invocation for longer than it must, and what is recorded late arrives all the same.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use e2e::binaries;
+use e2e::journal::Verb;
+use e2e::oracle::{PARENT, root};
+use serde_json::json;
+use tracestitch_local::emulator::{InvocationResult, Outcome};
+
+use crate::victim::{Victim, plenty};
+
+/// Longest time of an invocation that nobody holds: the timeout, for which somebody could be
+/// waiting, is 20 s.
+const PROMPT: Duration = Duration::from_secs(5);
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The tracer's own signal never comes: the extension sends what it has before the time is over.
+#[tokio::test]
+async fn a_function_that_hangs_after_its_reply() {
+    let victim =
+        Victim::start_with(|function, _| function.env("MAY_HANG", "1").timeout(TIMEOUT)).await;
+    let outcome = victim
+        .invoke(1, json!({ "steps": 3, "then": "hang_after_reply" }))
+        .await;
+    assert!(outcome.is_response(), "{outcome:?}");
+    let next = victim.invoke(2, plenty()).await;
+    assert!(
+        next.is_response() && next.init.is_some(),
+        "a new process: {next:?}"
+    );
+    victim.end("nothing").await;
+}
+
+/// It dies between its reply and the tracer's own signal: nothing was open any more.
+#[tokio::test]
+async fn a_function_that_is_killed_right_after_its_reply() {
+    let victim = Victim::start_with(|function, _| function.env("MAY_HANG", "1")).await;
+    let outcome = victim
+        .invoke(1, json!({ "steps": 3, "then": "hang_after_reply" }))
+        .await;
+    assert!(outcome.is_response(), "{outcome:?}");
+    assert!(victim.environment.kill_function().await);
+    let next = victim.invoke(2, plenty()).await;
+    assert!(
+        next.is_response() && next.init.is_some(),
+        "a new process: {next:?}"
+    );
+    victim.end("nothing").await;
+}
+
+#[tokio::test]
+async fn a_streamed_reply_with_work_behind_it() {
+    let victim = Victim::start().await;
+    for n in 1..=3 {
+        let outcome = victim.invoke(
+            n,
+            json!({ "steps": 1, "then": { "stream": { "parts": 5 } } }),
+        );
+        let outcome = outcome.await;
+        let payload = outcome.payload();
+        assert!(payload.ends_with(b"part 3\npart 4\n"), "{outcome:?}");
+    }
+    victim.end("nothing").await;
+}
+
+/// A task of the first invocation that is thawed by the second, and ends in it.
+#[tokio::test]
+async fn work_that_ends_in_the_next_invocation_arrives_with_it() {
+    let victim = Victim::start().await;
+    let (done, go_on) = (victim.file("done"), victim.file("go on"));
+    let outcome = victim
+        .invoke(1, json!({ "steps": 1, "then": { "later": done } }))
+        .await;
+    assert!(outcome.is_response(), "{outcome:?}");
+    victim.settled(1).await;
+    fs::write(&done, "").unwrap();
+    let (outcome, ()) = tokio::join!(
+        victim.invoke(2, json!({ "steps": 1, "then": { "await": go_on } })),
+        async {
+            victim.noted(Verb::Finished, 1, "later", 1).await;
+            fs::write(&go_on, "").unwrap();
+        }
+    );
+    assert!(outcome.is_response(), "{outcome:?}");
+    victim.settled(2).await;
+    // Both are frozen: nothing more will come.
+    victim.documents("nothing").await.unwrap();
+    victim.end("nothing").await;
+}
+
+/// No further invocation: the shutdown brings what ended after the reply.
+#[tokio::test]
+async fn work_that_ends_after_the_reply_arrives_at_the_latest_at_shutdown() {
+    let victim = Victim::start_with(|function, _| function.freeze(false)).await;
+    let done = victim.file("done");
+    victim
+        .invoke(1, json!({ "steps": 1, "then": { "later": done } }))
+        .await;
+    victim.settled(1).await;
+    fs::write(&done, "").unwrap();
+    victim.noted(Verb::Finished, 1, "later", 1).await;
+    victim.end("nothing").await;
+}
+
+/// It is open when Lambda takes the environment away: it is closed, and its invocation is not.
+#[tokio::test]
+async fn work_that_never_ends_is_closed_at_shutdown() {
+    let victim = Victim::start().await;
+    let never = victim.file("never");
+    victim
+        .invoke(1, json!({ "steps": 1, "then": { "later": never } }))
+        .await;
+    victim.settled(1).await;
+    let documents = victim.end("FunctionStopped").await;
+    let faults = documents
+        .iter()
+        .filter(|document| document.body["fault"] == true);
+    assert_eq!(
+        faults
+            .map(|document| document.name.as_str())
+            .collect::<Vec<_>>(),
+        ["later"]
+    );
+}
+
+/// A process of the function that traces by itself, over connections of its own.
+#[tokio::test]
+async fn several_wrapped_processes() {
+    let victim = Victim::start().await;
+    for n in 1..=3 {
+        let outcome = victim
+            .invoke(n, json!({ "steps": 2, "then": "child" }))
+            .await;
+        assert!(outcome.is_response(), "{outcome:?}");
+        victim.settled(n).await;
+    }
+    victim.end("nothing").await;
+}
+
+/// Starts the victim again and again, whenever it ends: Lambda sees one process.
+async fn supervised() -> (Victim, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("bootstrap");
+    let victim = binaries::victim().display();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nwhile :; do {victim}; sleep 0.1; done\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let victim = Victim::start_as(&script, |function, _| {
+        function.freeze(false).timeout(TIMEOUT)
+    })
+    .await;
+    (victim, folder)
+}
+
+#[tokio::test]
+async fn a_process_that_is_started_again_has_connections_of_its_own() {
+    let (victim, _folder) = supervised().await;
+    for n in 1..=3 {
+        let exit = victim.file(&format!("exit {n}"));
+        let outcome = victim
+            .invoke(n, json!({ "steps": 2, "then": { "exit_later": exit } }))
+            .await;
+        assert!(
+            outcome.is_response() && outcome.init.is_some() == (n == 1),
+            "{outcome:?}"
+        );
+        victim.settled(n).await;
+        fs::write(&exit, "").unwrap();
+        victim.noted(Verb::Absent, 0, "start", n as usize + 1).await;
+    }
+    victim.end("nothing").await;
+}
+
+/// Its successor is there before Lambda notices: the reason stays unknown.
+#[tokio::test]
+async fn a_process_that_dies_in_its_handler_and_is_started_again() {
+    let (victim, _folder) = supervised().await;
+    let outcome = victim
+        .invoke(1, json!({ "steps": 2, "then": "exit" }))
+        .await;
+    assert_eq!(
+        outcome.result,
+        InvocationResult::TimedOut { after: TIMEOUT }
+    );
+    let documents = victim.end("FunctionLost").await;
+    let faults = documents
+        .iter()
+        .filter(|document| document.body["fault"] == true);
+    assert_eq!(faults.count(), 2, "the handler and what it did last");
+}
+
+/// Invokes it three times with this header; neither function nor extension holds anything, and
+/// nothing is recorded.
+async fn silent(victim: Victim, header: Option<String>) {
+    // The start of the processes is no part of it.
+    victim.untraced(0, plenty(), header.clone()).await;
+    for n in 1..=3 {
+        let began = Instant::now();
+        let outcome: Outcome = victim.untraced(n, plenty(), header.clone()).await;
+        victim.environment.settled().await;
+        assert!(outcome.is_response(), "{outcome:?}");
+        assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+    }
+    victim.environment.shutdown().await;
+    let documents = victim.world.sound_documents().await;
+    assert!(documents.is_empty(), "{documents:?}");
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_wrapped() {
+    let victim = Victim::start_with(|function, _| function.env("UNWRAPPED", "1")).await;
+    silent(
+        victim,
+        Some(format!("Root={};Parent={PARENT};Sampled=1", root(1))),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_function_without_active_tracing() {
+    silent(Victim::start().await, None).await;
+}
+
+#[tokio::test]
+async fn a_trace_that_is_not_sampled() {
+    let header = format!("Root={};Parent={PARENT};Sampled=0", root(1));
+    silent(Victim::start().await, Some(header)).await;
+}

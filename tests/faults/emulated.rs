@@ -1,0 +1,146 @@
+//! The same ends under AWS's Runtime Interface Emulator, whose SIGTERM, timeout and SHUTDOWN are
+//! not of our making.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::binaries;
+use e2e::invocation::{Answer, Invocation};
+use e2e::journal::{self, Pen, Verb};
+use e2e::oracle::{Oracle, PARENT, root};
+use e2e::rie::Rie;
+use e2e::wait;
+use e2e::world::World;
+use serde_json::json;
+use tracestitch_local::store::Document;
+
+use crate::ends::messages;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+struct Emulated {
+    world: World,
+    rie: Rie,
+    journal: PathBuf,
+}
+
+impl Emulated {
+    async fn start() -> Self {
+        let world = World::start().await;
+        let function = world
+            .function("victim", binaries::victim())
+            .timeout(TIMEOUT)
+            .env("JOURNAL", "/tmp/journal")
+            .env("LIMIT_MB", "250");
+        let rie = function.start().await;
+        let journal = rie.directory().join("tmp/journal");
+        Self {
+            world,
+            rie,
+            journal,
+        }
+    }
+
+    async fn invoke(&self, n: u64, then: &str) -> Answer {
+        let event = json!({ "n": n, "steps": 2, "then": then }).to_string();
+        let header = format!("Root={};Parent={PARENT};Sampled=1", root(n));
+        self.rie
+            .invoke(Invocation::new(event).trace_header_verbatim(header.as_bytes()))
+            .await
+    }
+
+    fn journal(&self) -> Vec<journal::Entry> {
+        journal::read(&std::fs::read_to_string(&self.journal).unwrap_or_default())
+    }
+
+    /// The documents, which are exactly those that must be there.
+    async fn documents(&self, why: &str) -> Vec<Document> {
+        let documents = self.world.sound_documents().await;
+        let problems = Oracle::new(&self.journal()).problems(&documents, why);
+        assert!(
+            problems.is_empty(),
+            "{}\n{}",
+            problems.join("\n"),
+            self.rie.logs()
+        );
+        documents
+    }
+}
+
+/// An invocation that ends so, and a whole one after it.
+async fn end(then: &str, status: u16, why: &str, words: &str) {
+    let mut emulated = Emulated::start().await;
+    let answer = emulated.invoke(1, then).await;
+    assert_eq!(
+        answer.status,
+        status,
+        "{:?}\n{}",
+        answer.body,
+        emulated.rie.logs()
+    );
+    let next = emulated.invoke(2, "return").await;
+    assert_eq!(next.json()["n"], 2, "{}", emulated.rie.logs());
+    emulated.rie.stop().await;
+    Pen::new(&emulated.journal).note(Verb::Finished, 2, "victim", "");
+    let documents = emulated.documents(why).await;
+    let messages = messages(&documents);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(
+        messages.iter().all(|message| message.contains(words)),
+        "{messages:?}"
+    );
+}
+
+/// The emulator answers a timeout with status 200 and a text.
+#[tokio::test]
+async fn timeout_with_a_blocked_thread() {
+    end("block", 200, "FunctionTimeout", "timed out").await;
+}
+
+#[tokio::test]
+async fn timeout_with_a_pending_await() {
+    end("wait", 200, "FunctionTimeout", "timed out").await;
+}
+
+#[tokio::test]
+async fn exit() {
+    end("exit", 502, "FunctionCrash", "exited").await;
+}
+
+#[tokio::test]
+async fn abort() {
+    end("abort", 502, "FunctionCrash", "crashed").await;
+}
+
+#[tokio::test]
+async fn stack_overflow() {
+    end("overflow", 502, "FunctionCrash", "crashed").await;
+}
+
+#[tokio::test]
+async fn out_of_memory() {
+    end("allocate", 502, "FunctionCrash", "ran out of memory").await;
+}
+
+/// SIGTERM in the middle of an invocation: the environment is taken away.
+#[tokio::test]
+async fn shut_down_in_the_middle() {
+    let mut emulated = Emulated::start().await;
+    let doomed = async {
+        wait::until("the handler's last step", || {
+            let journal = emulated.journal();
+            let begun = |entry: &&journal::Entry| entry.verb == Verb::Begun;
+            let mut begun = journal.iter().filter(begun);
+            begun.any(|entry| entry.name == "doomed").then_some(())
+        })
+        .await;
+    };
+    tokio::select! {
+        answer = emulated.invoke(1, "wait") => panic!("{answer:?}"),
+        () = doomed => {}
+    }
+    emulated.rie.stop_at_once().await;
+    let documents = emulated.documents("FunctionStopped").await;
+    let messages = messages(&documents);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+}

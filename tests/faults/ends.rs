@@ -1,0 +1,168 @@
+//! Functions that come to an end of their own making: a crash in all its forms, no memory left, a
+//! timeout. What was done arrives as it was, what was open is closed with the words for it, and
+//! the next invocation is whole.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use e2e::wait::PATIENCE;
+
+use serde_json::json;
+use tracestitch_local::emulator::InvocationResult;
+use tracestitch_local::store::Document;
+
+use crate::victim::{Victim, plenty};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Enough for the function, not for one that asks for more and more.
+const LIMIT_MB: &str = "250";
+
+/// Runs an invocation that ends so, and a whole one after it.
+async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec<Document>) {
+    let victim =
+        Victim::start_with(|function, _| function.timeout(timeout).env("LIMIT_MB", LIMIT_MB)).await;
+    let mut work = plenty();
+    work["then"] = then.into();
+    let outcome = victim.invoke(1, work).await;
+    let next = victim.invoke(2, plenty()).await;
+    assert!(next.is_response(), "{then}: {next:?}");
+    (outcome.result, victim.end(why).await)
+}
+
+/// The messages of the causes that the extension gave.
+pub(crate) fn messages(documents: &[Document]) -> Vec<&str> {
+    let causes = documents.iter().map(|document| &document.body["cause"]);
+    causes
+        .filter_map(|cause| cause["exceptions"][0]["message"].as_str())
+        .collect()
+}
+
+/// As [`end`], for a process that dies of `signal` or with `code`: the handler and what it did
+/// last are closed.
+async fn crash(then: &str, code: Option<i32>, signal: Option<i32>) {
+    let (result, documents) = end(then, "FunctionCrash", PATIENCE).await;
+    let InvocationResult::Crashed {
+        status: Some(status),
+        ..
+    } = &result
+    else {
+        panic!("{then}: {result:?}");
+    };
+    assert_eq!((status.code(), status.signal()), (code, signal), "{then}");
+    let messages = messages(&documents);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    for message in messages {
+        assert!(
+            message.contains("crashed, exited or ran out of memory"),
+            "{message}"
+        );
+    }
+}
+
+const SIGABRT: Option<i32> = Some(6);
+
+#[tokio::test]
+async fn exit() {
+    crash("exit", Some(3), None).await;
+}
+
+#[tokio::test]
+async fn abort() {
+    crash("abort", None, SIGABRT).await;
+}
+
+/// Rust's own handler of the guard page aborts.
+#[tokio::test]
+async fn stack_overflow() {
+    crash("overflow", None, SIGABRT).await;
+}
+
+/// An allocation that fails aborts. The kernel's killer instead sends SIGKILL: see `killed`.
+#[tokio::test]
+async fn out_of_memory() {
+    crash("allocate", None, SIGABRT).await;
+}
+
+/// A panic unwinds: the function closes its documents itself, and lives on.
+#[tokio::test]
+async fn panic() {
+    let (result, documents) = end("panic", "panic", PATIENCE).await;
+    assert!(
+        matches!(result, InvocationResult::FunctionError { .. }),
+        "{result:?}"
+    );
+    let messages = messages(&documents);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(
+        messages.iter().any(|message| message.contains("no kettle")),
+        "{messages:?}"
+    );
+}
+
+async fn time_out(then: &str) {
+    let (result, documents) = end(then, "FunctionTimeout", TIMEOUT).await;
+    assert_eq!(
+        result,
+        InvocationResult::TimedOut { after: TIMEOUT },
+        "{then}"
+    );
+    let messages = messages(&documents);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    for message in messages {
+        assert!(message.contains("timed out"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn timeout_with_a_blocked_thread() {
+    time_out("block").await;
+}
+
+#[tokio::test]
+async fn timeout_in_a_loop() {
+    time_out("spin").await;
+}
+
+#[tokio::test]
+async fn timeout_with_a_pending_await() {
+    time_out("wait").await;
+}
+
+/// The SDK's call is open, too, when the time is over.
+#[tokio::test]
+async fn timeout_in_an_aws_call() {
+    let victim = Victim::start_with(|function, _| function.timeout(TIMEOUT)).await;
+    victim
+        .world
+        .aws
+        .script("GetItem", [e2e::fake_aws::Reaction::Hang]);
+    let outcome = victim.invoke(1, plenty()).await;
+    assert_eq!(
+        outcome.result,
+        InvocationResult::TimedOut { after: TIMEOUT }
+    );
+    let documents = victim.end("FunctionTimeout").await;
+    assert_eq!(
+        messages(&documents).len(),
+        2,
+        "the call's and the handler's"
+    );
+}
+
+/// Built with `panic = "abort"`, a panic is a crash.
+#[tokio::test]
+async fn panic_that_aborts() {
+    let victim = Victim::start_as(e2e::binaries::aborting(), |function, _| function).await;
+    let outcome = victim.invoke(1, json!({})).await;
+    let InvocationResult::Crashed {
+        status: Some(status),
+        ..
+    } = &outcome.result
+    else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(status.signal(), SIGABRT);
+    let documents = victim.end("FunctionCrash").await;
+    assert_eq!(messages(&documents).len(), 2, "{documents:?}");
+}

@@ -1,0 +1,252 @@
+//! A process is killed (SIGKILL) at a random moment: in its init phase, at every point of its
+//! work, during and after the reply, between invocations.
+
+use std::time::{Duration, Instant};
+
+use e2e::journal::{Entry, Verb};
+
+use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
+use crate::strikes::{freeze, kill_extension, kill_function};
+use crate::victim::{Victim, plenty};
+
+/// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
+/// waited for the extension, it would wait for its timeout of 20 s.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// Every document that must arrive does, also those of the invocation after the kill, in a new
+/// process.
+#[tokio::test]
+async fn the_function_at_random_moments() {
+    let mut table = Table::default();
+    let lines = Victim::lines(2).await;
+    let began = Instant::now();
+    let count = times(12, 200);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(number), lines);
+        let victim = Victim::at_pace(number).await;
+        let strike = kill_function(&victim.environment);
+        let striker = Striker::new(moment, &victim.journal, strike);
+        victim.invoke_all(2).await;
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        table.count(&victim.journal.entries());
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function killed",
+        format_args!("{count} times in {took:?}: {table}"),
+    );
+}
+
+/// Killed at one moment, and frozen, or its extension, at two others.
+#[tokio::test]
+async fn the_function_among_freezes_at_random_moments() {
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let count = times(6, 100);
+    for number in 0..count {
+        let mut random = random(4_000 + number);
+        let moments: [_; 3] = std::array::from_fn(|_| Moment::random(&mut random, lines));
+        let victim = Victim::at_pace(number).await;
+        let (environment, journal) = (&victim.environment, &victim.journal);
+        let mut freeze = || freeze(environment, &mut random, Duration::from_millis(20));
+        let strikers = [
+            Striker::new(moments[0], journal, kill_function(environment)),
+            Striker::new(moments[1], journal, freeze()),
+            Striker::new(moments[2], journal, freeze()),
+        ];
+        victim.invoke_all(3).await;
+        for striker in strikers {
+            striker.finish().await;
+        }
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, run {number} at {moments:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    tell(
+        "function killed among freezes",
+        format_args!("{count} times in {:?}", began.elapsed()),
+    );
+}
+
+/// Both at once, as when the machine takes the environment away. Of the invocation under way there
+/// may be anything that is sound, of those before it there is everything.
+#[tokio::test]
+async fn function_and_extension_at_random_moments() {
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let count = times(6, 50);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(6_000 + number), lines);
+        let victim = Victim::at_pace(number).await;
+        let function = kill_function(&victim.environment);
+        let extension = kill_extension(&victim.environment, victim.pen(), false);
+        let striker = Striker::new(moment, &victim.journal, || {
+            function();
+            extension();
+        });
+        victim.invoke_all(3).await;
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function and extension killed",
+        format_args!("{count} times in {took:?}"),
+    );
+}
+
+/// With four invocations at work (Lambda Managed Instances), where no event tells the extension
+/// when one begins, and no freeze when one is over.
+#[tokio::test]
+async fn the_function_with_many_invocations_at_random_moments() {
+    const AT_ONCE: usize = 4;
+    let lines = 3 + Victim::lines(AT_ONCE as u64).await;
+    let began = Instant::now();
+    let count = times(6, 50);
+    for number in 0..count {
+        let moment = Moment::random(&mut random(7_000 + number), lines);
+        let victim = Victim::start_with(|function, _| {
+            function
+                .env("PACE_MICROS", Victim::pace(number))
+                .managed_instances(AT_ONCE)
+        })
+        .await;
+        let strike = kill_function(&victim.environment);
+        let striker = Striker::new(moment, &victim.journal, strike);
+        for first in [1, 5] {
+            tokio::join!(
+                victim.invoke(first, plenty()),
+                victim.invoke(first + 1, plenty()),
+                victim.invoke(first + 2, plenty()),
+                victim.invoke(first + 3, plenty()),
+            );
+        }
+        striker.finish().await;
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionCrash").await {
+            panic!(
+                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "function killed with many at work",
+        format_args!("{count} times in {took:?}"),
+    );
+}
+
+/// The time is over at a random moment, without or with the reply: SIGTERM, then SHUTDOWN. What
+/// the extension closes it calls a timeout.
+#[tokio::test]
+async fn the_function_by_its_timeout_at_random_moments() {
+    let (mut timed_out, began) = (0, Instant::now());
+    let count = times(12, 100);
+    for number in 0..count {
+        let timeout = Duration::from_micros(random(3_000 + number).u64(1_000..30_000));
+        let victim = Victim::start_with(|function, _| {
+            function
+                .env("PACE_MICROS", Victim::pace(number))
+                .timeout(timeout)
+        })
+        .await;
+        let outcomes = victim.invoke_all(2).await;
+        let late = outcomes.iter().filter(|outcome| !outcome.is_response());
+        timed_out += late.count();
+        victim.environment.shutdown().await;
+        if let Err(problems) = victim.documents("FunctionTimeout").await {
+            panic!(
+                "FAULTS_SEED={}, timeout {number}, {timeout:?}\n{problems}",
+                seed()
+            );
+        }
+    }
+    let (took, of) = (began.elapsed(), 2 * count);
+    tell(
+        "timeout",
+        format_args!("{timed_out} of {of} invocations in {took:?}"),
+    );
+}
+
+/// The extension's death is its own: the function answers as ever and as soon. What the
+/// extension had read and not sent is lost with it, and so is what lay in its socket; that is at
+/// most the invocation under way. Everything that ends after its death arrives, by UDP or through
+/// the extension that is started anew; nothing arrives twice.
+///
+/// On Lambda the function would be ended, too (Extensions API, "Error handling"); here it lives
+/// on, which is the harder case.
+#[tokio::test]
+async fn the_extension_at_random_moments() {
+    let mut table = Table::default();
+    let lines = Victim::lines(3).await;
+    let began = Instant::now();
+    let (count, mut slowest) = (times(6, 50), Duration::ZERO);
+    for number in 0..count {
+        let mut random = random(1_000 + number);
+        let moment = Moment::random(&mut random, lines);
+        let at_once = random.bool();
+        let victim = Victim::start_with(|function, _| {
+            let pace = Victim::pace(number);
+            function.env("PACE_MICROS", pace).outlive_extensions(true)
+        })
+        .await;
+        let strike = kill_extension(&victim.environment, victim.pen(), at_once);
+        let striker = Striker::new(moment, &victim.journal, strike);
+        let outcomes = victim.invoke_all(3).await;
+        striker.finish().await;
+        // There is one for the end, whether it was started anew at once or is now.
+        assert!(victim.environment.start_extensions().await);
+        victim.environment.shutdown().await;
+        let entries = victim.journal.entries();
+        table.count(&entries);
+        let answered = outcomes.iter().all(|outcome| outcome.is_response());
+        slowest = slowest.max(longest_handler(&entries));
+        let run = format!("FAULTS_SEED={}, kill {number} at {moment:?}", seed());
+        assert!(
+            answered && slowest < PROMPT,
+            "{run}: {slowest:?} {outcomes:?}"
+        );
+        if let Err(problems) = victim.documents("nothing").await {
+            panic!("{run}\n{problems}");
+        }
+    }
+    let took = began.elapsed();
+    tell(
+        "extension killed",
+        format_args!("{count} times in {took:?}, slowest handler {slowest:?}: {table}"),
+    );
+}
+
+fn longest_handler(entries: &[Entry]) -> Duration {
+    let when = |verb, n| {
+        let mut found = entries.iter().filter(|entry| entry.verb == verb);
+        found.find(|entry| entry.name == "victim" && entry.invocation == n)
+    };
+    let took = |n| {
+        Some(
+            when(Verb::Finish, n)?
+                .at
+                .saturating_sub(when(Verb::Begun, n)?.at),
+        )
+    };
+    let longest = (1..=3).filter_map(took).max();
+    Duration::from_micros(longest.expect("a handler ran"))
+}

@@ -1,0 +1,223 @@
+//! The function under test, with its journal, its extension, its daemon and its AWS endpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e::binaries;
+use e2e::journal::{Entry, Journal, Pen, Verb};
+use e2e::oracle::{Oracle, PARENT, root};
+use e2e::wait;
+use e2e::world::World;
+use serde_json::{Value, json};
+use tracestitch_local::emulator::{self, Environment, Invoke, Outcome, Tracing};
+use tracestitch_local::store::Document;
+
+use crate::moments::PACE_MICROS;
+
+/// An environment with `victim` in it.
+pub(crate) struct Victim {
+    pub(crate) world: World,
+    pub(crate) journal: Journal,
+    pub(crate) environment: Arc<Environment>,
+    /// For files that the function waits for.
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Victim {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|function, _| function).await
+    }
+
+    /// With pauses between its steps in every other run.
+    pub(crate) async fn at_pace(number: u64) -> Self {
+        let pace = Self::pace(number);
+        Self::start_with(|function, _| function.env("PACE_MICROS", pace)).await
+    }
+
+    pub(crate) fn pace(number: u64) -> &'static str {
+        if number.is_multiple_of(2) {
+            PACE_MICROS
+        } else {
+            "0"
+        }
+    }
+
+    pub(crate) async fn start_with(
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
+        Self::start_as(binaries::victim(), configure).await
+    }
+
+    pub(crate) async fn start_as(
+        program: &Path,
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
+        let world = World::start().await;
+        let function = world.emulated("victim", program);
+        Self::start_in(world, function, configure).await
+    }
+
+    /// Without the extension.
+    pub(crate) async fn start_alone(
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
+        let world = World::start().await;
+        let function = world.emulated_alone("victim", binaries::victim());
+        Self::start_in(world, function, configure).await
+    }
+
+    async fn start_in(
+        world: World,
+        function: emulator::Function,
+        configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
+    ) -> Self {
+        let journal = Journal::new();
+        // Without Lambda's own segments: all that arrives is ours.
+        let function = function
+            .tracing(Tracing::PassThrough)
+            .timeout(wait::PATIENCE)
+            .env("JOURNAL", journal.path().to_string_lossy());
+        let function = configure(function, &world);
+        let environment = function.start().await.expect("the programs are there");
+        Self {
+            world,
+            journal,
+            environment: Arc::new(environment),
+            folder: tempfile::tempdir().expect("there is a place for temporary files"),
+        }
+    }
+
+    pub(crate) fn pen(&self) -> Pen {
+        self.journal.pen()
+    }
+
+    /// A file that is not there yet.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits until the journal says so, so often.
+    pub(crate) async fn noted(&self, verb: Verb, n: u64, name: &str, times: usize) {
+        let wanted = |e: &&Entry| e.verb == verb && e.invocation == n && e.name == name;
+        wait::until(&format!("{verb:?} {name} of invocation {n}"), || {
+            let count = self.journal.entries().iter().filter(wanted).count();
+            (count >= times).then_some(())
+        })
+        .await;
+    }
+
+    /// Invokes it with `work`, in a trace of the invocation's own, and writes down what the
+    /// function cannot.
+    pub(crate) async fn invoke(&self, n: u64, work: Value) -> Outcome {
+        let header = format!("Root={};Parent={PARENT};Sampled=1", root(n));
+        let pen = self.pen();
+        for name in ["init", "settings"] {
+            pen.note(Verb::Held, n, name, "");
+        }
+        pen.note(Verb::Begin, n, "victim", "");
+        let outcome = self.untraced(n, work, Some(header)).await;
+        // The handler's subsegment ends before the reply is posted.
+        if outcome.is_response() {
+            pen.note(Verb::Finished, n, "victim", "");
+        }
+        outcome
+    }
+
+    /// The same with this trace header, and nothing written down.
+    pub(crate) async fn untraced(
+        &self,
+        n: u64,
+        mut work: Value,
+        header: Option<String>,
+    ) -> Outcome {
+        work["n"] = n.into();
+        let invoke = Invoke::new(work.to_string()).trace_header(header.unwrap_or_default());
+        self.environment.invoke(invoke).await
+    }
+
+    /// Invokes it so often, with time between the invocations, in which it is frozen.
+    pub(crate) async fn invoke_all(&self, count: u64) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for n in 1..=count {
+            outcomes.push(self.invoke(n, plenty()).await);
+            self.settled(n).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        outcomes
+    }
+
+    /// How many lines the journal of a run without any fault has.
+    pub(crate) async fn lines(count: u64) -> usize {
+        let victim = Self::start().await;
+        let outcomes = victim.invoke_all(count).await;
+        assert!(outcomes.iter().all(Outcome::is_response), "{outcomes:?}");
+        let documents = victim.end("nothing").await;
+        assert_eq!(documents.len(), victim.oracle().certain());
+        victim.journal.entries().len()
+    }
+
+    /// Waits until function and extension have asked for what is next.
+    pub(crate) async fn settled(&self, n: u64) {
+        self.environment.settled().await;
+        self.pen().note(Verb::Settled, n, "", "");
+    }
+
+    /// Ends the environment, and gives the documents: exactly those that must be there. What did
+    /// not end by itself was closed with a cause of type `why`.
+    #[track_caller]
+    pub(crate) fn end(&self, why: &str) -> impl Future<Output = Vec<Document>> {
+        let place = std::panic::Location::caller();
+        async move {
+            self.environment.shutdown().await;
+            self.documents(why)
+                .await
+                .unwrap_or_else(|problems| panic!("at {place}\n{problems}"))
+        }
+    }
+
+    /// The documents that are there, or what is wrong with them.
+    pub(crate) async fn documents(&self, why: &str) -> Result<Vec<Document>, String> {
+        let problems = match self.world.documents().await {
+            Ok(documents) => {
+                let problems = self.oracle().problems(&documents, why);
+                if problems.is_empty() {
+                    return Ok(documents);
+                }
+                problems.join("\n")
+            }
+            Err(problem) => problem,
+        };
+        let logs = self.environment.logs();
+        let logs: Vec<_> = logs
+            .iter()
+            .map(|line| format!("{}: {}", line.source, line.text))
+            .collect();
+        let journal = std::fs::read_to_string(self.journal.path()).unwrap_or_default();
+        let logs = logs.join("\n");
+        Err(format!(
+            "{problems}\n--- journal\n{journal}--- logs\n{logs}"
+        ))
+    }
+
+    /// What the journal lets expect, and the AWS endpoint.
+    pub(crate) fn oracle(&self) -> Oracle {
+        let mut oracle = Oracle::new(&self.journal.entries());
+        for request in self.world.aws.received() {
+            let header = request
+                .trace_header()
+                .expect("each call carries a valid header");
+            let root = header.root.to_string();
+            let (_, invocation) = root.rsplit_once('-').unwrap_or_default();
+            let invocation = u64::from_str_radix(invocation, 16).unwrap_or_default();
+            let id = header.parent.map(|id| id.to_string()).unwrap_or_default();
+            oracle.was_called(invocation, "DynamoDB", &id);
+        }
+        oracle
+    }
+}
+
+/// Work in which a moment can be chosen.
+pub(crate) fn plenty() -> Value {
+    json!({ "steps": 3, "call": true })
+}

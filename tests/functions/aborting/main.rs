@@ -1,0 +1,28 @@
+//! A wrapped function that panics. Built with `--profile abort`, a panic ends the process.
+
+#[path = "../victim/journal.rs"]
+mod journal;
+
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracestitch::run(service_fn(handle)).await
+}
+
+async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let n = event.payload["n"].as_u64().unwrap_or_default();
+    for name in ["init", "settings"] {
+        journal::note("absent", n, name, "");
+    }
+    journal::note("begun", n, "victim", "");
+    let step = journal::begin(n, "step");
+    journal::finish(n, "step", step);
+    let doomed = journal::begin(n, "doomed");
+    if !cfg!(panic = "abort") {
+        // Built in another profile it would prove something else.
+        return Err("this function is to be built with --profile abort".into());
+    }
+    doomed.context().scope(async { panic!("no kettle") }).await
+}

@@ -1,0 +1,190 @@
+//! What comes after the work: the ways in which a function ends, or goes on when it should not.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lambda_runtime::streaming::{Body, channel};
+use lambda_runtime::tower::{Layer, ServiceExt};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use nix::sys::resource::{Resource, setrlimit};
+use serde::Deserialize;
+use tracestitch::{Context, TraceLayer};
+
+use crate::journal;
+
+/// What the handler does last, in a subsegment `doomed`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Then {
+    /// It returns.
+    #[default]
+    Return,
+    /// It panics.
+    Panic,
+    /// The process ends.
+    Exit,
+    /// The process aborts.
+    Abort,
+    /// The stack overflows.
+    Overflow,
+    /// It asks for memory until there is none.
+    Allocate,
+    /// It blocks its thread for ever.
+    Block,
+    /// It computes for ever.
+    Spin,
+    /// It awaits for ever.
+    Wait,
+    /// It waits, with its thread blocked, until this file is there; then it returns.
+    Until(PathBuf),
+    /// It awaits this file.
+    Await(PathBuf),
+    /// It returns, and the process hangs when the reply has been posted.
+    HangAfterReply,
+    /// It returns, and the process ends by itself when this file is there.
+    ExitLater(PathBuf),
+    /// It returns, and a task of it works on in a subsegment `later` until this file is there.
+    Later(PathBuf),
+    /// It answers with a stream, whose parts are made in a subsegment `stream`.
+    Stream { parts: u32 },
+    /// It runs another process of its own kind, and waits for it.
+    Child,
+}
+
+impl Then {
+    /// The stream, where the answer is one.
+    pub(crate) async fn happen(
+        self,
+        n: u64,
+        context: &lambda_runtime::Context,
+    ) -> Result<Option<Body>, Error> {
+        match self {
+            Self::Return => {}
+            Self::HangAfterReply => crate::HANG.store(true, std::sync::atomic::Ordering::Relaxed),
+            Self::ExitLater(file) => {
+                tokio::spawn(async move {
+                    there(&file).await;
+                    std::process::exit(0);
+                });
+            }
+            Self::Later(file) => {
+                let later = journal::begin(n, "later");
+                tokio::spawn(async move {
+                    there(&file).await;
+                    journal::finish(n, "later", later);
+                });
+            }
+            Self::Stream { parts } => return Ok(Some(stream(n, parts))),
+            Self::Child => run_child(n, context).await?,
+            doom => {
+                let doomed = journal::begin(n, "doomed");
+                let end = doomed.context().scope(doom.end());
+                end.await;
+                journal::finish(n, "doomed", doomed);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn end(self) {
+        match self {
+            Self::Panic => panic!("no kettle"),
+            Self::Exit => std::process::exit(3),
+            Self::Abort => std::process::abort(),
+            Self::Overflow => drop(overflow(1)),
+            Self::Allocate => allocate(),
+            Self::Block => std::thread::sleep(Duration::from_secs(3600)),
+            Self::Spin => loop {
+                std::hint::spin_loop();
+            },
+            Self::Wait => std::future::pending().await,
+            Self::Await(file) => there(&file).await,
+            Self::Until(file) => {
+                while !file.exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[expect(unconditional_recursion, reason = "the stack has to overflow")]
+fn overflow(depth: u64) -> u64 {
+    let ballast = black_box([depth; 512]);
+    overflow(depth + 1) + ballast[0]
+}
+
+fn allocate() {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(black_box(vec![1_u8; 1024 * 1024]));
+    }
+}
+
+/// Waits for a file.
+async fn there(file: &Path) {
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn stream(n: u64, parts: u32) -> Body {
+    let (mut sender, body) = channel();
+    let subsegment = journal::begin(n, "stream");
+    tokio::spawn(async move {
+        for part in 0..parts {
+            // The caller may be gone; then there is nobody to send to.
+            let _ = sender.send_data(format!("part {part}\n").into()).await;
+        }
+        journal::finish(n, "stream", subsegment);
+    });
+    body
+}
+
+/// Keeps the address space within the limit of `LIMIT_MB`, if there is one.
+pub(crate) fn limit_memory() -> Result<(), Error> {
+    if let Ok(limit) = std::env::var("LIMIT_MB") {
+        let bytes = limit.parse::<u64>()? * 1024 * 1024;
+        setrlimit(Resource::RLIMIT_AS, bytes, bytes)?;
+    }
+    Ok(())
+}
+
+/// Starts this program once more, as a child with the same trace.
+async fn run_child(n: u64, context: &lambda_runtime::Context) -> Result<(), Error> {
+    let header = Context::current().trace_header();
+    let header = header.map(|header| header.to_string()).unwrap_or_default();
+    let status = tokio::process::Command::new(std::env::current_exe()?)
+        .args(["child", &n.to_string(), &header, &context.request_id])
+        .env("AWS_LAMBDA_FUNCTION_NAME", "child")
+        .status()
+        .await?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the child ended with {status}").into())
+    }
+}
+
+/// A process that traces, but does not ask Lambda for invocations.
+pub(crate) async fn child() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(2);
+    let mut argument = || arguments.next().ok_or("a child has three arguments");
+    let n = argument()?.parse()?;
+    let mut context = lambda_runtime::Context::default();
+    context.xray_trace_id = Some(argument()?);
+    context.request_id = format!("child of {}", argument()?);
+    let handler = service_fn(async |event: LambdaEvent<u64>| {
+        let chore = journal::begin(event.payload, "chore");
+        journal::finish(event.payload, "chore", chore);
+        Ok::<_, Error>(())
+    });
+    journal::note("begin", n, "child", "");
+    let traced = TraceLayer::from_env().layer(handler);
+    let outcome = traced.oneshot(LambdaEvent::new(n, context)).await;
+    outcome.map_err(|error| format!("{error:?}"))?;
+    journal::note("finished", n, "child", "");
+    Ok(())
+}
