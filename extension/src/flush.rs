@@ -408,6 +408,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_address_to_which_no_way_leads_is_counted() {
+        // A broadcast, which the kernel refuses to connect to.
+        let mut flush = flush("255.255.255.255:2000".parse().ok());
+        flush.send(vec![b"{}".to_vec()]).await;
+        flush.send(vec![b"{}".to_vec()]).await;
+        assert_eq!(flush.counts().lost[&Loss::DaemonUnknown], 2);
+        assert!(matches!(flush.target, Target::Failed { .. }));
+    }
+
+    #[tokio::test]
     async fn a_name_is_resolved() {
         let (socket, address) = daemon();
         let name = format!("localhost:{}", address.port());

@@ -173,13 +173,10 @@ impl Extension {
     /// The wall clock: the other one may stand still while the environment is frozen.
     fn look_at_the_clock(&mut self) {
         let now = SystemTime::now();
-        let pause = now.duration_since(self.last_event);
-        self.last_event = now;
-        // A clock that was set back tells nothing about the pause.
-        if pause.is_ok_and(|pause| pause < LONG_PAUSE) {
-            return;
+        if is_long_pause(self.last_event, now) {
+            self.flush.reconnect();
         }
-        self.flush.reconnect();
+        self.last_event = now;
     }
 
     fn report_invocation(&mut self) {
@@ -214,6 +211,12 @@ impl From<Event> for Input<'_> {
     }
 }
 
+/// A clock that was set back tells nothing about the pause: it may have been a long one.
+fn is_long_pause(from: SystemTime, to: SystemTime) -> bool {
+    to.duration_since(from)
+        .map_or(true, |pause| pause >= LONG_PAUSE)
+}
+
 /// Waits for what may not be there; then forever.
 async fn ready<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
@@ -225,4 +228,23 @@ async fn ready<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
 fn until(at: Timestamp) -> Duration {
     let now = Timestamp::from(SystemTime::now());
     Duration::from_micros(at.as_micros().saturating_sub(now.as_micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_pauses() {
+        let (start, second) = (SystemTime::now(), Duration::from_secs(1));
+        for (to, expected, reason) in [
+            (start, false, "at once"),
+            (start + 59 * second, false, "one invocation a minute"),
+            (start + LONG_PAUSE, true, "frozen"),
+            (start + 7200 * second, true, "hours forward"),
+            (start - second, true, "set back"),
+        ] {
+            assert_eq!(is_long_pause(start, to), expected, "{reason}");
+        }
+    }
 }

@@ -23,6 +23,9 @@ const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// When a name that could not be resolved is tried again.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
+/// `EMSGSIZE` of Linux (errno(3)): the path carries no datagram of this size.
+const MESSAGE_TOO_LONG: i32 = 90;
+
 /// A socket that sends to the daemon.
 #[derive(Debug)]
 pub(crate) struct Direct {
@@ -177,6 +180,10 @@ impl State {
                     match send(socket, datagram, &mut self.counts) {
                         Ok(()) => self.counts.sent += 1,
                         Err(error) if error.kind() == ErrorKind::WouldBlock && !all => return,
+                        Err(error) if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => {
+                            self.make_smaller();
+                            continue;
+                        }
                         Err(error) => {
                             self.counts.lose(Loss::NotSent, 1);
                             self.lost.warn(format_args!(
@@ -189,6 +196,27 @@ impl State {
             }
             self.waiting_bytes -= datagram.len();
             self.waiting.pop_front();
+        }
+    }
+
+    /// Puts parts of half its size in the place of the first datagram.
+    #[cold]
+    fn make_smaller(&mut self) {
+        let Some(mut datagram) = self.waiting.pop_front() else {
+            return;
+        };
+        self.waiting_bytes -= datagram.len();
+        let document = datagram.split_off(datagram::PREAMBLE.len());
+        let half = document.len() / 2;
+        let fitted = datagram::fit_within(document, half);
+        let parts = fitted.documents.len() + fitted.lost;
+        self.counts.split += parts.saturating_sub(1) as u64;
+        self.counts.trimmed += fitted.trimmed as u64;
+        self.counts.lose(Loss::TooLarge, fitted.lost);
+        for part in fitted.documents.iter().rev() {
+            let datagram = datagram::encode(part);
+            self.waiting_bytes += datagram.len();
+            self.waiting.push_front(datagram);
         }
     }
 }

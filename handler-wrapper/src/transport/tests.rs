@@ -123,6 +123,23 @@ fn an_absent_daemon_costs_nothing_but_the_documents() {
 }
 
 #[test]
+fn what_the_path_does_not_carry_is_made_smaller() {
+    let (socket, config) = daemon();
+    let direct = Direct::new(&config.daemon.unwrap());
+    let filler = "x".repeat(70_000);
+    // More than any datagram over IPv4 carries.
+    direct
+        .send(format!(r#"{{"name":"n","metadata":{{"default":{{"k":"{filler}"}}}}}}"#).as_bytes());
+    direct.send(filler.as_bytes());
+    direct.finish();
+    let read = read_slowly(&socket, 1, IDLE).0;
+    assert!(String::from_utf8_lossy(&read[0]).contains("trimmed"));
+    let counts = direct.counts();
+    assert_eq!((counts.sent, counts.trimmed), (1, 1));
+    assert_eq!(counts.lost(Loss::TooLarge), 1);
+}
+
+#[test]
 fn a_name_is_resolved_beside_the_handler() {
     let (socket, config) = daemon();
     let port = socket.local_addr().unwrap().port();
