@@ -8,7 +8,7 @@ import { join } from "node:path";
 import {
   App, CfnOutput, Duration, RemovalPolicy, Stack,
   aws_dynamodb as dynamodb, aws_iam as iam, aws_lambda as lambda,
-  aws_lambda_event_sources as sources, aws_logs as logs, aws_sqs as sqs,
+  aws_logs as logs, aws_sqs as sqs,
 } from "aws-cdk-lib";
 
 // This file runs as build/app.js.
@@ -31,9 +31,13 @@ const layer = new lambda.LayerVersion(stack, "Tracestitch", {
 const table = new dynamodb.Table(stack, "Table", {
   partitionKey: { name: "orderId", type: dynamodb.AttributeType.STRING },
   billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
+  pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+  encryption: dynamodb.TableEncryption.AWS_MANAGED,
 });
-const dead = new sqs.Queue(stack, "Dead", { retentionPeriod: Duration.days(14) });
+const encryption = sqs.QueueEncryption.SQS_MANAGED;
+const dead = new sqs.Queue(stack, "Dead", { encryption, retentionPeriod: Duration.days(14) });
 const queue = new sqs.Queue(stack, "Queue", {
+  encryption,
   visibilityTimeout: Duration.seconds(60), // six times the worker's timeout
   deadLetterQueue: { queue: dead, maxReceiveCount: 3 },
 });
@@ -64,14 +68,17 @@ const tracedFunction = (name: string, environment: Record<string, string>) => {
 
 const api = tracedFunction("order-api", { QUEUE_URL: queue.queueUrl });
 table.grant(api, "dynamodb:PutItem");
-queue.grantSendMessages(api);
+queue.grant(api, "sqs:SendMessage");
 
 const worker = tracedFunction("order-worker", {});
 table.grant(worker, "dynamodb:GetItem", "dynamodb:UpdateItem");
-worker.addEventSource(new sources.SqsEventSource(queue, {
+// `addEventSource` would grant more than a mapping needs.
+queue.grant(worker, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes");
+worker.addEventSourceMapping("Orders", {
+  eventSourceArn: queue.queueArn,
   batchSize: 10,
   reportBatchItemFailures: true,
-}));
+});
 
 new CfnOutput(stack, "QueueUrl", { value: queue.queueUrl });
 app.synth();

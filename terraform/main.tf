@@ -106,6 +106,7 @@ resource "aws_lambda_event_source_mapping" "orders" {
 resource "aws_sqs_queue" "orders" {
   name                       = var.name
   visibility_timeout_seconds = 60 # six times the worker's timeout
+  sqs_managed_sse_enabled    = true
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead.arn
     maxReceiveCount     = 3
@@ -115,6 +116,7 @@ resource "aws_sqs_queue" "orders" {
 resource "aws_sqs_queue" "dead" {
   name                      = "${var.name}-dead"
   message_retention_seconds = 1209600
+  sqs_managed_sse_enabled   = true
 }
 
 resource "aws_dynamodb_table" "orders" {
@@ -125,6 +127,14 @@ resource "aws_dynamodb_table" "orders" {
   attribute {
     name = "orderId"
     type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled = true
   }
 }
 

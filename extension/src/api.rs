@@ -70,7 +70,7 @@ impl Event {
     ///
     /// Reads only what is needed, each member by itself: a member of an unexpected form must not
     /// cost us a shutdown.
-    fn read(answer: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+    pub(crate) fn read(answer: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         let event: Value = serde_json::from_slice(answer)?;
         Ok(match event["eventType"].as_str() {
             Some("INVOKE") => Some(Self::Invoke {

@@ -17,7 +17,7 @@ use tracestitch_wire::Error;
 use tracestitch_wire::handoff::{Channel, Decoder, Hello, Message, VERSION};
 
 use crate::Log;
-use crate::report::{Counts, Loss};
+use crate::report::Counts;
 use crate::socket::{Peer, Socket};
 
 /// Most connections at once: a function has two, and a few may be left from its predecessors.
@@ -58,6 +58,8 @@ pub(crate) struct Connections {
 struct Session {
     data: Option<Connection>,
     signal: Option<Woken>,
+    /// The function has said that it sends its documents another way.
+    left: bool,
 }
 
 /// A connection that is read when something else says so.
@@ -152,8 +154,14 @@ impl Connections {
         let signals: Vec<_> = sessions.map(|s| s.read_signals(chunk)).collect();
         let mut ended = Vec::new();
         for ((id, session), signals) in self.sessions.iter_mut().zip(signals) {
-            let mut say = |message: Message<'_>| deliver(*id, News::Message(message));
-            match session.tell(signals, chunk, &mut say) {
+            let mut left = false;
+            let mut say = |message: Message<'_>| {
+                left |= matches!(message, Message::Leave);
+                deliver(*id, News::Message(message));
+            };
+            let outcome = session.tell(signals, chunk, &mut say);
+            session.left |= left;
+            match outcome {
                 Ok(Outcome::Empty) => {}
                 Ok(Outcome::More) => self.unread = true,
                 Ok(Outcome::Ended) => ended.push((*id, None)),
@@ -161,6 +169,10 @@ impl Connections {
             }
         }
         for (id, fault) in ended {
+            if fault.is_some() {
+                // The function lives, and sends to the daemon what it finishes from now on.
+                deliver(id, News::Message(Message::Leave));
+            }
             self.end(id, fault);
             deliver(id, News::Gone);
         }
@@ -171,15 +183,17 @@ impl Connections {
             return;
         };
         if let Some(error) = fault {
-            self.counts.lose(Loss::Unreadable);
+            self.counts.unreadable += 1;
             self.warn(format_args!(
-                "a connection of the function cannot be read: {error}; it is closed"
+                "a connection of the function cannot be read: expected {}; it is closed",
+                error.expectation()
             ));
-        } else if session
-            .data
-            .is_some_and(|data| data.decoder.unfinished() > 0)
+        } else if !session.left
+            && session
+                .data
+                .is_some_and(|data| data.decoder.unfinished() > 0)
         {
-            self.counts.lose(Loss::CutOff);
+            self.counts.cut_off += 1;
         }
     }
 
@@ -257,7 +271,8 @@ impl Connections {
                 Ok(None) => self.greeting.push(peer),
                 Ok(Some(_)) => self.warn("a connection began without a hello; it is closed"),
                 Err(error) => self.warn(format_args!(
-                    "a connection began with something else than a hello: {error}; it is closed"
+                    "a connection began with something else than a hello: expected {}; it is closed",
+                    error.expectation()
                 )),
             }
         }
@@ -320,7 +335,7 @@ impl Session {
     /// Reads and delivers the data, then delivers the `signals` that were read before.
     fn tell(
         &mut self,
-        signals: Outcome,
+        mut signals: Outcome,
         chunk: &mut [u8],
         say: &mut dyn FnMut(Message<'_>),
     ) -> Result<Outcome, Error> {
@@ -340,6 +355,10 @@ impl Session {
         if data == Outcome::More {
             // The signals wait for the data that was written before them.
             return Ok(data);
+        }
+        if data == Outcome::Ended {
+            // A function that leaves says so before it closes the data connection.
+            signals = self.read_signals(chunk);
         }
         if let Some(signal) = &mut self.signal {
             decode(&mut signal.connection.decoder, say)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::datagram::{self, MAX_DOCUMENT};
+use tracestitch_wire::datagram::{self, MAX_DOCUMENT, Pace};
 
 use crate::Log;
 use crate::report::{Counts, Loss};
@@ -17,12 +17,8 @@ use crate::report::{Counts, Loss};
 /// the X-Ray daemon").
 const DEFAULT_DAEMON: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2000);
 
-/// Bytes that go out without a pause. A receiver's buffer has 208 KiB by default, in which the
-/// kernel's own bookkeeping for each datagram counts, and others send to it too.
-const BURST: usize = 100 * 1024;
-
-/// Pause in which a receiver empties its buffer.
-const PAUSE: Duration = Duration::from_millis(2);
+/// `EMSGSIZE` of Linux (errno(3)): the path carries no datagram of this size.
+const MESSAGE_TOO_LONG: i32 = 90;
 
 /// How long the daemon's name may take to resolve, and when it is tried again if it failed.
 const RESOLVE: Duration = Duration::from_millis(200);
@@ -39,30 +35,12 @@ pub(crate) struct Flush {
     /// The user chose the daemon: what functions say does not count.
     fixed: bool,
     target: Target,
+    /// Most bytes of a document that the path to the daemon carries, as far as it is known.
+    most: usize,
+    pace: Pace,
     warned: bool,
     counts: Counts,
     log: Log,
-}
-
-/// Tells when a receiver needs a pause.
-#[derive(Debug, Default)]
-struct Pace {
-    burst: usize,
-}
-
-impl Pace {
-    /// True when a datagram of `length` bytes does not fit into this burst: it begins the next.
-    fn is_full(&mut self, length: usize) -> bool {
-        // What a datagram takes in the receiver's buffer, at most: 500 bytes were seen to take
-        // 1,280.
-        let room = 2 * length + 768;
-        self.burst += room;
-        let full = self.burst > BURST;
-        if full {
-            self.burst = room;
-        }
-        full
-    }
 }
 
 #[derive(Debug)]
@@ -79,6 +57,8 @@ impl Flush {
             fixed: daemon.is_some(),
             daemon,
             target: Target::Unknown,
+            most: MAX_DOCUMENT,
+            pace: Pace::default(),
             warned: false,
             counts: Counts::default(),
             log,
@@ -102,66 +82,84 @@ impl Flush {
                 self.target = Target::Unknown;
             }
             Err(error) => self.warn(format_args!(
-                "the function was given no usable daemon address: {error}; \
-                 documents go to {DEFAULT_DAEMON}"
+                "the function was given no usable daemon address, expected {}; \
+                 documents go to {DEFAULT_DAEMON}",
+                error.expectation()
             )),
         }
+    }
+
+    /// Looks the daemon's address up again before the next document: the environment was
+    /// stopped for so long that it may have changed, or it goes on from a snapshot elsewhere.
+    pub(crate) fn reconnect(&mut self) {
+        self.target = Target::Unknown;
     }
 
     /// Sends `documents`, each in one datagram or, when it is too large, in several.
     pub(crate) async fn send(&mut self, documents: Vec<Vec<u8>>) {
         let started = Instant::now();
-        let hurry = || started.elapsed() > BUDGET;
-        let Some(socket) = self.socket(started).await else {
+        let Some(mut socket) = self.socket(started).await else {
             self.counts
                 .lose_many(Loss::DaemonUnknown, documents.len() as u64);
             return;
         };
-        let mut pace = Pace::default();
         for document in documents {
-            for part in self.fit(document) {
-                let datagram = datagram::encode(&part);
-                if pace.is_full(datagram.len()) && !hurry() {
-                    sleep(PAUSE).await;
+            let mut parts = self.fit(document);
+            while let Some(part) = parts.pop() {
+                match self.send_one(&mut socket, &part, started).await {
+                    Ok(()) => self.counts.sent += 1,
+                    Err(error) if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => {
+                        self.most = part.len() / 2;
+                        parts.extend(self.fit(part));
+                    }
+                    Err(error) => self.not_sent(&error),
                 }
-                self.send_one(&socket, &datagram, &hurry).await;
             }
         }
         self.look_for_refusal(&socket);
         self.target = Target::Known(socket);
     }
 
+    /// The document as parts that the path carries, the last of them to be sent first.
     fn fit(&mut self, document: Vec<u8>) -> Vec<Vec<u8>> {
-        let large = document.len() > MAX_DOCUMENT;
-        let parts = datagram::fit(document);
-        match parts.len() {
-            0 => self.counts.lose(Loss::TooLarge),
-            1 => {}
-            _ => self.counts.split += 1,
-        }
-        if large {
-            const MARK: &[u8] = br#""tracestitch":{"trimmed":"#;
-            let trimmed = |part: &&Vec<u8>| part.windows(MARK.len()).any(|part| part == MARK);
-            self.counts.trimmed += parts.iter().filter(trimmed).count() as u64;
-        }
-        parts
+        let mut fitted = datagram::fit_within(document, self.most);
+        let parts = fitted.documents.len() + fitted.lost;
+        self.counts.split += parts.saturating_sub(1) as u64;
+        self.counts.trimmed += fitted.trimmed as u64;
+        self.counts.lose_many(Loss::TooLarge, fitted.lost as u64);
+        fitted.documents.reverse();
+        fitted.documents
     }
 
-    async fn send_one(&mut self, socket: &UdpSocket, datagram: &[u8], hurry: &impl Fn() -> bool) {
+    async fn send_one(
+        &mut self,
+        socket: &mut UdpSocket,
+        document: &[u8],
+        started: Instant,
+    ) -> io::Result<()> {
+        let datagram = datagram::encode(document);
+        let in_time = || started.elapsed() < BUDGET;
+        while !self.pace.admits(datagram.len(), Instant::now().into_std()) && in_time() {
+            sleep(Pace::PAUSE).await;
+        }
         // The kernel reports with the next call that nobody took an earlier datagram, and that
         // call then sends nothing: so ask before.
         self.look_for_refusal(socket);
+        let mut reopened = false;
         loop {
-            match socket.send(datagram) {
-                Ok(_) => self.counts.sent += 1,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock && !hurry() => {
-                    sleep(PAUSE).await;
-                    continue;
+            let Err(error) = socket.send(&datagram) else {
+                return Ok(());
+            };
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock if in_time() => sleep(Pace::PAUSE).await,
+                _ if is_of_the_route(&error) && !reopened => {
+                    reopened = true;
+                    // The address that the socket was bound to may be of another machine.
+                    *socket = connect(socket.peer_addr()?)?;
                 }
-                Err(error) => self.not_sent(&error),
+                _ => return Err(error),
             }
-            return;
         }
     }
 
@@ -189,6 +187,7 @@ impl Flush {
             }
             Target::Failed { .. } | Target::Unknown => {}
         }
+        self.most = MAX_DOCUMENT;
         let opened = match self.daemon.clone() {
             Some(daemon) => open(&daemon).await,
             None => connect(DEFAULT_DAEMON),
@@ -225,6 +224,20 @@ async fn open(daemon: &DaemonAddress) -> io::Result<UdpSocket> {
         .next()
         .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
         .and_then(connect)
+}
+
+/// True for errors that a new socket may not have: the network is another one than when this one
+/// was opened.
+fn is_of_the_route(error: &io::Error) -> bool {
+    use ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable
+            | Kind::InvalidInput
+    )
 }
 
 fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
@@ -291,29 +304,88 @@ mod tests {
         assert_eq!(receive(&socket), b"[]");
     }
 
-    #[tokio::test]
-    async fn a_burst_fits_a_default_receive_buffer_that_nobody_empties() {
-        for size in [10, 500, 5_000, 40_000] {
-            let mut pace = Pace::default();
-            let mut count = 0;
-            while !pace.is_full(size + datagram::PREAMBLE.len()) {
-                count += 1;
+    /// What a reader gets that takes 15 µs for each datagram, and the longest time for which the
+    /// machine kept it from running. It stops when it has `count`, or nothing comes any more.
+    fn read_slowly(socket: &UdpSocket, count: usize) -> (Vec<Vec<u8>>, Duration) {
+        socket
+            .set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        let (mut read, mut stall) = (Vec::new(), Duration::ZERO);
+        let (mut buffer, mut turn) = (vec![0; 65_536], Instant::now());
+        let mut last = turn;
+        while read.len() < count && last.elapsed() < Duration::from_millis(500) {
+            if let Ok(length) = socket.recv(&mut buffer) {
+                last = Instant::now();
+                while last.elapsed() < Duration::from_micros(15) {}
+                read.push(datagram::decode(&buffer[..length]).unwrap().to_vec());
             }
-            assert!(count > 0, "{size}");
-            let (socket, address) = daemon();
-            let mut flush = flush(Some(address));
-            flush.send(vec![vec![b'x'; size]; count]).await;
-            (0..count).for_each(|_| assert_eq!(receive(&socket).len(), size));
+            stall = stall.max(turn.elapsed());
+            turn = Instant::now();
         }
+        (read, stall)
     }
 
     #[tokio::test]
-    async fn there_is_a_pause_between_bursts() {
-        let (_socket, address) = daemon();
+    async fn a_burst_of_thousands_is_received_whole_and_in_time() {
+        let documents: Vec<_> = (0..2_000)
+            .map(|n| format!("{{\"n\":{n},\"k\":\"{}\"}}", "x".repeat(480)).into_bytes())
+            .collect();
+        for _ in 0..50 {
+            let (socket, address) = daemon();
+            let count = documents.len();
+            let reader = std::thread::spawn(move || read_slowly(&socket, count));
+            let mut flush = flush(Some(address));
+            let started = Instant::now();
+            flush.send(documents.clone()).await;
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(1), "shutdown has 2 s: {took:?}");
+            assert_eq!(flush.counts().sent, 2_000);
+            let (read, stall) = reader.join().unwrap();
+            if read == documents {
+                return;
+            }
+            let lost = documents.len() - read.len();
+            assert!(
+                stall > Duration::from_millis(4),
+                "{lost} documents were lost although the reader read steadily"
+            );
+        }
+        panic!("the machine did not let the reader read steadily in any of 50 attempts");
+    }
+
+    #[tokio::test]
+    async fn what_the_path_does_not_carry_is_made_smaller() {
+        let (socket, address) = daemon();
         let mut flush = flush(Some(address));
-        let started = Instant::now();
-        flush.send(vec![vec![b'x'; 500]; 200]).await;
-        assert!(started.elapsed() >= 3 * PAUSE);
+        flush.send(vec![b"{}".to_vec()]).await;
+        assert_eq!(receive(&socket), b"{}");
+        // More than any datagram over IPv4 carries.
+        flush.most = 100_000;
+        let (half, filler) = ("y".repeat(25_000), "x".repeat(70_000));
+        let document = format!(
+            r#"{{"name":"n","id":"1","aws":{{"k":"{half}"}},"metadata":{{"default":{{"k":"{filler}"}}}}}}"#
+        );
+        flush
+            .send(vec![document.into_bytes(), vec![b'x'; 90_000]])
+            .await;
+        let text = String::from_utf8(receive(&socket)).unwrap();
+        assert!(text.contains("trimmed") && text.contains(&half), "{text}");
+        let counts = flush.counts();
+        assert_eq!((counts.sent, counts.trimmed), (2, 1));
+        assert_eq!(counts.lost[&Loss::TooLarge], 1);
+    }
+
+    #[tokio::test]
+    async fn after_a_long_stop_the_address_is_looked_up_again() {
+        let mut flush = flush("nobody.invalid:2000".parse().ok());
+        flush.send(vec![b"{}".to_vec()]).await;
+        let (socket, address) = daemon();
+        flush.daemon = Some(address);
+        flush.send(vec![b"{}".to_vec()]).await;
+        flush.reconnect();
+        flush.send(vec![b"[]".to_vec()]).await;
+        assert_eq!(receive(&socket), b"[]");
+        assert_eq!(flush.counts().lost[&Loss::DaemonUnknown], 2);
     }
 
     #[tokio::test]

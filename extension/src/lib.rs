@@ -23,6 +23,9 @@ mod check;
 mod config;
 mod connections;
 mod flush;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interrupted;
 mod lifecycle;
 mod log;

@@ -158,6 +158,9 @@ impl Lifecycle {
                 Turn::Invocation(_) => self.release(actions),
                 Turn::Stopping(_) => self.finish(now, actions),
                 Turn::Idle | Turn::Over => {
+                    if self.managed {
+                        self.interrupt_outlived();
+                    }
                     self.send(actions);
                     if self.managed && self.connected() {
                         actions.push(Action::SetTimer(now.after(MANAGED_INTERVAL)));
@@ -179,6 +182,7 @@ impl Lifecycle {
             Message::Close { id, document } => self.pending.close(session, id, document),
             Message::Discard { id } => self.pending.forget(session, id),
             Message::Drain => self.send(actions),
+            Message::Leave => self.pending.forget_all(session),
             Message::End { request_id } => match &self.turn {
                 Turn::Invocation(current) if current == request_id => self.release(actions),
                 _ => {
@@ -258,9 +262,10 @@ impl Lifecycle {
         actions.push(Action::Exit);
     }
 
-    /// Closes what sessions left open that had already ended at the former invocation. One event
-    /// is let pass: a function that dies at once may be gone before the extension hears of the
-    /// invocation in which it died, and the shutdown that tells the reason comes after it.
+    /// Closes what sessions left open that had already ended at the former invocation, or the
+    /// former interval where invocations are not told. One is let pass: a function that dies at
+    /// once may be gone before the extension hears of the invocation in which it died, and the
+    /// shutdown that tells the reason comes after it.
     fn interrupt_outlived(&mut self) {
         self.interrupt_ended(|state| state.outlived);
         for state in self.sessions.values_mut() {

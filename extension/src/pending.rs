@@ -56,6 +56,8 @@ impl Pending {
                 .entry(session)
                 .or_default()
                 .insert(id, document.to_vec());
+        } else {
+            self.counts.unwatched += 1;
         }
     }
 
@@ -65,6 +67,8 @@ impl Pending {
         self.counts.received += 1;
         if self.admit(document) {
             self.finished.push(document.to_vec());
+        } else {
+            self.counts.lose(Loss::NoRoom);
         }
     }
 
@@ -82,13 +86,21 @@ impl Pending {
         }
     }
 
+    /// Drops all that `session` has open: the function tells the daemon itself how it ends.
+    pub(crate) fn forget_all(&mut self, session: u64) {
+        for document in self.open.remove(&session).unwrap_or_default().into_values() {
+            self.bytes -= document.len();
+            self.documents -= 1;
+        }
+    }
+
     /// Finishes all that `session` left open.
     pub(crate) fn interrupt(&mut self, session: u64, at: Timestamp, why: &Interruption) {
         for document in self.open.remove(&session).unwrap_or_default().into_values() {
             self.bytes -= document.len();
+            self.counts.interrupted += 1;
             match interrupted::close(&document, at, why) {
                 Some(document) => {
-                    self.counts.interrupted += 1;
                     self.bytes += document.len();
                     self.finished.push(document);
                 }
@@ -124,8 +136,6 @@ impl Pending {
         if room {
             self.documents += 1;
             self.bytes += document.len();
-        } else {
-            self.counts.lose(Loss::NoRoom);
         }
         room
     }
@@ -175,7 +185,7 @@ mod tests {
         pending.interrupt(1, AT, &Interruption::Crash);
         pending.interrupt(1, AT, &Interruption::Crash);
         assert_eq!(pending.take_finished().len(), 1);
-        assert_eq!(pending.counts().interrupted, 1);
+        assert_eq!(pending.counts().interrupted, 2);
         assert_eq!(pending.counts().lost[&Loss::Malformed], 1);
         assert_eq!((pending.bytes, pending.documents), (0, 0));
     }
@@ -191,6 +201,18 @@ mod tests {
         by_bytes.open(1, id(1), b"12345678");
         by_bytes.close(1, id(2), b"123");
         assert_eq!(by_bytes.counts().lost[&Loss::NoRoom], 1);
+    }
+
+    #[test]
+    fn what_cannot_be_watched_is_not_lost_when_it_finishes() {
+        let mut pending = small();
+        (0..3).for_each(|n| pending.open(1, id(n), b"{}"));
+        assert_eq!(pending.counts().unwatched, 1);
+        pending.forget_all(1);
+        (0..2).for_each(|n| pending.close(1, id(n), b"{}"));
+        assert_eq!(pending.take_finished().len(), 2);
+        assert!(pending.counts().lost.is_empty());
+        assert_eq!((pending.bytes, pending.documents), (0, 0));
     }
 
     #[test]

@@ -17,11 +17,15 @@ use crate::lifecycle::{Action, Input, Lifecycle};
 use crate::pending::Pending;
 use crate::report::Counts;
 use crate::socket::Socket;
-use crate::{Config, Log};
+use crate::{Config, Level, Log};
 
 /// How long a connection that has just been opened may take to say hello before an invocation
 /// goes on without it. The function says it right after connecting.
 const HELLO: Duration = Duration::from_millis(5);
+
+/// A pause between two events after which the way to the daemon may be another one: the
+/// environment was frozen, or goes on from a snapshot on another machine.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the extension cannot work at all.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub async fn run(mut config: Config) -> Result<(), RunError> {
         connections: Connections::new(socket, log),
         flush: Flush::new(config.daemon, log),
         actions: Vec::new(),
+        last_event: SystemTime::now(),
+        reported: Counts::default(),
         log,
     };
     extension.serve(&api).await.report(log);
@@ -89,6 +95,9 @@ struct Extension {
     connections: Connections,
     flush: Flush,
     actions: Vec<Action>,
+    last_event: SystemTime,
+    /// What the lines about single invocations have told.
+    reported: Counts,
     log: Log,
 }
 
@@ -101,7 +110,10 @@ impl Extension {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Send(documents) => self.flush.send(documents).await,
-                    Action::AskNext => next = Some(Box::pin(api.next())),
+                    Action::AskNext => {
+                        self.report_invocation();
+                        next = Some(Box::pin(api.next()));
+                    }
                     Action::SetTimer(at) => timer = Some(Box::pin(sleep(until(at)))),
                     Action::ClearTimer => timer = None,
                     Action::Exit => return self.counts(),
@@ -112,6 +124,7 @@ impl Extension {
                 event = ready(&mut next) => {
                     next = None;
                     self.log.debug(format_args!("event {event:?}"));
+                    self.look_at_the_clock();
                     self.listen().await;
                     self.handle(event.into());
                 }
@@ -155,6 +168,27 @@ impl Extension {
     fn handle(&mut self, input: Input<'_>) {
         self.lifecycle
             .handle(SystemTime::now().into(), input, &mut self.actions);
+    }
+
+    /// The wall clock: the other one may stand still while the environment is frozen.
+    fn look_at_the_clock(&mut self) {
+        let now = SystemTime::now();
+        let pause = now.duration_since(self.last_event);
+        self.last_event = now;
+        // A clock that was set back tells nothing about the pause.
+        if pause.is_ok_and(|pause| pause < LONG_PAUSE) {
+            return;
+        }
+        self.flush.reconnect();
+    }
+
+    fn report_invocation(&mut self) {
+        if self.log.writes(Level::Debug) {
+            let counts = self.counts();
+            let new = counts.clone().since(&self.reported);
+            new.report_invocation(self.log);
+            self.reported = counts;
+        }
     }
 
     fn counts(&self) -> Counts {

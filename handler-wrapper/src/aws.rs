@@ -21,6 +21,7 @@ use aws_smithy_runtime_api::{
             },
             dyn_dispatch_hint,
         },
+        orchestrator::Metadata,
         runtime_components::RuntimeComponents,
     },
 };
@@ -29,6 +30,7 @@ use aws_smithy_types::{
     telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes},
 };
 use aws_types::{SigningName, region::Region};
+use http::HeaderName;
 use tracestitch_wire::{
     document::{Namespace, Text},
     header::{self, TraceHeader},
@@ -125,20 +127,29 @@ impl TraceInterceptor {
     }
 
     fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
-        let captured = cfg.load::<CapturedTelemetryAttributes>();
-        let subsegment = if context.is_recording() {
+        let captured = if self.selection.is_read_here(input) {
+            None
+        } else {
+            cfg.load::<CapturedTelemetryAttributes>()
+        };
+        let (subsegment, target) = if context.is_recording() {
             self.begin_subsegment(context, input, captured, cfg)
         } else {
-            Subsegment::default()
+            Default::default()
         };
-        let users = captured.and_then(|captured| captured.get(INPUT_HEADER));
+        let users = captured.and_then(|captured| selection::captured(captured, INPUT_HEADER));
         let header = match users {
             Some(header) => Some(header.to_owned()),
             None if subsegment.is_recording() => text(subsegment.context().trace_header()),
             None => text(context.trace_header()),
         };
         // In the init phase there is something to record, but no trace to pass on.
-        (subsegment.is_recording() || header.is_some()).then_some(Call { subsegment, header })
+        (subsegment.is_recording() || header.is_some()).then_some(Call {
+            subsegment,
+            target,
+            header,
+            presigned: None,
+        })
     }
 
     fn begin_subsegment(
@@ -147,11 +158,15 @@ impl TraceInterceptor {
         input: &Input,
         captured: Option<&CapturedTelemetryAttributes>,
         cfg: &ConfigBag,
-    ) -> Subsegment {
-        let target = Target::of(cfg);
-        Subsegment::begin_with(context, target.service_name(), |document| {
+    ) -> (Subsegment, Target) {
+        let metadata = cfg.load::<Metadata>();
+        let service = metadata.map_or("AWS", Metadata::service);
+        let operation = metadata.map_or("unknown", Metadata::name);
+        let target = Target::of(service, operation);
+        let subsegment = Subsegment::begin_with(context, target.name(service), |document| {
             document.namespace = Some(Namespace::Aws);
-            let operation = Text::from(target.operation.to_owned());
+            document.aws.reserve(USUAL_FACTS);
+            let operation = Text::from(operation.to_owned());
             document.aws.insert("operation", operation.into());
             if let Some(region) = cfg.load::<Region>() {
                 document.aws.insert("region", region.as_ref().into());
@@ -160,8 +175,9 @@ impl TraceInterceptor {
                 document.aws.insert("account_id", account_id.clone().into());
             }
             self.selection
-                .put_request(document, &target, input, captured);
-        })
+                .put_request(document, target, input, captured);
+        });
+        (subsegment, target)
     }
 }
 
@@ -170,8 +186,11 @@ impl TraceInterceptor {
 #[derive(Debug)]
 struct Call {
     subsegment: Subsegment,
-    /// None when the user set one.
+    target: Target,
+    /// What the request is to carry, until it does.
     header: Option<String>,
+    /// Whether its request is only made, not sent; None until there is a request.
+    presigned: Option<bool>,
 }
 
 impl Storable for Call {
@@ -179,8 +198,14 @@ impl Storable for Call {
 }
 
 fn text(header: Option<TraceHeader>) -> Option<String> {
-    header.map(|header| header.to_string())
+    header.as_ref().map(String::from)
 }
+
+/// The header's name as the request keeps it: made of text it would be checked each time.
+static HEADER: HeaderName = HeaderName::from_static(header::NAME);
+
+/// Operation, region, a name or two, retries, request id.
+const USUAL_FACTS: usize = 8;
 
 /// The signing configuration says how long a presigned request is valid; others have no such
 /// limit.
@@ -198,11 +223,12 @@ impl Intercept for TraceInterceptor {
 
     fn read_before_execution(
         &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let current = Context::current();
         if current.trace().is_some()
+            && !self.selection.is_read_here(context.input())
             && let Some(signing_name) = cfg.load::<SigningName>().map(SigningName::as_ref)
             && (current.is_recording() || signing_name == STEP_FUNCTIONS)
             && let Some(requested) = self
@@ -243,35 +269,22 @@ impl Intercept for TraceInterceptor {
         Ok(())
     }
 
-    /// The only hook in which the user's own header can be told from the one that the SDK takes
-    /// from the environment: that comes when signing begins.
+    /// Each attempt begins with the request as this hook leaves it. It is also the only one in
+    /// which the user's own header can be told from that which the SDK takes from the environment
+    /// when signing begins, if there is none by then.
     fn modify_before_retry_loop(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if context.request().headers().contains_key(header::NAME)
-            && let Some(call) = cfg.get_mut_from_interceptor_state::<Call>()
-        {
-            call.header = None;
-        }
-        Ok(())
-    }
-
-    /// Runs at each attempt, which begins with the request as it was before the retry loop.
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(header) = cfg.load::<Call>().and_then(|call| call.header.clone()) {
-            // Ours is printable ASCII. One of the user's that is no valid value goes nowhere.
-            let _ = context
-                .request_mut()
-                .headers_mut()
-                .try_insert(header::NAME, header);
+        let call = cfg.get_mut_from_interceptor_state::<Call>();
+        if let Some(header) = call.and_then(|call| call.header.take()) {
+            let headers = context.request_mut().headers_mut();
+            if headers.get_all_bytes_by_name(&HEADER).next().is_none() {
+                // Ours is printable ASCII. One of the user's that is no valid value goes nowhere.
+                let _ = headers.try_insert(HEADER.clone(), header);
+            }
         }
         Ok(())
     }
@@ -283,8 +296,14 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if cfg.load::<Call>().is_some() && is_presigning(cfg) {
-            context.request_mut().headers_mut().remove(header::NAME);
+        if cfg.load::<Call>().is_some() {
+            let presigned = is_presigning(cfg);
+            if presigned {
+                context.request_mut().headers_mut().remove(header::NAME);
+            }
+            if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
+                call.presigned = Some(presigned);
+            }
         }
         Ok(())
     }
@@ -302,14 +321,15 @@ impl Intercept for TraceInterceptor {
         if !subsegment.is_recording() {
             return Ok(());
         }
-        if is_presigning(cfg) {
+        let target = call.target;
+        let presigned = call.presigned;
+        if presigned.unwrap_or_else(|| is_presigning(cfg)) {
             subsegment.discard();
         } else {
             subsegment.amend(|document| {
                 outcome::record(document, context, cfg);
                 if let Some(Ok(output)) = context.output_or_error() {
-                    self.selection
-                        .put_response(document, &Target::of(cfg), output);
+                    self.selection.put_response(document, target, output);
                 }
             });
             subsegment.finish();

@@ -34,6 +34,8 @@ pub(crate) struct Config {
     /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
+    /// Whether this process is made from a snapshot of another that was initialised.
+    pub(crate) snapshot: bool,
     pub(crate) sources: Sources,
     pub(crate) sampling: SamplingRules,
     /// Whether what is not sampled is recorded all the same when it fails.
@@ -131,6 +133,8 @@ impl Config {
             concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
                 .and_then(|value| value.parse::<u32>().ok())
                 .is_some_and(|limit| limit > 1),
+            snapshot: text("AWS_LAMBDA_INITIALIZATION_TYPE")
+                .is_some_and(|kind| kind == "snap-start"),
             sampling: sampling.unwrap_or_default(),
             errors_always: errors_always.unwrap_or_default(),
             sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
@@ -155,13 +159,9 @@ fn parse<T>(
     let value = text(name)?;
     let parsed = read(value.trim());
     if parsed.is_none() {
-        let shown: String = value
-            .chars()
-            .take(64)
-            .flat_map(char::escape_debug)
-            .collect();
+        // The value is not shown: what does not belong there may be a secret.
         report::warn(format_args!(
-            "{name} is \"{shown}\": expected {expected}; the default is used"
+            "{name} is not {expected}: it is ignored and the default holds"
         ));
     }
     parsed

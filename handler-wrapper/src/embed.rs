@@ -30,7 +30,7 @@ pub const FIELD: &str = "_traceId";
 pub fn into_json(value: &mut Value) -> bool {
     match (value, Context::current().trace_header()) {
         (Value::Object(fields), Some(header)) => {
-            fields.insert(FIELD.to_owned(), header.to_string().into());
+            fields.insert(FIELD.to_owned(), String::from(&header).into());
             true
         }
         _ => false,
@@ -40,7 +40,7 @@ pub fn into_json(value: &mut Value) -> bool {
 /// Name and text of a message attribute that carries the current context; None outside a traced
 /// invocation.
 pub fn attribute() -> Option<(&'static str, String)> {
-    Some((FIELD, Context::current().trace_header()?.to_string()))
+    Some((FIELD, String::from(&Context::current().trace_header()?)))
 }
 
 /// The header that a JSON text carries, in the field of [`into_json`] or wherever else a wrapped

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 
 use lambda_runtime::Diagnostic;
-use tracestitch_wire::document::{Cause, Exception, clean_urls};
+use tracestitch_wire::document::{Cause, Exception, clean_message};
 
 #[cfg(feature = "anyhow")]
 use crate::panics;
@@ -81,7 +81,7 @@ pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Dia
     let diagnostic: Diagnostic = error.into();
     let cause = chain.unwrap_or_else(|| {
         let kind = diagnostic.error_type.clone();
-        let message = clean_urls(&diagnostic.error_message).into_owned();
+        let message = clean_message(&diagnostic.error_message).into_owned();
         Cause::from_exception(Exception::new(kind, message))
     });
     (cause, diagnostic)

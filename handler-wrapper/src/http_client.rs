@@ -117,7 +117,7 @@ impl TraceRequests {
         let Some(header) = context.trace_header() else {
             return;
         };
-        put(headers, header::NAME, || Some(header.to_string()));
+        put(headers, header::NAME, || Some(String::from(&header)));
         if self.traceparent {
             put(headers, "traceparent", || traceparent(&header));
         }

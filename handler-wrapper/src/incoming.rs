@@ -72,9 +72,10 @@ pub(crate) fn carried(text: &str) -> Option<TraceHeader> {
         return Some(TraceHeader::new(root, None, Sampling::Undecided));
     }
     text.parse()
-        .inspect_err(|error| {
+        .inspect_err(|error: &tracestitch_wire::Error| {
             MALFORMED.warn(format_args!(
-                "a trace header that came with an event is malformed: {error}; it is ignored"
+                "a trace header that came with an event is malformed, expected {}; it is ignored",
+                error.expectation()
             ));
         })
         .ok()

@@ -14,6 +14,7 @@ use crate::{
     sampling::{self, Facts},
     subsegment::Subsegment,
     trace::{Deadline, Trace, Tracer},
+    transport::Flushed,
 };
 use lambda_runtime::Context as LambdaContext;
 use pin_project_lite::pin_project;
@@ -100,9 +101,33 @@ pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
 /// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).
 pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// How long documents may take to leave after the reply, when the socket is full because the
-/// extension does not read. What has not left by then leaves with the next invocation.
-const DRAIN: Duration = Duration::from_millis(100);
+/// How long documents wait after the reply for somebody who takes them, when the socket is full
+/// because the extension does not read. What has not left by then goes to the daemon directly:
+/// there may be no later invocation to take it along.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long they may take to leave in all.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Since when documents leave, and since when none has left.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    began: Instant,
+    idle: Instant,
+}
+
+impl Wait {
+    /// True while it is worth while to look again.
+    fn goes_on(&mut self, flushed: Flushed, now: Instant) -> bool {
+        match flushed {
+            Flushed::All => return false,
+            Flushed::Some => self.idle = now,
+            Flushed::Nothing => {}
+        }
+        now.saturating_duration_since(self.idle) < PATIENCE
+            && now.saturating_duration_since(self.began) < DRAIN
+    }
+}
 
 pin_project! {
     /// A future that is an invocation; work that it drops is dropped before the invocation ends.
@@ -110,7 +135,7 @@ pin_project! {
     pub struct InvocationFuture<F: Future> {
         #[pin]
         work: Scope<F>,
-        output: Option<(F::Output, Instant)>,
+        output: Option<(F::Output, Wait)>,
         invocation: Option<Invocation>,
     }
 }
@@ -132,14 +157,25 @@ impl<F: Future> Future for InvocationFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let (output, since) = match this.output.take() {
+        let (output, mut wait) = match this.output.take() {
             Some(waiting) => waiting,
-            None => (ready!(this.work.poll(cx)), clock::monotonic()),
+            None => {
+                let output = ready!(this.work.poll(cx));
+                let now = clock::monotonic();
+                (
+                    output,
+                    Wait {
+                        began: now,
+                        idle: now,
+                    },
+                )
+            }
         };
         if let Some(invocation) = this.invocation {
-            // Others get their turn between two looks: the extension, and other invocations.
-            if !invocation.trace.tracer.sink.flush() && since.elapsed() < DRAIN {
-                *this.output = Some((output, since));
+            let flushed = invocation.trace.tracer.sink.flush();
+            if wait.goes_on(flushed, clock::monotonic()) {
+                *this.output = Some((output, wait));
+                // Others get their turn between two looks: the extension, and other invocations.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

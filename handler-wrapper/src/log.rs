@@ -28,10 +28,13 @@ const RESERVED: [&str; 7] = [
 /// Writes the events of `tracing` as JSON lines that say to which trace they belong.
 ///
 /// The keys are those of Lambda's JSON log format (AWS Lambda developer guide, "Configuring JSON
-/// and plain text log formats"): `timestamp`, `level`, `message`, `requestId`; then `target`,
-/// `traceId` and `segmentId`, and the event's own fields. Lines that are written while an SQS
-/// message is handled carry that message's trace; so CloudWatch Logs Insights finds all lines of
-/// a trace by `filter traceId = "1-…"`.
+/// and plain text log formats"), as its runtimes for Node and Python write them: `timestamp`,
+/// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's own
+/// fields. Lambda itself reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering").
+/// The subscriber of `lambda_runtime` writes the same level and values, but the fields in an
+/// object of their own, and no time. Lines that are written while an SQS message is handled carry
+/// that message's trace; so CloudWatch Logs Insights finds all lines of a trace by
+/// `filter traceId = "1-…"`.
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 
-use tracestitch_wire::document::{Cause, Exception, StackFrame, clean_urls};
+use tracestitch_wire::document::{Cause, Exception, StackFrame, clean_message};
 
 use crate::context::Context;
 
@@ -96,7 +96,7 @@ pub(crate) fn unwinding() -> Option<Cause> {
 
 fn exception(message: &str, stack: Option<Vec<StackFrame>>) -> Cause {
     // `unwrap` puts whole errors into its message, and HTTP clients whole URLs into theirs.
-    let mut exception = Exception::new("panic", clean_urls(message).into_owned());
+    let mut exception = Exception::new("panic", clean_message(message).into_owned());
     put_stack(&mut exception, stack.unwrap_or_default());
     Cause::from_exception(exception)
 }

@@ -43,13 +43,22 @@ pub(crate) fn debug(message: fmt::Arguments<'_>) {
     write(Level::Debug, "DEBUG", message);
 }
 
-fn write(level: Level, label: &str, message: fmt::Arguments<'_>) {
-    if LEVEL.load(Ordering::Relaxed) >= level as u8 {
+/// True when lines of `level` are written.
+pub(crate) fn writes(level: Level) -> bool {
+    LEVEL.load(Ordering::Relaxed) >= level as u8
+}
+
+/// `line` as it is, for those who read JSON.
+pub(crate) fn raw(level: Level, line: fmt::Arguments<'_>) {
+    if writes(level) {
         // One write for the whole line, so that lines of several threads do not mix. Nobody is
         // left to tell when standard error fails.
-        let line = format!("tracestitch {label} {message}\n");
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
     }
+}
+
+fn write(level: Level, label: &str, message: fmt::Arguments<'_>) {
+    raw(level, format_args!("tracestitch {label} {message}"));
 }
 
 /// A warning that is given once in the life of the process, however often its reason occurs.

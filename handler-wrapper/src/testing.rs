@@ -9,7 +9,7 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 use crate::{
     context::Context,
     trace::{Deadline, Trace, Tracer},
-    transport::Sink,
+    transport::{Flushed, Sink},
 };
 
 pub(crate) const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
@@ -124,8 +124,8 @@ impl Sink for Kept {
         self.push(Event::Discard(id));
     }
 
-    fn flush(&self) -> bool {
-        true
+    fn flush(&self) -> Flushed {
+        Flushed::All
     }
 
     fn end(&self, request_id: &str) {

@@ -205,6 +205,7 @@ impl Trace {
             && self.subsegments.fetch_add(1, Ordering::Relaxed) < MAX_SUBSEGMENTS;
         if !admitted {
             self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.tracer.sink.leave_out();
         }
         admitted
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use tracestitch_wire::document::{AnnotationValue, Cause, Document, Exception, clean_urls};
+use tracestitch_wire::document::{AnnotationValue, Cause, Document, Exception, clean_message};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -345,7 +345,7 @@ impl Failure {
         self.chain.unwrap_or_else(|| {
             let message = self.error.or(self.message);
             let message = message.unwrap_or_else(|| format!("an error event of {target}"));
-            let message = clean_urls(&message).into_owned();
+            let message = clean_message(&message).into_owned();
             Cause::from_exception(Exception::new("error event", message))
         })
     }

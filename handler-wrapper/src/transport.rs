@@ -1,15 +1,26 @@
 //! How documents leave the process.
 
+mod counts;
 mod direct;
 mod handoff;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tracestitch_wire::{datagram, id::SegmentId};
+use tracestitch_wire::{
+    datagram::{self, MAX_DOCUMENT},
+    id::{self, SegmentId},
+};
 
+use self::counts::{Counts, Loss, Told};
 use self::{direct::Direct, handoff::Handoff};
-use crate::config::{Config, Route};
+use crate::{
+    clock,
+    config::{Config, Route},
+};
 
 /// Takes documents; never blocks, never fails in the caller's face.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
@@ -21,10 +32,23 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn close(&self, id: SegmentId, document: Vec<u8>);
     /// Work that was opened turned out to be none.
     fn discard(&self, id: SegmentId);
-    /// True when everything has left the process.
-    fn flush(&self) -> bool;
-    /// The reply of this invocation has been posted.
+    /// Work was not recorded, for there is too much of it.
+    fn leave_out(&self) {}
+    /// Lets out what waits in the process.
+    fn flush(&self) -> Flushed;
+    /// The reply of this invocation has been posted; what still waits leaves now.
     fn end(&self, request_id: &str);
+}
+
+/// What became of what waits in the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing waits any more.
+    All,
+    /// Some of it has left.
+    Some,
+    /// Nobody takes it.
+    Nothing,
 }
 
 /// Takes nothing.
@@ -36,67 +60,151 @@ impl Sink for Nowhere {
     fn open(&self, _id: SegmentId, _document: &[u8]) {}
     fn close(&self, _id: SegmentId, _document: Vec<u8>) {}
     fn discard(&self, _id: SegmentId) {}
-    fn flush(&self) -> bool {
-        true
+    fn flush(&self) -> Flushed {
+        Flushed::All
     }
     fn end(&self, _request_id: &str) {}
 }
 
 /// To the extension where there is one, else to the daemon.
+///
+/// Each finished document goes one of the two ways, never both. One is given up by leaving it
+/// ([`Message::Leave`](tracestitch_wire::handoff::Message::Leave)): what the kernel has taken
+/// for the extension stays its own, all else goes to the daemon. What cannot be had: documents
+/// that lie in the kernel when the extension dies are lost, as nothing tells which it has read;
+/// and what is in progress when the extension is given up is not closed if the function is
+/// killed.
 #[derive(Debug)]
 pub(crate) struct Transport {
     handoff: Option<Mutex<Handoff>>,
     direct: Option<Direct>,
+    /// Counted here: what was finished, split, trimmed, left out, and lost between the ways.
+    counts: Mutex<Counts>,
+    /// Why a document is lost that the extension does not take, without a daemon.
+    no_daemon: Loss,
+    told: Told,
+    /// The process was made from a snapshot and has not begun its first invocation.
+    restored: AtomicBool,
 }
 
 impl Transport {
     /// Connects to the extension, if it is there.
     pub(crate) fn new(config: &Config) -> Self {
+        let direct = (config.route != Route::Extension)
+            .then(|| config.daemon.as_ref().map(Direct::new))
+            .flatten();
+        let handoff = (config.route != Route::Direct)
+            .then(|| Mutex::new(Handoff::new(config, direct.is_some())));
         Self {
-            handoff: (config.route != Route::Direct).then(|| Mutex::new(Handoff::new(config))),
-            direct: (config.route != Route::Extension)
-                .then(|| config.daemon.as_ref().map(Direct::new))
-                .flatten(),
+            handoff,
+            direct,
+            counts: Mutex::default(),
+            no_daemon: match config.route {
+                Route::Extension => Loss::NoExtension,
+                Route::Auto | Route::Direct => Loss::Nowhere,
+            },
+            told: Told::default(),
+            restored: AtomicBool::new(config.snapshot),
         }
     }
 
     fn handoff(&self) -> Option<MutexGuard<'_, Handoff>> {
-        // A panic cannot leave a handoff half-changed in a way that matters more than its data.
-        self.handoff
-            .as_ref()
-            .map(|handoff| handoff.lock().unwrap_or_else(PoisonError::into_inner))
+        self.handoff.as_ref().map(lock)
     }
 
-    fn send(&self, documents: impl IntoIterator<Item = Vec<u8>>) {
-        if let Some(direct) = &self.direct {
-            documents
+    fn hand_over(&self, id: SegmentId, document: Vec<u8>) {
+        let refused = match self.handoff() {
+            Some(mut handoff) => handoff.close(id, document),
+            None => vec![document],
+        };
+        self.send(refused);
+    }
+
+    fn send(&self, documents: Vec<Vec<u8>>) {
+        match &self.direct {
+            Some(direct) => documents
                 .into_iter()
-                .for_each(|document| direct.send(&document));
+                .for_each(|document| direct.send(&document)),
+            None if documents.is_empty() => {}
+            None => lock(&self.counts).lose(self.no_daemon, documents.len()),
         }
     }
+
+    /// All counters of this process.
+    fn counts(&self) -> Counts {
+        let own = *lock(&self.counts);
+        let handed = self.handoff().map(|handoff| handoff.counts());
+        let sent = self.direct.as_ref().map(Direct::counts);
+        own.and(handed.unwrap_or_default())
+            .and(sent.unwrap_or_default())
+    }
+}
+
+/// A number that no other process has which was made from the same snapshot.
+fn entropy() -> u64 {
+    let mut bytes = [0; 8];
+    let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
+    match read {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        Err(_) => clock::now().as_micros(),
+    }
+}
+
+/// A panic cannot leave what is locked half-changed in a way that matters more than its data.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sink for Transport {
     fn begin(&self) {
-        if let Some(mut handoff) = self.handoff() {
-            handoff.connect();
+        if self.restored.swap(false, Ordering::Relaxed) {
+            // All that were made from one snapshot would make the same ids.
+            id::reseed(entropy());
+            if let Some(direct) = &self.direct {
+                direct.reopen();
+            }
         }
-    }
-
-    fn open(&self, id: SegmentId, document: &[u8]) {
-        let refused = self.handoff().map(|mut handoff| handoff.open(id, document));
+        if let Some(direct) = &self.direct {
+            direct.begin();
+        }
+        let refused = self.handoff().map(|mut handoff| handoff.begin());
         self.send(refused.unwrap_or_default());
     }
 
+    fn open(&self, id: SegmentId, document: &[u8]) {
+        if document.len() <= datagram::MAX_DOCUMENT {
+            let refused = self.handoff().map(|mut handoff| handoff.open(id, document));
+            return self.send(refused.unwrap_or_default());
+        }
+        // The first part is the document itself; it has no parts yet, or they stand on their own.
+        let parts = datagram::fit(document.to_vec()).documents;
+        if let Some(document) = parts.first() {
+            self.open(id, document);
+        }
+    }
+
     fn close(&self, id: SegmentId, document: Vec<u8>) {
-        for (part, document) in datagram::fit(document).into_iter().enumerate() {
+        if document.len() <= MAX_DOCUMENT {
+            lock(&self.counts).documents += 1;
+            return self.hand_over(id, document);
+        }
+        let fitted = datagram::fit(document);
+        {
+            let parts = fitted.documents.len() + fitted.lost;
+            let mut counts = lock(&self.counts);
+            counts.documents += 1;
+            counts.split += parts.saturating_sub(1) as u64;
+            counts.trimmed += fitted.trimmed as u64;
+            counts.lose(Loss::TooLarge, fitted.lost);
+        }
+        if fitted.documents.is_empty() {
+            // What was opened must not be closed as a fault later.
+            self.discard(id);
+        }
+        for (part, document) in fitted.documents.into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
             let id = if part == 0 { id } else { SegmentId::new() };
-            let refused = match self.handoff() {
-                Some(mut handoff) => handoff.close(id, document),
-                None => vec![document],
-            };
-            self.send(refused);
+            self.hand_over(id, document);
         }
     }
 
@@ -105,16 +213,31 @@ impl Sink for Transport {
         self.send(refused.unwrap_or_default());
     }
 
-    fn flush(&self) -> bool {
-        let Some((flushed, refused)) = self.handoff().map(|mut handoff| handoff.flush()) else {
-            return true;
-        };
+    fn leave_out(&self) {
+        lock(&self.counts).left_out += 1;
+    }
+
+    fn flush(&self) -> Flushed {
+        let handed = self.handoff().map(|mut handoff| handoff.flush());
+        let (handed, refused) = handed.unwrap_or((Flushed::All, Vec::new()));
         self.send(refused);
-        flushed
+        let sent = self.direct.as_ref().map(Direct::flush);
+        match (handed, sent.unwrap_or(Flushed::All)) {
+            (Flushed::All, Flushed::All) => Flushed::All,
+            (Flushed::Some, _) | (_, Flushed::Some) => Flushed::Some,
+            _ => Flushed::Nothing,
+        }
     }
 
     fn end(&self, request_id: &str) {
         let refused = self.handoff().map(|mut handoff| handoff.end(request_id));
         self.send(refused.unwrap_or_default());
+        if let Some(direct) = &self.direct {
+            direct.finish();
+        }
+        self.told.tell(self.counts(), clock::monotonic());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
         let entry = entry.with_context(|| format!("list {}", from.display()))?;
         let name = entry.file_name();
-        if name == "target" || name == "node_modules" || name.as_encoded_bytes().starts_with(b".") {
+        let built = ["target", "node_modules", "cdk.out"]
+            .iter()
+            .any(|it| name == *it);
+        if built || name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
         let (source, copy) = (entry.path(), to.join(&name));

@@ -38,6 +38,14 @@ impl Arch {
         }
     }
 
+    /// The target for which cargo-lambda builds functions.
+    pub(crate) const fn function_target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
     pub(crate) fn zip_name(self) -> String {
         format!("tracestitch-{}.zip", self.name())
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
 
@@ -72,25 +72,24 @@ impl Workspace {
     }
 }
 
-/// Fails with the command that helps when this Rust cannot build for one of the processors.
-pub(crate) fn require_targets() -> Result<()> {
+/// Fails with the command that helps when this Rust cannot build for one of `targets`.
+pub(crate) fn require_targets(targets: &[&str]) -> Result<()> {
     let mut missing = Vec::new();
-    for arch in Arch::ALL {
-        let folder = rustc(&["--print", "target-libdir", "--target", arch.target()])?;
+    for target in targets {
+        let folder = rustc(&["--print", "target-libdir", "--target", target])?;
         if !Path::new(&folder).is_dir() {
-            missing.push(arch.target());
+            missing.push(*target);
         }
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!(
+    ensure!(
+        missing.is_empty(),
         "this Rust has no standard library for {}. Run:\n  rustup target add {}\n\
          (a Rust that did not come by rustup lacks that command: install rustup, \
          https://rustup.rs, beside it)",
         missing.join(" and "),
         missing.join(" ")
-    )
+    );
+    Ok(())
 }
 
 /// Builds the extension for `arch`.

@@ -8,14 +8,19 @@ use object::elf::{PT_DYNAMIC, PT_INTERP, SHF_ALLOC};
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, elf};
 
-/// The newest glibc of Amazon Linux 2; Amazon Linux 2023 has 2.34.
-const OLDEST_GLIBC: (u32, u32) = (2, 26);
+use crate::arch::Arch;
+
+/// The newest glibc symbols of Amazon Linux 2.
+pub(crate) const AMAZON_LINUX_2: (u32, u32) = (2, 26);
+/// The same of Amazon Linux 2023.
+pub(crate) const AMAZON_LINUX_2023: (u32, u32) = (2, 34);
 
 /// Facts about a binary.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The newest version of glibc that a symbol asks for; `None`: static.
     glibc: Option<(u32, u32)>,
+    machine: elf::Machine,
     size: u64,
     code: u64,
     constants: u64,
@@ -24,29 +29,46 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Reads the binary.
+    /// Reads the binary, which has to run on `arch` where glibc has symbols up to `newest`.
     ///
     /// # Errors
     ///
-    /// When it is no 64-bit ELF file, or would not run on Amazon Linux 2.
-    pub(crate) fn of(binary: &Path) -> Result<Self> {
+    /// When it is no 64-bit ELF file, or would not run there.
+    pub(crate) fn of(binary: &Path, arch: Arch, newest: (u32, u32)) -> Result<Self> {
         let bytes = std::fs::read(binary).with_context(|| format!("read {}", binary.display()))?;
-        let facts = Self::read(&bytes).with_context(|| format!("{}", binary.display()))?;
-        if let Some((major, minor)) = facts.glibc.filter(|version| *version > OLDEST_GLIBC) {
+        let facts = Self::read(&bytes).with_context(|| binary.display().to_string())?;
+        facts
+            .require(arch, newest)
+            .with_context(|| binary.display().to_string())?;
+        Ok(facts)
+    }
+
+    fn require(&self, arch: Arch, newest: (u32, u32)) -> Result<()> {
+        let machine = match arch {
+            Arch::X86_64 => elf::EM_X86_64,
+            Arch::Arm64 => elf::EM_AARCH64,
+        };
+        ensure!(
+            self.machine == machine,
+            "it is not for {}: ELF machine {:?}, expected {machine:?}",
+            arch.name(),
+            self.machine
+        );
+        if let Some((major, minor)) = self.glibc.filter(|version| *version > newest) {
             bail!(
-                "{} needs glibc {major}.{minor}; Amazon Linux 2 has {}.{}",
-                binary.display(),
-                OLDEST_GLIBC.0,
-                OLDEST_GLIBC.1
+                "it needs glibc {major}.{minor}; where it has to run there is {}.{}",
+                newest.0,
+                newest.1
             );
         }
-        Ok(facts)
+        Ok(())
     }
 
     fn read(bytes: &[u8]) -> Result<Self> {
         let file = ElfFile64::<Endianness>::parse(bytes)?;
         let endian = file.endian();
         let mut facts = Self {
+            machine: file.elf_header().e_machine(endian),
             size: bytes.len() as u64,
             ..Self::default()
         };
@@ -139,6 +161,15 @@ mod tests {
         let facts = Facts::read(&bytes).unwrap();
         assert!(facts.glibc.is_some());
         assert!(facts.code > 0 && facts.code < facts.size);
+        let [here, other] = match Arch::X86_64.is_here() {
+            true => [Arch::X86_64, Arch::Arm64],
+            false => [Arch::Arm64, Arch::X86_64],
+        };
+        facts.require(here, (9, 9)).unwrap();
+        let error = facts.require(here, (2, 0)).unwrap_err().to_string();
+        assert!(error.contains("needs glibc 2."), "{error}");
+        let error = facts.require(other, (9, 9)).unwrap_err().to_string();
+        assert!(error.contains("it is not for"), "{error}");
     }
 
     #[test]

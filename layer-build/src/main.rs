@@ -11,17 +11,25 @@
 //! | `package` | how do the bytes become a layer? |
 //! | `sbom` | what is it made of? |
 //! | `again` | are they the same from another folder? |
-//! | `tools` | where do the validators come from, and what do they say? |
+//! | `facts` | do the three stacks deploy the same? |
+//! | `guide` | do the commands of docs/deploy.md work? |
+//! | `image` | does the container image have all files? |
+//! | `tools` | where do the validators come from? |
+//! | `validate` | what do they say, and does the template build? |
 
 mod again;
 mod arch;
 mod compile;
 mod elf;
+mod facts;
+mod guide;
+mod image;
 mod linker_map;
 mod package;
 mod sbom;
 mod start;
 mod tools;
+mod validate;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -30,6 +38,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::compile::Workspace;
+use crate::validate::Build;
 
 const USAGE: &str = "\
 cargo layer             target/layer/tracestitch-{x86_64,arm64}.zip and a report
@@ -37,8 +46,11 @@ cargo layer --strict    the same; fails when a start-up check cannot be made, ru
                         extension's tests with both binaries, and builds everything again in
                         another folder to compare the bytes
 cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
-cargo layer validate    checks template.yaml, terraform/ and cdk/ with their validators, and
-                        builds the template
+cargo layer validate    follows docs/deploy.md from the clone to a built template; checks
+                        template.yaml, terraform/, cdk/ and container/ with their validators and
+                        against each other
+cargo layer validate --full
+                        builds the template also as for a deployment, for both processors
 ";
 
 fn main() -> ExitCode {
@@ -49,7 +61,8 @@ fn main() -> ExitCode {
         [] => layers(&workspace, false),
         ["--strict"] => layers(&workspace, true),
         ["tools"] => tools::install(&workspace).map(drop),
-        ["validate"] => tools::validate(&workspace),
+        ["validate"] => validate::all(&workspace, Build::Quick),
+        ["validate", "--full"] => validate::all(&workspace, Build::Full),
         ["--help" | "-h"] => say(USAGE),
         _ => Err(anyhow::anyhow!("expected one of:\n{USAGE}")),
     };
@@ -69,7 +82,7 @@ fn say(text: impl std::fmt::Display) -> Result<()> {
 }
 
 fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
-    compile::require_targets()?;
+    compile::require_targets(&Arch::ALL.map(Arch::target))?;
     say(format_args!("built with {}", compile::compiler()?))?;
     let mut sums = String::new();
     for arch in Arch::ALL {
@@ -77,7 +90,10 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
         let layer = package::layer(workspace, arch, &built.binary)?;
         sums += &format!("{}  {}\n", layer.sha256, arch.zip_name());
         say(format_args!("{layer}"))?;
-        say(format_args!("  {}", elf::Facts::of(&built.binary)?))?;
+        say(format_args!(
+            "  {}",
+            elf::Facts::of(&built.binary, arch, elf::AMAZON_LINUX_2)?
+        ))?;
         say(format_args!("  {}", linker_map::shares(&built.map)?))?;
         match start::check(arch, &built.binary)? {
             start::Started::Yes(took) => say(format_args!(

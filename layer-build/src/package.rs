@@ -14,7 +14,7 @@ use crate::arch::Arch;
 use crate::compile::Workspace;
 
 /// Where Lambda looks for extensions, below `/opt`, and the name under which ours registers.
-const ENTRY: &str = "extensions/tracestitch";
+pub(crate) const ENTRY: &str = "extensions/tracestitch";
 
 /// Most bytes of a zip: what a cold start may have to load.
 const MAX_SIZE: usize = 700_000;

@@ -11,6 +11,8 @@ use std::path::Path;
 const SECONDS: f64 = 30.0 * 24.0 * 3600.0;
 const GB_SECOND: f64 = 0.000_016_666_7;
 const TRACE: f64 = 0.000_005;
+/// Each starts a trace of its own: one the order's, the others for their batches.
+const FUNCTIONS: f64 = 3.0;
 const FREE: f64 = 100_000.0;
 
 fn sampled(requests: f64, reservoir: f64, rate: f64) -> f64 {
@@ -46,9 +48,9 @@ fn the_table_is_right() {
 
     let columns = [1e6, 1e9].map(|requests: f64| {
         let requests_traced = sampled(requests, 1.0, 0.05);
-        let traces = 2.0 * requests_traced;
-        let lambda = 2.0 * requests * invocation;
-        let low = 2.0 * sampled(requests, 0.0, 0.01);
+        let traces = FUNCTIONS * requests_traced;
+        let lambda = FUNCTIONS * requests * invocation;
+        let low = FUNCTIONS * sampled(requests, 0.0, 0.01);
         [
             format!(
                 "{:.*}",

@@ -1,10 +1,11 @@
-//! What the operators' docs point to exists.
+//! What README and docs point to exists: files, headings, commands, variables, messages.
 
 #![allow(
     clippy::unwrap_used,
     reason = "what fails here fails the test, also in helpers outside of a test function"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,46 +17,225 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Paths of all documents.
+fn documents() -> Vec<String> {
+    let mut paths = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(str::to_owned)
+        .to_vec();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        paths.push(format!("docs/{name}"));
+    }
+    assert!(paths.len() > 8);
+    paths
+}
+
 #[test]
 fn links_lead_somewhere() {
-    let folder = root().join("docs");
     let mut links = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
+    for path in documents() {
+        let text = read(&path);
+        let folder = root().join(&path).parent().unwrap().to_owned();
         for rest in text.split("](").skip(1) {
             let target = rest.split(')').next().unwrap();
             if target.starts_with("http") {
                 continue;
             }
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let found = fs::read_to_string(folder.join(file));
-            let found = found.unwrap_or_else(|_| panic!("{}: {target}", path.display()));
+            let file = match file {
+                "" => root().join(&path),
+                file => folder.join(file),
+            };
+            assert!(file.exists(), "{path}: {target}");
             let slug = |line: &str| {
                 let line = line.trim_start_matches(['#', ' ']).to_lowercase();
-                line.replace(' ', "-").replace([',', '.', '`'], "")
+                line.replace(' ', "-")
+                    .replace([',', '.', '`', '?', '\''], "")
             };
-            assert!(
-                heading.is_empty() || found.lines().any(|line| slug(line) == heading),
-                "{}: no heading {target}",
-                path.display()
-            );
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&file).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| slug(line) == heading),
+                    "{path}: no heading {target}"
+                );
+            }
             links += 1;
         }
     }
-    assert!(links > 5);
+    assert!(links > 20);
 }
 
 #[test]
 fn files_named_as_proof_exist() {
-    for document in ["docs/platform.md", "docs/cost.md", "docs/release.md"] {
-        let text = read(document);
+    let mut files = 0;
+    for document in documents() {
+        let text = read(&document);
         for quoted in text.split('`').skip(1).step_by(2) {
-            if quoted.contains('/') && quoted.ends_with(".rs") {
-                read(quoted);
+            let folders = ["wire/", "extension/", "layer-build/", "local/", "tests/"];
+            let source = quoted.ends_with(".rs") && folders.iter().any(|f| quoted.starts_with(f));
+            if source || quoted.starts_with("docs/") {
+                assert!(root().join(quoted).exists(), "{document}: {quoted}");
+                files += 1;
             }
         }
     }
+    assert!(files > 8);
+}
+
+/// Every `cargo …` of the documents, without what follows as a remark.
+fn commands() -> Vec<(String, Vec<String>)> {
+    let mut commands = Vec::new();
+    for path in documents() {
+        let text = read(&path);
+        for line in text.lines() {
+            for rest in line.split("cargo ").skip(1) {
+                let before = &line[..line.len() - rest.len() - "cargo ".len()];
+                if !(before.trim().is_empty() || before.ends_with('`')) {
+                    continue;
+                }
+                let command = rest.split(['`', '#']).next().unwrap();
+                let words = command.split_whitespace().map(str::to_owned).collect();
+                commands.push((format!("{path}: cargo {command}"), words));
+            }
+        }
+    }
+    assert!(commands.len() > 20);
+    commands
+}
+
+#[test]
+fn commands_exist() {
+    let aliases = read(".cargo/config.toml");
+    let manifests: BTreeSet<String> = read("Cargo.lock")
+        .split("[[package]]\n")
+        .filter(|package| !package.contains("\nsource = "))
+        .filter_map(|package| package.lines().next()?.split('"').nth(1).map(str::to_owned))
+        .collect();
+    for (place, words) in commands() {
+        let (command, arguments) = words.split_first().unwrap();
+        let takes = |source: &str, quoted: fn(&str) -> String| {
+            let source = read(source);
+            for argument in arguments {
+                assert!(source.contains(&quoted(argument)), "{place}");
+            }
+        };
+        match command.as_str() {
+            "layer" => {
+                let usage = read("layer-build/src/main.rs");
+                let line = format!(
+                    "\n{} ",
+                    ["cargo layer", &arguments.join(" ")].join(" ").trim()
+                );
+                let end = format!("\n{}\n", line.trim());
+                assert!(usage.contains(&line) || usage.contains(&end), "{place}");
+            }
+            "demo" => takes("local/src/main.rs", |argument| format!("\"{argument}\"")),
+            "cost" => takes("benches/src/main.rs", |argument| format!("\"{argument}\"")),
+            known => {
+                let builtin = [
+                    "add", "bench", "build", "check", "clean", "clippy", "doc", "fmt", "install",
+                    "package", "publish", "run", "test", "update", "yank",
+                ];
+                let installed = ["deny", "fuzz", "lambda", "miri"];
+                assert!(
+                    builtin.contains(&known) || installed.contains(&known),
+                    "{place}"
+                );
+                let pairs = arguments.windows(2);
+                for pair in pairs.filter(|pair| ["-p", "--package"].contains(&pair[0].as_str())) {
+                    assert!(manifests.contains(&pair[1]), "{place}");
+                }
+            }
+        }
+    }
+    for alias in ["layer", "demo", "cost"] {
+        assert!(aliases.contains(&format!("\n{alias} = ")), "{alias}");
+    }
+}
+
+#[test]
+fn readme_and_guide_give_the_same_commands() {
+    // `cargo layer validate` runs those of the guide.
+    let guide = read("docs/deploy.md");
+    let guide = guide.split_once("\n```sh\n").unwrap().1;
+    let without_remark = |line: &str| {
+        let command = line.split(" #").next().unwrap();
+        command.trim().to_owned()
+    };
+    let known: BTreeSet<_> = guide
+        .split("\n```")
+        .next()
+        .unwrap()
+        .lines()
+        .map(without_remark)
+        .collect();
+    let mut found = 0;
+    for line in read("README.md").lines() {
+        let command = without_remark(line);
+        let about = ["rustup ", "cargo layer", "sam ", "export PATH"];
+        let stands_alone = about.iter().any(|start| command.starts_with(start));
+        if stands_alone && !command.contains('`') {
+            assert!(known.contains(&command), "docs/deploy.md lacks {command}");
+            found += 1;
+        }
+    }
+    assert!(found >= 2);
+}
+
+/// Names of variables in a text, with quotes around them if `quoted`.
+fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
+    let parts = text.split("TRACESTITCH_");
+    let starts = parts.clone().map(|before| !quoted || before.ends_with('"'));
+    parts
+        .skip(1)
+        .zip(starts)
+        .filter(|(_, starts)| *starts)
+        .map(|(rest, _)| {
+            let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_readme_lists_the_variables_that_are_read() {
+    let function = variables(&read("handler-wrapper/src/config.rs"), true);
+    let extension = variables(&read("extension/src/config.rs"), true);
+    let readme = read("README.md");
+    let table = readme
+        .lines()
+        .filter(|line| line.starts_with("| `TRACESTITCH_"));
+    let mut listed = BTreeSet::new();
+    for line in table {
+        let name = variables(line.split('|').nth(1).unwrap(), false);
+        let name = name.first().unwrap();
+        let readers = line
+            .trim_end_matches([' ', '|'])
+            .rsplit('|')
+            .next()
+            .unwrap();
+        assert_eq!(
+            readers.contains("function"),
+            function.contains(name),
+            "{line}"
+        );
+        assert_eq!(
+            readers.contains("extension"),
+            extension.contains(name),
+            "{line}"
+        );
+        listed.insert(name.clone());
+    }
+    assert_eq!(listed, function.union(&extension).cloned().collect());
+    for path in documents() {
+        for name in variables(&read(&path), false) {
+            assert!(listed.contains(&name), "{path} names TRACESTITCH_{name}");
+        }
+    }
+    let socket = "/tmp/.tracestitch/handoff.sock";
+    assert!(readme.contains(socket) && read("wire/src/handoff.rs").contains(socket));
 }
 
 #[test]
@@ -89,10 +269,30 @@ fn the_runbook_quotes_what_is_really_said() {
         ("extension/src/connections.rs", "speaks handoff version"),
         ("extension/src/log.rs", "tracestitch-extension"),
         ("extension/src/main.rs", "--check"),
+        ("extension/src/main.rs", "--version"),
     ] {
         assert!(
             read(source).contains(words) && runbook.contains(words),
             "{words}"
         );
+    }
+}
+
+#[test]
+fn every_symptom_has_a_section_in_the_runbook() {
+    let runbook = read("docs/runbook.md");
+    for symptom in [
+        "No traces at all",
+        "A chain is broken",
+        "Traces twice",
+        "Throttled",
+        "No permission",
+        "The layer is not loaded",
+        "Documents are incomplete",
+    ] {
+        let section = runbook.split_once(&format!("\n### {symptom}\n"));
+        let section = section.unwrap_or_else(|| panic!("no section {symptom}")).1;
+        let section = section.split("\n### ").next().unwrap();
+        assert!(section.trim().len() > 80, "{symptom}");
     }
 }

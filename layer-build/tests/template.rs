@@ -1,4 +1,5 @@
-//! What the linters do not look at: event sources, tracing, permissions, in all three templates.
+//! What the linters do not look at in template.yaml: event sources, tracing, permissions. That the
+//! other two stacks say the same is checked where they are read: `src/facts.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -69,7 +70,7 @@ fn there_is_a_layer_for_each_processor() {
 }
 
 #[test]
-fn api_and_state_machine_are_traced() {
+fn api_topic_and_state_machine_are_traced() {
     let template = template();
     for (name, api) in resources(&template, "AWS::Serverless::Api") {
         assert_eq!(api["TracingEnabled"], true, "{name}");
@@ -82,30 +83,77 @@ fn api_and_state_machine_are_traced() {
             "{name} lends its caller's rights"
         );
     }
+    for (name, topic) in resources(&template, "AWS::SNS::Topic") {
+        assert_eq!(topic["TracingConfig"], "Active", "{name}");
+    }
     for (name, machine) in resources(&template, "AWS::Serverless::StateMachine") {
         assert_eq!(machine["Tracing"]["Enabled"], true, "{name}");
     }
 }
 
 #[test]
-fn the_worker_consumes_the_queue_and_reports_single_failures() {
+fn consumers_report_single_failures_and_give_up_into_the_dead_letter_queue() {
     let template = template();
-    let worker = &template["Resources"]["OrderWorker"]["Properties"];
-    let source = &worker["Events"]["Orders"];
-    assert_eq!(source["Type"], "SQS");
-    let properties = source["Properties"].as_mapping().unwrap();
-    let names: Vec<_> = properties.keys().map(|key| key.as_str().unwrap()).collect();
-    assert_eq!(names, ["Queue", "BatchSize", "FunctionResponseTypes"]);
-    assert_eq!(tagged(&properties["Queue"]), "!GetAtt OrdersQueue.Arn");
-    assert!((1..=10).contains(&properties["BatchSize"].as_u64().unwrap()));
-    let answers = properties["FunctionResponseTypes"].as_sequence().unwrap();
-    assert_eq!(*answers, ["ReportBatchItemFailures"]);
+    for (function, event, queue) in [
+        ("OrderWorker", "Orders", "OrdersQueue"),
+        ("OrderNotifier", "Notifications", "NotificationsQueue"),
+    ] {
+        let source = &template["Resources"][function]["Properties"]["Events"][event];
+        assert_eq!(source["Type"], "SQS");
+        let properties = source["Properties"].as_mapping().unwrap();
+        let names: Vec<_> = properties.keys().map(|key| key.as_str().unwrap()).collect();
+        assert_eq!(names, ["Queue", "BatchSize", "FunctionResponseTypes"]);
+        assert_eq!(tagged(&properties["Queue"]), format!("!GetAtt {queue}.Arn"));
+        assert!((1..=10).contains(&properties["BatchSize"].as_u64().unwrap()));
+        let answers = properties["FunctionResponseTypes"].as_sequence().unwrap();
+        assert_eq!(*answers, ["ReportBatchItemFailures"]);
 
-    let queue = &template["Resources"]["OrdersQueue"]["Properties"];
-    let dead = &queue["RedrivePolicy"]["deadLetterTargetArn"];
-    assert_eq!(tagged(dead), "!GetAtt DeadOrdersQueue.Arn");
-    let timeout = template["Globals"]["Function"]["Timeout"].as_u64().unwrap();
-    assert!(queue["VisibilityTimeout"].as_u64().unwrap() >= 6 * timeout);
+        let queue = &template["Resources"][queue]["Properties"];
+        let dead = &queue["RedrivePolicy"]["deadLetterTargetArn"];
+        assert_eq!(tagged(dead), "!GetAtt DeadOrdersQueue.Arn");
+        assert_eq!(queue["RedrivePolicy"]["maxReceiveCount"], 3);
+        let timeout = template["Globals"]["Function"]["Timeout"].as_u64().unwrap();
+        assert!(queue["VisibilityTimeout"].as_u64().unwrap() >= 6 * timeout);
+    }
+    let alarm = &template["Resources"]["DeadOrdersAlarm"]["Properties"];
+    assert_eq!(
+        tagged(&alarm["Dimensions"][0]["Value"]),
+        "!GetAtt DeadOrdersQueue.QueueName"
+    );
+}
+
+#[test]
+fn the_api_calls_order_api() {
+    let template = template();
+    let event = &template["Resources"]["OrderApi"]["Properties"]["Events"]["PostOrder"];
+    assert_eq!(event["Type"], "Api");
+    let event = &event["Properties"];
+    assert_eq!(tagged(&event["RestApiId"]), "!Ref OrdersApi");
+    assert_eq!(
+        (&event["Path"], &event["Method"]),
+        (&"/orders".into(), &"POST".into())
+    );
+}
+
+#[test]
+fn the_topic_reaches_the_notifier_by_its_queue() {
+    let template = template();
+    let subscription = &template["Resources"]["NotificationsSubscription"]["Properties"];
+    assert_eq!(tagged(&subscription["TopicArn"]), "!Ref ProcessedOrders");
+    assert_eq!(subscription["Protocol"], "sqs");
+    assert_eq!(
+        tagged(&subscription["Endpoint"]),
+        "!GetAtt NotificationsQueue.Arn"
+    );
+    let policy = &template["Resources"]["NotificationsPolicy"]["Properties"];
+    assert_eq!(tagged(&policy["Queues"][0]), "!Ref NotificationsQueue");
+    let statement = &policy["PolicyDocument"]["Statement"][0];
+    assert_eq!(statement["Principal"]["Service"], "sns.amazonaws.com");
+    assert_eq!(statement["Action"], "sqs:SendMessage");
+    assert_eq!(
+        tagged(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]),
+        "!Ref ProcessedOrders"
+    );
 }
 
 #[test]
@@ -128,46 +176,82 @@ fn the_event_bus_reaches_the_queue_by_the_state_machine() {
 }
 
 #[test]
-fn nobody_may_do_more_with_xray_than_send() {
-    let text = fs::read_to_string(root().join("template.yaml")).unwrap();
-    let terraform = fs::read_to_string(root().join("terraform/main.tf")).unwrap();
-    for (name, text) in [("template.yaml", &text), ("terraform/main.tf", &terraform)] {
-        let mut actions: Vec<_> = text
-            .match_indices("xray:")
-            .map(|(at, _)| {
-                let rest = &text[at + "xray:".len()..];
-                let end = rest.find(|c: char| !c.is_alphanumeric() && c != '*');
-                &rest[..end.unwrap_or(rest.len())]
-            })
-            // Links of the console.
-            .filter(|action| !["traces", "service"].contains(action))
-            .collect();
-        actions.sort_unstable();
-        assert_eq!(
-            actions,
-            ["PutTelemetryRecords", "PutTraceSegments"],
-            "{name}"
-        );
-        assert!(!text.contains("arn:aws:iam::aws:policy"), "{name}");
-    }
-    // Of the statements on all resources, each is about actions that know none.
+fn roles_may_send_to_xray_and_do_no_more_there() {
     let template = template();
-    for (name, role) in resources(&template, "AWS::IAM::Role") {
-        for policy in role["Policies"].as_sequence().unwrap() {
-            for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
-                let open = statement["Resource"] == "*";
-                let delivery = statement["Action"][0] == "logs:CreateLogDelivery";
-                assert_eq!(open, delivery, "{name}: {statement:?}");
-            }
+    let mut xray = Vec::new();
+    let roles = resources(&template, "AWS::IAM::Role");
+    let policies = resources(&template, "AWS::IAM::ManagedPolicy");
+    let own = roles
+        .iter()
+        .flat_map(|(name, role)| {
+            let policies = role["Policies"].as_sequence().unwrap();
+            policies
+                .iter()
+                .map(|policy| (*name, &policy["PolicyDocument"]))
+        })
+        .chain(
+            policies
+                .iter()
+                .map(|(name, policy)| (*name, &policy["PolicyDocument"])),
+        );
+    for (name, document) in own {
+        for statement in document["Statement"].as_sequence().unwrap() {
+            let actions = match &statement["Action"] {
+                Value::Sequence(actions) => actions.clone(),
+                action => vec![action.clone()],
+            };
+            let actions: Vec<_> = actions.iter().map(|a| a.as_str().unwrap()).collect();
+            assert!(
+                actions.iter().all(|a| !a.contains('*')),
+                "{name}: {actions:?}"
+            );
+            // Of the statements on all resources, each is about actions that know none.
+            let sends = actions[0] == "xray:PutTraceSegments";
+            let open = sends || actions[0] == "logs:CreateLogDelivery";
+            assert_eq!(open, statement["Resource"] == "*", "{name}: {statement:?}");
+            let about_xray = actions.iter().filter(|action| action.starts_with("xray:"));
+            xray.extend(about_xray.map(|action| (*action).to_owned()));
         }
     }
+    assert_eq!(xray, ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]);
+    for (name, role) in roles {
+        let managed = &role["ManagedPolicyArns"];
+        match name {
+            "OrderRequestedRole" => assert!(managed.is_null(), "a rule is not traced"),
+            _ => assert_eq!(tagged(&managed[0]), "!Ref SendTraces", "{name}"),
+        }
+        assert!(managed[1].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn xray_lets_in_the_topic_of_this_stack_only() {
+    let template = template();
+    let policy = &template["Resources"]["ProcessedOrdersTracing"]["Properties"];
+    let Value::Tagged(document) = &policy["PolicyDocument"] else {
+        panic!("a text with names of this stack is expected");
+    };
+    let document: serde_json::Value =
+        serde_json::from_str(document.value.as_str().unwrap()).unwrap();
+    let [statement] = &document["Statement"].as_array().unwrap()[..] else {
+        panic!("one statement is expected");
+    };
+    assert_eq!(statement["Principal"]["Service"], "sns.amazonaws.com");
+    let condition = &statement["Condition"];
+    assert_eq!(
+        (
+            &condition["StringEquals"]["aws:SourceAccount"],
+            &condition["StringLike"]["aws:SourceArn"],
+        ),
+        (&"${AWS::AccountId}".into(), &"${ProcessedOrders}".into())
+    );
 }
 
 #[test]
 fn logs_end() {
     let template = template();
     let groups = resources(&template, "AWS::Logs::LogGroup");
-    assert_eq!(groups.len(), 3);
+    assert_eq!(groups.len(), 4, "three functions and the state machine");
     for (name, group) in groups {
         assert_eq!(
             tagged(&group["RetentionInDays"]),
@@ -182,11 +266,20 @@ fn faults_raise_an_alarm_and_traces_are_sampled_and_grouped() {
     let template = template();
     assert_eq!(resources(&template, "AWS::XRay::SamplingRule").len(), 1);
     let groups = resources(&template, "AWS::XRay::Group");
-    assert!(
-        groups
-            .iter()
-            .all(|(_, group)| !group["FilterExpression"].is_null())
-    );
+    for (name, group) in groups {
+        let Value::Tagged(expression) = &group["FilterExpression"] else {
+            panic!("{name} has no expression with names of this stack");
+        };
+        let expression = expression.value.as_str().unwrap();
+        for (_, function) in resources(&template, "AWS::Serverless::Function") {
+            let named = function["FunctionName"].clone();
+            let Value::Tagged(named) = named else {
+                panic!("a function without a name");
+            };
+            let service = format!("service(\"{}\")", named.value.as_str().unwrap());
+            assert!(expression.contains(&service), "{name} lacks {service}");
+        }
+    }
     let fault = &template["Resources"]["OrderFaultsAlarm"]["Properties"];
     assert_eq!(fault["Namespace"], "AWS/X-Ray");
     let faults = &template["Resources"]["OrderFaultsGroup"]["Properties"];
@@ -199,35 +292,21 @@ fn every_parameter_has_a_default_and_the_functions_get_what_they_read() {
     for (name, parameter) in template["Parameters"].as_mapping().unwrap() {
         assert!(!parameter["Default"].is_null(), "{name:?}");
     }
-    let own = |name: &str| &template["Resources"][name]["Properties"]["Environment"]["Variables"];
     let shared = &template["Globals"]["Function"]["Environment"]["Variables"];
-    for (function, variable) in [("OrderApi", "QUEUE_URL"), ("OrderWorker", "VENDOR_URL")] {
-        assert!(!own(function)[variable].is_null(), "{variable}");
-    }
-    assert_eq!(tagged(&shared["TABLE_NAME"]), "!Ref OrdersTable");
-}
-
-#[test]
-fn the_others_deploy_the_same() {
-    let cdk = fs::read_to_string(root().join("cdk/app.ts")).unwrap();
-    let terraform = fs::read_to_string(root().join("terraform/main.tf")).unwrap();
-    for (text, wanted, reason) in [
-        (&cdk, "lambda.Tracing.ACTIVE", "tracing"),
-        (&cdk, "reportBatchItemFailures: true", "single failures"),
-        (&cdk, "layers: [layer]", "the layer"),
-        (&terraform, "mode = \"Active\"", "tracing"),
-        (
-            &terraform,
-            "[\"ReportBatchItemFailures\"]",
-            "single failures",
-        ),
-        (
-            &terraform,
-            "aws_lambda_layer_version.tracestitch.arn]",
-            "the layer",
-        ),
-    ] {
-        assert!(text.contains(wanted), "{reason}: no {wanted}");
+    for function in ["OrderApi", "OrderWorker", "OrderNotifier"] {
+        let function = &template["Resources"][function];
+        let binary = function["Metadata"]["BuildProperties"]["Binary"].as_str();
+        let binary = binary.unwrap();
+        let source = root().join(format!("examples/{binary}/src/main.rs"));
+        let source = fs::read_to_string(source).unwrap();
+        let own = &function["Properties"]["Environment"]["Variables"];
+        for read in source.split("env::var(\"").skip(1) {
+            let name = read.split('"').next().unwrap();
+            assert!(
+                !own[name].is_null() || !shared[name].is_null(),
+                "{binary} reads {name}"
+            );
+        }
     }
 }
 
@@ -238,4 +317,13 @@ fn the_image_copies_what_cargo_layer_unpacks() {
     assert!(package.contains("const ENTRY: &str = \"extensions/tracestitch\""));
     assert!(recipe.contains("\nCOPY target/layer/${ARCH}/ /\n"));
     assert!(recipe.contains("\nCOPY --from=tracestitch / /opt/\n"));
+}
+
+#[test]
+fn functions_survive_a_panic_of_their_handler() {
+    // cargo-lambda, by which SAM builds, makes it "abort" where nothing is said.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let profile = manifest.split_once("[profile.release]\n").unwrap().1;
+    let profile = profile.split("\n[").next().unwrap();
+    assert!(profile.contains("\npanic = \"unwind\"\n"));
 }

@@ -3,8 +3,13 @@
 //! Source: X-Ray developer guide, "Sending trace data to X-Ray"; the daemon's read buffer is
 //! 64 KiB, and IPv4 carries at most 65,507 bytes.
 
+mod pace;
+
+use std::io::{self, ErrorKind, Write};
+
 use serde_json::{Map, Value, json};
 
+pub use self::pace::Pace;
 use crate::Error;
 
 /// The line before the document.
@@ -48,6 +53,18 @@ pub fn decode(datagram: &[u8]) -> Result<&[u8], Error> {
     Ok(&datagram[end + 1..])
 }
 
+/// What became of a document on its way into datagrams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fitted {
+    /// Documents of at most [`MAX_DOCUMENT`] bytes.
+    pub documents: Vec<Vec<u8>>,
+    /// How many of them say that a part of their content was left out.
+    pub trimmed: usize,
+    /// Documents that cannot be sent at all.
+    pub lost: usize,
+}
+
 /// `document` as one or more documents of at most [`MAX_DOCUMENT`] bytes.
 ///
 /// A larger one is split first: its embedded subsegments become independent ones. What is still
@@ -55,62 +72,108 @@ pub fn decode(datagram: &[u8]) -> Result<&[u8], Error> {
 /// times and flags. A trimmed document says so in `metadata.tracestitch.trimmed`.
 ///
 /// A document that is not a JSON object, or whose name or ids alone are too large, cannot be
-/// sent at all: the result is then empty.
+/// sent at all: it is counted as lost.
 ///
 /// ```
 /// use tracestitch_wire::datagram::fit;
 ///
-/// assert_eq!(fit(b"{}".to_vec()), [b"{}".to_vec()]);
-/// assert!(fit(vec![b'x'; 100_000]).is_empty());
+/// assert_eq!(fit(b"{}".to_vec()).documents, [b"{}".to_vec()]);
+/// assert_eq!(fit(vec![b'x'; 100_000]).lost, 1);
 /// ```
-pub fn fit(document: Vec<u8>) -> Vec<Vec<u8>> {
-    if document.len() <= MAX_DOCUMENT {
-        return vec![document];
+pub fn fit(document: Vec<u8>) -> Fitted {
+    fit_within(document, MAX_DOCUMENT)
+}
+
+/// Like [`fit`], for a path that carries documents of `most` bytes only.
+pub fn fit_within(document: Vec<u8>, most: usize) -> Fitted {
+    let mut fitted = Fitted::default();
+    if document.len() <= most {
+        fitted.documents.push(document);
+        return fitted;
     }
     let Ok(Value::Object(document)) = serde_json::from_slice(&document) else {
-        return Vec::new();
+        fitted.lost = 1;
+        return fitted;
     };
-    let mut fitted = Vec::new();
     let mut pending = vec![document];
     while let Some(mut document) = pending.pop() {
-        if let Some(json) = to_json(&document) {
-            fitted.push(json);
+        if let Some(json) = to_json(&document, most) {
+            fitted.documents.push(json);
             continue;
         }
-        pending.extend(split(&mut document));
-        fitted.extend(to_json(&document).or_else(|| trim(document)));
+        let before = pending.len();
+        fitted.lost += split(&mut document, &mut pending);
+        if pending.len() > before
+            && let Some(json) = to_json(&document, most)
+        {
+            fitted.documents.push(json);
+        } else if let Some(json) = trim(document, most) {
+            fitted.documents.push(json);
+            fitted.trimmed += 1;
+        } else {
+            fitted.lost += 1;
+        }
     }
     fitted
 }
 
-fn to_json(document: &Map<String, Value>) -> Option<Vec<u8>> {
-    serde_json::to_vec(document)
-        .ok()
-        .filter(|json| json.len() <= MAX_DOCUMENT)
+/// The document's JSON unless it is too large.
+fn to_json(document: &Map<String, Value>, most: usize) -> Option<Vec<u8>> {
+    let mut json = Bounded {
+        bytes: Vec::new(),
+        most,
+    };
+    serde_json::to_writer(&mut json, document).ok()?;
+    Some(json.bytes)
 }
 
-/// Takes the embedded subsegments out, as documents that stand on their own.
-fn split(document: &mut Map<String, Value>) -> Vec<Map<String, Value>> {
-    let Some(Value::Array(children)) = document.remove("subsegments") else {
-        return Vec::new();
+/// Stops at the first byte too many: each level of a deep tree asks for its size.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes the embedded subsegments out, as documents that stand on their own. Gives back how many
+/// were no documents.
+fn split(document: &mut Map<String, Value>, children: &mut Vec<Map<String, Value>>) -> usize {
+    let Some(Value::Array(embedded)) = document.remove("subsegments") else {
+        return 0;
     };
-    let (trace_id, parent_id) = (document["trace_id"].clone(), document["id"].clone());
-    let independent = |child| {
+    let mut lost = 0;
+    for child in embedded {
         let Value::Object(mut child) = child else {
-            return None;
+            lost += 1;
+            continue;
         };
         child.insert("type".to_owned(), "subsegment".into());
-        child.insert("trace_id".to_owned(), trace_id.clone());
-        child.insert("parent_id".to_owned(), parent_id.clone());
-        Some(child)
-    };
-    children.into_iter().filter_map(independent).collect()
+        for (from, to) in [("trace_id", "trace_id"), ("id", "parent_id")] {
+            if let Some(id) = document.get(from) {
+                child.insert(to.to_owned(), id.clone());
+            }
+        }
+        children.push(child);
+    }
+    lost
 }
 
-fn trim(mut document: Map<String, Value>) -> Option<Vec<u8>> {
+fn trim(mut document: Map<String, Value>, most: usize) -> Option<Vec<u8>> {
     let mark = |what: &str| json!({ "tracestitch": { "trimmed": what } });
     document.insert("metadata".to_owned(), mark("metadata"));
-    if let Some(json) = to_json(&document) {
+    if let Some(json) = to_json(&document, most) {
         return Some(json);
     }
     if let Some(Value::Array(exceptions)) = document
@@ -128,7 +191,7 @@ fn trim(mut document: Map<String, Value>) -> Option<Vec<u8>> {
         }
     }
     document.insert("metadata".to_owned(), mark("metadata, stack"));
-    if let Some(json) = to_json(&document) {
+    if let Some(json) = to_json(&document, most) {
         return Some(json);
     }
     const IDENTITY: [&str; 14] = [
@@ -152,7 +215,7 @@ fn trim(mut document: Map<String, Value>) -> Option<Vec<u8>> {
         "metadata".to_owned(),
         mark("all but identity, times and flags"),
     );
-    to_json(&document)
+    to_json(&document, most)
 }
 
 #[cfg(test)]
@@ -172,7 +235,7 @@ mod tests {
     }
 
     fn fitted(extra: Value) -> Vec<Value> {
-        let documents = fit(document(extra));
+        let documents = fit(document(extra)).documents;
         assert!(
             documents
                 .iter()
@@ -187,7 +250,7 @@ mod tests {
     #[test]
     fn what_fits_is_left_alone() {
         let small = document(json!({ "metadata": { "default": { "k": 1 } } }));
-        assert_eq!(fit(small.clone()), [small]);
+        assert_eq!(fit(small.clone()).documents, [small]);
     }
 
     #[test]
@@ -247,7 +310,71 @@ mod tests {
 
     #[test]
     fn a_name_that_is_too_large_cannot_be_sent() {
-        assert!(fit(document(json!({ "name": "x".repeat(100_000) }))).is_empty());
+        let fitted = fit(document(json!({ "name": "x".repeat(100_000) })));
+        assert_eq!((fitted.documents.len(), fitted.lost), (0, 1));
+    }
+
+    #[test]
+    fn a_tree_of_megabytes_becomes_documents_of_datagrams() {
+        let filler = "x".repeat(40_000);
+        let branch = |levels: u32| {
+            let mut tree = json!({ "name": "leaf", "id": "1", "annotations": { "k": filler } });
+            for level in 1..levels {
+                tree = json!({ "name": level.to_string(), "id": "2", "subsegments": [tree],
+                               "annotations": { "k": filler } });
+            }
+            tree
+        };
+        let tree = document(json!({ "subsegments": [branch(60), branch(60)] }));
+        assert!(tree.len() > 4_800_000);
+        let fitted = fit(tree);
+        assert_eq!((fitted.trimmed, fitted.lost), (0, 0));
+        assert_eq!(fitted.documents.len(), 121);
+    }
+
+    #[test]
+    fn what_is_no_document_is_counted_and_nothing_panics() {
+        let filler = "x".repeat(70_000);
+        for (text, documents, lost, reason) in [
+            (
+                json!({ "subsegments": [{ "k": filler }] }),
+                2,
+                0,
+                "no ids at all",
+            ),
+            (
+                json!({ "subsegments": [1, [], filler] }),
+                1,
+                3,
+                "children that are none",
+            ),
+            (
+                json!({ "subsegments": {}, "name": filler }),
+                0,
+                1,
+                "no list",
+            ),
+            (
+                json!({ "k": filler, "cause": { "exceptions": [1, { "stack": [], "truncated": "x" }] } }),
+                1,
+                0,
+                "odd exceptions",
+            ),
+            (
+                json!({ "k": filler, "cause": "0123456789abcdef" }),
+                1,
+                0,
+                "a cause by its id",
+            ),
+            (json!([filler]), 0, 1, "no object"),
+        ] {
+            let fitted = fit(text.to_string().into_bytes());
+            assert_eq!(
+                (fitted.documents.len(), fitted.lost),
+                (documents, lost),
+                "{reason}"
+            );
+        }
     }
 
     #[test]

@@ -20,10 +20,10 @@ mod url;
 
 use serde_json::Value;
 
-use self::json::{Json, Object};
+use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
-    cause::{Cause, Exception, StackFrame},
+    cause::{Cause, Exception, StackFrame, clean_message},
     edit::Place,
     fields::Fields,
     http::{Http, Request, Response},
@@ -77,7 +77,7 @@ pub struct Document {
     pub trace_id: TraceId,
     /// The segment or subsegment under which it hangs.
     pub parent_id: Option<SegmentId>,
-    kind: Option<&'static str>,
+    is_subsegment: bool,
     /// When it began.
     pub start_time: Timestamp,
     end_time: Option<Timestamp>,
@@ -121,7 +121,7 @@ impl Document {
             id: SegmentId::new(),
             trace_id,
             parent_id: Some(parent_id),
-            kind: Some("subsegment"),
+            is_subsegment: true,
             start_time: started,
             end_time: None,
             in_progress: true,
@@ -151,14 +151,14 @@ impl Document {
         let parentless = Self::subsegment(name, trace_id, SegmentId::new(), started);
         Self {
             parent_id,
-            kind: None,
+            is_subsegment: false,
             ..parentless
         }
     }
 
     /// Makes it a segment that nobody called.
     pub fn become_segment(&mut self, origin: &'static str) {
-        self.kind = None;
+        self.is_subsegment = false;
         self.parent_id = None;
         self.origin = Some(origin);
     }
@@ -209,26 +209,26 @@ impl Document {
 impl Json for Document {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("name", &self.name)
-            .member("id", &self.id)
-            .member("trace_id", &self.trace_id)
-            .optional("parent_id", &self.parent_id)
-            .optional("type", &self.kind)
-            .member("start_time", &self.start_time)
-            .optional("end_time", &self.end_time)
-            .flag("in_progress", self.in_progress)
-            .optional("origin", &self.origin)
-            .optional("namespace", &self.namespace)
-            .flag("error", self.error)
-            .flag("throttle", self.throttle)
-            .flag("fault", self.fault)
-            .optional("http", &self.http)
-            .optional("sql", &self.sql)
-            .fields("aws", &self.aws)
-            .optional("cause", &self.cause)
-            .fields("annotations", &self.annotations)
-            .fields("metadata", &self.metadata)
-            .list("links", &self.links)
+            .member(key!("name"), &self.name)
+            .member(key!("id"), &self.id)
+            .member(key!("trace_id"), &self.trace_id)
+            .optional(key!("parent_id"), &self.parent_id)
+            .constant(self.is_subsegment, r#","type":"subsegment""#)
+            .member(key!("start_time"), &self.start_time)
+            .optional(key!("end_time"), &self.end_time)
+            .flag(key!("in_progress"), self.in_progress)
+            .optional(key!("origin"), &self.origin)
+            .optional(key!("namespace"), &self.namespace)
+            .flag(key!("error"), self.error)
+            .flag(key!("throttle"), self.throttle)
+            .flag(key!("fault"), self.fault)
+            .optional(key!("http"), &self.http)
+            .optional(key!("sql"), &self.sql)
+            .fields(key!("aws"), &self.aws)
+            .optional(key!("cause"), &self.cause)
+            .fields(key!("annotations"), &self.annotations)
+            .fields(key!("metadata"), &self.metadata)
+            .list(key!("links"), &self.links)
             .end();
     }
 }
@@ -256,8 +256,8 @@ pub struct Link {
 impl Json for Namespace {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Aws => "aws".write(out),
-            Self::Remote => "remote".write(out),
+            Self::Aws => write_plain(out, b"aws"),
+            Self::Remote => write_plain(out, b"remote"),
         }
     }
 }
@@ -265,8 +265,8 @@ impl Json for Namespace {
 impl Json for Link {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("trace_id", &self.trace_id)
-            .member("id", &self.id)
+            .member(key!("trace_id"), &self.trace_id)
+            .member(key!("id"), &self.id)
             .end();
     }
 }
@@ -285,26 +285,15 @@ impl Json for SegmentId {
 
 impl Json for Timestamp {
     fn write(&self, out: &mut Vec<u8>) {
-        let (mut digits, mut rest) = (*b"00000000000000.000000", self.as_micros());
-        let point = digits.len() - 7;
-        for (index, digit) in digits.iter_mut().enumerate().rev() {
-            if index != point {
-                *digit += (rest % 10) as u8;
-                rest /= 10;
-            }
-        }
-        let first = digits
-            .iter()
-            .position(|digit| *digit != b'0')
-            .unwrap_or(point);
-        out.extend_from_slice(&digits[first.min(point - 1)..]);
+        const SECOND: u64 = 1_000_000;
+        let (seconds, micros) = (self.as_micros() / SECOND, self.as_micros() % SECOND);
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(seconds).as_bytes());
+        // The one in front keeps the zeros behind it, and makes place for the point.
+        let point = out.len();
+        out.extend_from_slice(digits.format((SECOND + micros) as u32).as_bytes());
+        out[point] = b'.';
     }
-}
-
-fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    out.extend_from_slice(text);
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -43,6 +43,11 @@ impl Error {
         let head = &found[..found.len().min(SHOWN * 4)];
         Self::expected(expected, &String::from_utf8_lossy(head))
     }
+
+    /// What was expected, without what was found: for lines that must hold nothing of it.
+    pub fn expectation(&self) -> &'static str {
+        self.expected
+    }
 }
 
 impl fmt::Display for Error {

@@ -16,6 +16,7 @@
 //! | 4 | discard | segment id (8 bytes) | data |
 //! | 5 | end | request id of the invocation that is over | signal |
 //! | 6 | drain | nothing | signal |
+//! | 7 | leave | nothing | signal, last frame |
 //!
 //! A reader skips frames of a kind that it does not know and JSON members that it does not know,
 //! so that an old layer serves a new function; a change that old readers would get wrong raises
@@ -101,6 +102,9 @@ pub enum Message<'a> {
     },
     /// The data channel fills up: read it now.
     Drain,
+    /// The function lives on but sends its documents to the daemon from now on, also those that
+    /// it has opened here: they are not to be closed when this session ends.
+    Leave,
     /// A frame of a kind that this version does not know.
     Unknown(u8),
 }

@@ -166,17 +166,29 @@ fn is_printable(text: &str) -> bool {
 
 impl fmt::Display for TraceHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Root={}", self.root)?;
-        if let Some(parent) = self.parent {
-            write!(f, ";Parent={parent}")?;
+        f.write_str(&String::from(self))
+    }
+}
+
+/// As it goes out. Each outgoing call has one: so it is put together without `format!`.
+impl From<&TraceHeader> for String {
+    fn from(header: &TraceHeader) -> Self {
+        let mut text = Self::with_capacity(80 + header.others.len());
+        text.push_str("Root=");
+        header.root.push_to(&mut text);
+        if let Some(parent) = header.parent {
+            text.push_str(";Parent=");
+            parent.push_to(&mut text);
         }
-        if let Some(value) = self.sampling.value() {
-            write!(f, ";Sampled={value}")?;
+        if let Some(value) = header.sampling.value() {
+            text.push_str(";Sampled=");
+            text.push_str(value);
         }
-        if !self.others.is_empty() {
-            write!(f, ";{}", self.others)?;
+        if !header.others.is_empty() {
+            text.push(';');
+            text.push_str(&header.others);
         }
-        Ok(())
+        text
     }
 }
 

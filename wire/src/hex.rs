@@ -1,13 +1,16 @@
-//! Lower-case hexadecimal without `format!`: ids are printed for every subsegment.
+//! Lower-case hexadecimal without `format!`: six ids are printed for every subsegment.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// Writes `bytes` into `out`, which must be twice as long.
-pub(crate) fn encode(bytes: &[u8], out: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
+/// The digits of `value`, all eight in one pass: each moves into a byte of its own, from which its
+/// character is as far as from 0, or from a.
+pub(crate) fn encode(value: u32) -> [u8; 8] {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut digits = u64::from(value);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((digits + 6 * EACH) >> 4) & EACH;
+    let characters = digits + u64::from(b'0') * EACH + letters * u64::from(b'a' - b'0' - 10);
+    characters.to_be_bytes()
 }
 
 /// Reads exactly `out.len()` bytes; `None` unless `text` is twice as many hex digits.

@@ -1,11 +1,38 @@
 //! Trace and segment ids: fixed-size bytes, printed on demand in lower case.
 
+use std::cell::Cell;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
 use crate::{Error, hex, time::Timestamp};
+
+/// What ids of this process depend on beyond the time at which each thread made its first one.
+static ENTROPY: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static SEEDED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Makes the ids of all threads depend on `entropy` from now on.
+///
+/// For a process that goes on from a snapshot: others that do would make the same ids. `entropy`
+/// must be one that they do not have.
+pub fn reseed(entropy: u64) {
+    ENTROPY.store(entropy, Ordering::Relaxed);
+}
+
+fn seed_if_asked() {
+    let entropy = ENTROPY.load(Ordering::Relaxed);
+    if SEEDED.replace(entropy) != entropy {
+        let mut hasher = DefaultHasher::new();
+        (entropy, std::thread::current().id()).hash(&mut hasher);
+        fastrand::seed(hasher.finish());
+    }
+}
 
 /// Id of a whole trace: `1-` + 8 hex digits of epoch seconds + `-` + 24 hex digits.
 ///
@@ -30,6 +57,7 @@ impl TraceId {
 
     /// A new id whose first part is the time at which the trace began.
     pub fn new(started: Timestamp) -> Self {
+        seed_if_asked();
         let mut bytes = [0; 16];
         let seconds = (started.as_micros() / 1_000_000) as u32;
         bytes[..4].copy_from_slice(&seconds.to_be_bytes());
@@ -40,8 +68,10 @@ impl TraceId {
 
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = *b"1-00000000-000000000000000000000000";
-        hex::encode(&self.0[..4], &mut text[2..10]);
-        hex::encode(&self.0[4..], &mut text[11..]);
+        let (words, _) = self.0.as_chunks();
+        for (word, start) in words.iter().zip([2, 11, 19, 27]) {
+            text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
+        }
         text
     }
 }
@@ -91,6 +121,7 @@ impl SegmentId {
         reason = "a default id would suggest a fixed one"
     )]
     pub fn new() -> Self {
+        seed_if_asked();
         Self(fastrand::u64(1..).to_be_bytes())
     }
 
@@ -105,7 +136,10 @@ impl SegmentId {
 
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = [0; Self::LENGTH];
-        hex::encode(&self.0, &mut text);
+        let (words, _) = self.0.as_chunks();
+        for (word, start) in words.iter().zip([0, 8]) {
+            text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
+        }
         text
     }
 }
@@ -124,6 +158,13 @@ impl FromStr for SegmentId {
 
 macro_rules! print_as_text {
     ($id:ty) => {
+        impl $id {
+            pub(crate) fn push_to(self, text: &mut String) {
+                // Digits and dashes: always UTF-8.
+                text.push_str(std::str::from_utf8(&self.print()).unwrap_or_default());
+            }
+        }
+
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(std::str::from_utf8(&self.print()).map_err(|_| fmt::Error)?)
@@ -205,6 +246,22 @@ mod tests {
     fn a_new_trace_id_carries_its_time() {
         let id = TraceId::new(Timestamp::from_micros(0x5759_e988 * 1_000_000 + 999_999));
         assert!(id.to_string().starts_with("1-5759e988-"), "{id}");
+    }
+
+    /// As after a snapshot: the same state, and threads that have made ids before.
+    #[test]
+    fn ids_depend_on_what_a_restored_process_adds() {
+        fn ids(entropy: u64) -> Vec<SegmentId> {
+            fastrand::seed(7);
+            reseed(entropy);
+            (0..3).map(|_| SegmentId::new()).collect()
+        }
+        SegmentId::new();
+        let (first, second) = (ids(1), ids(2));
+        assert!(
+            first.iter().all(|id| !second.contains(id)),
+            "{first:?} {second:?}"
+        );
     }
 
     proptest! {

@@ -136,7 +136,55 @@ async fn a_frame_that_was_cut_off_is_counted() {
     data.write_all(&[0, 0, 0, 9, 3]).unwrap();
     drop(data);
     assert_eq!(world.sweep(), ["1 gone"]);
-    assert_eq!(world.connections.counts().lost[&Loss::CutOff], 1);
+    assert_eq!(world.connections.counts().cut_off, 1);
+}
+
+#[tokio::test]
+async fn who_leaves_is_not_cut_off() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    let mut signal = world.connect(1, Channel::Signal);
+    world.sweep();
+    say(&mut data, &close(b"{}"));
+    data.write_all(&[0, 0, 0, 9, 3]).unwrap();
+    say(&mut signal, &Message::Leave);
+    drop((data, signal));
+    assert_eq!(world.sweep(), ["1 close 2", "1 Leave", "1 gone"]);
+    assert_eq!(world.connections.counts(), &Counts::default());
+}
+
+/// The race: the signals are read first, then the function leaves, then the data is read.
+#[tokio::test]
+async fn a_leave_is_heard_although_the_data_ends_first() {
+    let mut world = World::new();
+    let data = world.connect(1, Channel::Data);
+    let mut signal = world.connect(1, Channel::Signal);
+    world.sweep();
+    let session = world.connections.sessions.get_mut(&1).unwrap();
+    let mut chunk = vec![0; CHUNK];
+    let signals = session.read_signals(&mut chunk);
+    say(&mut signal, &Message::Leave);
+    drop(data);
+    let mut heard = Vec::new();
+    let outcome = session.tell(signals, &mut chunk, &mut |message| {
+        heard.push(format!("{message:?}"));
+    });
+    assert_eq!(
+        (outcome, heard),
+        (Ok(Outcome::Ended), vec!["Leave".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn kinds_of_a_later_version_are_passed_over() {
+    let mut world = World::new();
+    let mut data = world.connect(1, Channel::Data);
+    data.write_all(&[0, 0, 0, 3, 99, 1, 2]).unwrap();
+    say(&mut data, &close(b"{}"));
+    assert_eq!(
+        world.sweep(),
+        ["1 hello Data", "1 Unknown(99)", "1 close 2"]
+    );
 }
 
 #[tokio::test]
@@ -185,8 +233,11 @@ async fn nonsense_after_the_hello_ends_the_session() {
     let mut data = world.connect(1, Channel::Data);
     say(&mut data, &close(b"{}"));
     data.write_all(&[0xff; 8]).unwrap();
-    assert_eq!(world.sweep(), ["1 hello Data", "1 close 2", "1 gone"]);
-    assert_eq!(world.connections.counts().lost[&Loss::Unreadable], 1);
+    assert_eq!(
+        world.sweep(),
+        ["1 hello Data", "1 close 2", "1 Leave", "1 gone"]
+    );
+    assert_eq!(world.connections.counts().unreadable, 1);
 }
 
 #[tokio::test]

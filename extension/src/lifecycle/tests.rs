@@ -1,10 +1,9 @@
-use std::collections::BTreeSet;
-
-use proptest::prelude::*;
 use tracestitch_wire::handoff::{Hello, VERSION};
 use tracestitch_wire::id::SegmentId;
 
 use super::*;
+
+mod model;
 
 /// 2026-11-20, in microseconds.
 const START: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
@@ -327,6 +326,25 @@ fn discarded_documents_are_forgotten() {
 }
 
 #[test]
+fn what_a_function_takes_along_when_it_leaves_is_not_closed() {
+    let mut world = World::new();
+    world.connect(1);
+    world.invoke("r");
+    world.open(1, 1);
+    world.close(1, 2);
+    assert_eq!(world.say(1, Message::Leave), []);
+    let actions = world.give(Input::Gone { session: 1 });
+    assert_eq!(sent(&actions), [finished("2")]);
+    assert_eq!(
+        actions.last(),
+        Some(&Action::AskNext),
+        "it is not waited for"
+    );
+    let actions = world.give(Input::Shutdown(ShutdownReason::Failure));
+    assert_eq!(actions, [Action::Exit]);
+}
+
+#[test]
 fn at_shutdown_a_living_function_has_a_moment_for_last_words() {
     let mut world = World::new();
     world.connect(1);
@@ -375,170 +393,4 @@ fn without_invocation_events_documents_leave_at_each_end_and_at_intervals() {
     assert!(matches!(actions.last(), Some(Action::SetTimer(_))));
     world.give(Input::Gone { session: 1 });
     assert_eq!(world.give(Input::Timer), [], "nobody is there to wait for");
-}
-
-/// What may happen, in any order.
-#[derive(Debug, Clone)]
-enum Step {
-    Connect(u64),
-    Open(u64, u64),
-    Close(u64, u64),
-    Discard(u64, u64),
-    EndCurrent(u64),
-    EndOther(u64),
-    Drain(u64),
-    Gone(u64),
-    Invoke,
-    Timer,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (session, id) = (0..3u64, 0..6u64);
-    prop_oneof![
-        2 => session.clone().prop_map(Step::Connect),
-        6 => (session.clone(), id.clone()).prop_map(|(s, id)| Step::Open(s, id)),
-        6 => (session.clone(), id.clone()).prop_map(|(s, id)| Step::Close(s, id)),
-        1 => (session.clone(), id).prop_map(|(s, id)| Step::Discard(s, id)),
-        3 => session.clone().prop_map(Step::EndCurrent),
-        1 => session.clone().prop_map(Step::EndOther),
-        1 => session.clone().prop_map(Step::Drain),
-        1 => session.prop_map(Step::Gone),
-        4 => Just(Step::Invoke),
-        2 => Just(Step::Timer),
-    ]
-}
-
-/// What must have been sent and asked for when all is over, kept with sets and numbers only.
-#[derive(Default)]
-struct Oracle {
-    connected: BTreeSet<u64>,
-    open: BTreeMap<(u64, u64), String>,
-    expected: Vec<(String, bool)>,
-    serial: u64,
-}
-
-impl Oracle {
-    fn lose_session(&mut self, session: u64) {
-        self.connected.remove(&session);
-        let left: Vec<_> = self
-            .open
-            .keys()
-            .filter(|(owner, _)| *owner == session)
-            .copied()
-            .collect();
-        for key in left {
-            if let Some(name) = self.open.remove(&key) {
-                self.expected.push((name, true));
-            }
-        }
-    }
-
-    /// A text that no other document has.
-    fn name(&mut self) -> String {
-        self.serial += 1;
-        self.serial.to_string()
-    }
-}
-
-proptest! {
-    #[test]
-    fn nothing_is_lost_nothing_doubled_and_no_invocation_is_held(
-        steps in proptest::collection::vec(step(), 0..60),
-        reason in prop_oneof![Just("timeout"), Just("failure"), Just("spindown"), Just("moved")],
-    ) {
-        let mut world = World::new();
-        let mut oracle = Oracle::default();
-        let mut actions = world.give(Input::Registered);
-        let (mut invokes, mut timer) = (0_usize, false);
-        for step in steps {
-            let new = match step {
-                Step::Connect(s) if !oracle.connected.contains(&s) => {
-                    oracle.connected.insert(s);
-                    let mut new = world.hello(s, Channel::Data);
-                    new.extend(world.hello(s, Channel::Signal));
-                    new
-                }
-                Step::Open(s, id) if oracle.connected.contains(&s) => {
-                    let name = oracle.name();
-                    let document =
-                        format!(r#"{{"id":"{name}","start_time":1.0,"in_progress":true}}"#);
-                    oracle.open.insert((s, id), name);
-                    world.say(s, Message::Open {
-                        id: segment(id),
-                        document: document.as_bytes(),
-                    })
-                }
-                Step::Close(s, id) if oracle.connected.contains(&s) => {
-                    let name = oracle.name();
-                    let document = format!(r#"{{"id":"{name}","end_time":2.0}}"#);
-                    oracle.open.remove(&(s, id));
-                    oracle.expected.push((name, false));
-                    world.say(s, Message::Close {
-                        id: segment(id),
-                        document: document.as_bytes(),
-                    })
-                }
-                Step::Discard(s, id) if oracle.connected.contains(&s) => {
-                    oracle.open.remove(&(s, id));
-                    world.say(s, Message::Discard { id: segment(id) })
-                }
-                Step::EndCurrent(s) if oracle.connected.contains(&s) => {
-                    world.end(s, &format!("r-{invokes}"))
-                }
-                Step::EndOther(s) if oracle.connected.contains(&s) => {
-                    world.end(s, &format!("r-{}", invokes + 1))
-                }
-                Step::Drain(s) if oracle.connected.contains(&s) => world.say(s, Message::Drain),
-                Step::Gone(s) if oracle.connected.contains(&s) => {
-                    oracle.lose_session(s);
-                    world.give(Input::Gone { session: s })
-                }
-                // Lambda gives an event only when it was asked for one.
-                Step::Invoke if asked(&actions) == invokes + 1 => {
-                    invokes += 1;
-                    world.invoke(&format!("r-{invokes}"))
-                }
-                Step::Timer if timer => world.give(Input::Timer),
-                _ => continue,
-            };
-            for action in &new {
-                match action {
-                    Action::SetTimer(at) => {
-                        prop_assert!(*at > world.now);
-                        timer = true;
-                    }
-                    Action::ClearTimer => timer = false,
-                    _ => {}
-                }
-            }
-            actions.extend(new);
-            let asked = asked(&actions);
-            prop_assert!(asked == invokes || asked == invokes + 1, "one question an event");
-            // Whoever is not released yet will be: by a function that lives, or by a timer.
-            if asked == invokes {
-                prop_assert!(timer && !oracle.connected.is_empty());
-            }
-        }
-        for session in 0..3 {
-            oracle.lose_session(session);
-        }
-        actions.extend(world.give(Input::Shutdown(reason.into())));
-        actions.extend(world.give(Input::Timer));
-        prop_assert_eq!(actions.iter().filter(|a| **a == Action::Exit).count(), 1);
-        prop_assert_eq!(actions.last(), Some(&Action::Exit));
-        let mut delivered: Vec<_> = sent(&actions)
-            .into_iter()
-            .map(|(name, cause)| (name, cause.is_some()))
-            .collect();
-        delivered.sort();
-        oracle.expected.sort();
-        prop_assert_eq!(delivered, oracle.expected);
-    }
-}
-
-fn asked(actions: &[Action]) -> usize {
-    actions
-        .iter()
-        .filter(|action| **action == Action::AskNext)
-        .count()
 }

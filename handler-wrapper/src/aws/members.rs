@@ -38,6 +38,21 @@ pub(super) fn of_input(service: &str, input: &Input, member: &str) -> Option<Val
     }
 }
 
+/// True for the inputs of the calls that functions make most, when their service's feature is on:
+/// [`of_input`] gives their names, too. It takes less than the SDK does to keep them.
+pub(super) fn has_names(input: &Input) -> bool {
+    let _ = input;
+    #[cfg(feature = "dynamodb")]
+    if dynamodb::has_names(input) {
+        return true;
+    }
+    #[cfg(feature = "sqs")]
+    if sqs::has_names(input) {
+        return true;
+    }
+    false
+}
+
 /// What is recorded of `member` of an output; None where it is absent or not known.
 pub(super) fn of_output(service: &str, output: &Output, member: &str) -> Option<Value> {
     let _ = (output, member);

@@ -8,8 +8,14 @@ use aws_smithy_runtime_api::client::{
     retries::RequestAttempts,
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use http::header::{CONTENT_LENGTH, HeaderName};
 use serde::Deserialize;
 use tracestitch_wire::document::{Cause, Document, Exception, Http, Response, Text};
+
+// Names as the response keeps them: made of text they would be checked each time.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+static REQUEST_ID_OF_S3: HeaderName = HeaderName::from_static("x-amz-request-id");
+static ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// Puts status, ids, retries and failure of a call that is over on its document.
 pub(super) fn record(
@@ -43,11 +49,12 @@ pub(super) fn record(
 }
 
 fn record_response(document: &mut Document, response: &HttpResponse) {
-    let headers = response.headers();
+    let header = |name| {
+        let mut values = response.headers().get_all_bytes_by_name(name);
+        std::str::from_utf8(values.next()?).ok()
+    };
     let status = Some(response.status().as_u16());
-    let content_length = headers
-        .get("content-length")
-        .and_then(|length| length.parse().ok());
+    let content_length = header(&CONTENT_LENGTH).and_then(|length| length.parse().ok());
     let response = Some(Response {
         status,
         content_length,
@@ -56,13 +63,8 @@ fn record_response(document: &mut Document, response: &HttpResponse) {
         request: None,
         response,
     }));
-    let request_id = headers
-        .get("x-amzn-requestid")
-        .or_else(|| headers.get("x-amz-request-id"));
-    for (key, value) in [
-        ("request_id", request_id),
-        ("id_2", headers.get("x-amz-id-2")),
-    ] {
+    let request_id = header(&REQUEST_ID).or_else(|| header(&REQUEST_ID_OF_S3));
+    for (key, value) in [("request_id", request_id), ("id_2", header(&ID_2))] {
         if let Some(value) = value {
             document
                 .aws

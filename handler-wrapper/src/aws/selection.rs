@@ -2,51 +2,49 @@
 
 use std::borrow::Cow;
 
-use aws_smithy_runtime_api::client::{
-    interceptors::context::{Input, Output},
-    orchestrator::Metadata,
-};
-use aws_smithy_types::{
-    config_bag::ConfigBag,
-    telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes},
-};
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use aws_smithy_types::telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes};
 use serde_json::Value;
-use tracestitch_wire::document::{Document, Text};
+use tracestitch_wire::document::{Document, Name, Text};
 
 use super::{
     members,
     parameters::{self, Operations, Parameter, SERVICES, Service},
 };
 
-/// Which operation a call is, and what the allow-list says of it.
-pub(super) struct Target<'a> {
-    service: &'a str,
-    pub(super) operation: &'a str,
+/// What the allow-list says of a service and one of its operations.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Target {
     known: Option<&'static Service>,
     operations: Option<&'static Operations>,
 }
 
-impl<'a> Target<'a> {
-    pub(super) fn of(cfg: &'a ConfigBag) -> Self {
-        let metadata = cfg.load::<Metadata>();
-        let service = metadata.map_or("AWS", Metadata::service);
-        let operation = metadata.map_or("unknown", Metadata::name);
+impl Target {
+    pub(super) fn of(service: &str, operation: &str) -> Self {
         let known = parameters::service(service);
         Self {
-            service,
-            operation,
             known,
             operations: known.and_then(|service| service.operations(operation)),
         }
     }
 
-    /// The subsegment's name.
-    pub(super) fn service_name(&self) -> Cow<'static, str> {
+    /// The name of a subsegment for a call of `service`.
+    pub(super) fn name(self, service: &str) -> Cow<'static, str> {
         match self.known {
             Some(service) => Cow::Borrowed(service.name),
-            None => Cow::Owned(self.service.replace(' ', "")),
+            None => Cow::Owned(service.replace(' ', "")),
         }
     }
+}
+
+/// What the SDK kept of `member`. It keeps a few, among which looking is cheaper than hashing.
+pub(super) fn captured<'a>(
+    captured: &'a CapturedTelemetryAttributes,
+    member: &str,
+) -> Option<&'a str> {
+    captured
+        .iter()
+        .find_map(|(name, text)| (name == member).then_some(text))
 }
 
 /// The allow-list with the user's changes.
@@ -89,6 +87,11 @@ impl Selection {
         self.omitted.push((service, key));
     }
 
+    /// True when the SDK need not keep anything of `input` for us.
+    pub(super) fn is_read_here(&self, input: &Input) -> bool {
+        self.added.is_empty() && members::has_names(input)
+    }
+
     /// What the SDK is to keep for us, beyond what the user asked it for; None if nothing.
     pub(super) fn requested(
         &self,
@@ -118,42 +121,36 @@ impl Selection {
     pub(super) fn put_request(
         &self,
         document: &mut Document,
-        target: &Target<'_>,
+        target: Target,
         input: &Input,
-        captured: Option<&CapturedTelemetryAttributes>,
+        kept: Option<&CapturedTelemetryAttributes>,
     ) {
         let name = |member: &str| {
-            let text = captured?.get(member)?;
+            let text = captured(kept?, member)?;
             Some(Text::from(text.to_owned()).into())
         };
         let typed = |member: &str| members::of_input(target.known?.name, input, member);
         let names = target.known.map_or(&[][..], |service| service.names);
         let own = target.operations.map_or(&[][..], |some| some.request);
-        self.put(document, target, names, name);
-        self.put(document, target, own, typed);
-        self.put(document, target, self.users(target), |member| {
-            name(member).or_else(|| typed(member))
-        });
+        let either = |member: &str| name(member).or_else(|| typed(member));
+        self.put(document, names, either);
+        self.put(document, own, typed);
+        self.put(document, self.users(&document.name.clone()), either);
     }
 
     /// Puts on `document` what is recorded of an output.
-    pub(super) fn put_response(
-        &self,
-        document: &mut Document,
-        target: &Target<'_>,
-        output: &Output,
-    ) {
+    pub(super) fn put_response(&self, document: &mut Document, target: Target, output: &Output) {
         let typed = |member: &str| members::of_output(target.known?.name, output, member);
         let own = target.operations.map_or(&[][..], |some| some.response);
-        self.put(document, target, own, typed);
-        self.put(document, target, self.users(target), typed);
+        self.put(document, own, typed);
+        self.put(document, self.users(&document.name.clone()), typed);
     }
 
     /// What the user added for this service.
-    fn users<'a>(&'a self, target: &'a Target<'_>) -> impl Iterator<Item = &'a Parameter> {
+    fn users<'a>(&'a self, service: &'a Name) -> impl Iterator<Item = &'a Parameter> {
         let added = self.added.iter();
         added
-            .filter(|(service, _)| parameters::same_name(service, target.service))
+            .filter(|(known, _)| parameters::same_name(known, service.as_str()))
             .map(|(_, parameter)| parameter)
     }
 
@@ -161,13 +158,12 @@ impl Selection {
     fn put<'a>(
         &self,
         document: &mut Document,
-        target: &Target<'_>,
         parameters: impl IntoIterator<Item = &'a Parameter>,
         read: impl Fn(&str) -> Option<Value>,
     ) {
         for &(member, key) in parameters {
             let omitted = self.omitted.iter().any(|(service, omitted)| {
-                *omitted == key && parameters::same_name(service, target.service)
+                *omitted == key && parameters::same_name(service, document.name.as_str())
             });
             if !omitted && let Some(value) = read(member) {
                 document.aws.insert(key, value);

@@ -20,6 +20,10 @@ use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
 #[derive(Clone, Copy)]
 enum Answer {
     Status(u16),
+    /// To this port.
+    Redirect(u16),
+    /// The head of an answer, and then nothing.
+    Stall,
     Hang,
     Close,
 }
@@ -38,6 +42,18 @@ async fn endpoint(answer: Answer) -> (u16, tokio::task::JoinHandle<String>) {
             Answer::Status(status) => {
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\nok");
                 stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            Answer::Redirect(port) => {
+                let answer = format!(
+                    "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{port}/moved?token=secret\r\n\
+                     content-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            Answer::Stall => {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                drop(stream.read(&mut [0]).await);
             }
             // Until the client goes.
             Answer::Hang => drop(stream.read(&mut [0]).await),
@@ -124,6 +140,57 @@ async fn no_answer_is_a_fault_with_its_cause() {
         call["cause"]["exceptions"].as_array().unwrap().len() > 1,
         "{call}"
     );
+}
+
+/// A port on which nobody listens: it was free a moment ago.
+async fn refusing() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_named() {
+    let unknown = ::tower::service_fn(|name| async move {
+        Err::<std::iter::Empty<std::net::SocketAddr>, _>(std::io::Error::other(format!(
+            "no host {name:?}"
+        )))
+    });
+    let by_name = TraceRequests::new().layer(
+        Client::builder(TokioExecutor::new()).build(HttpConnector::new_with_resolver(unknown)),
+    );
+    let kept = Kept::default();
+    let uri = "http://shop.example/orders?token=secret";
+    let named = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    let (settings, port) = (TraceRequests::new(), refusing().await);
+    kept.invoke(SAMPLED, async {
+        by_name.oneshot(named).await.unwrap_err();
+        send(&settings, port).await.unwrap_err();
+    })
+    .await;
+    for (name, said) in [("shop.example", "no host"), ("127.0.0.1", "refused")] {
+        let call = kept.one(name);
+        assert_eq!(call["fault"], true, "{name}");
+        assert!(call["cause"].to_string().contains(said), "{call}");
+        assert!(call["http"].get("response").is_none(), "{call}");
+        assert!(!call.to_string().contains("secret"), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_changes_nothing() {
+    let (port, head) = endpoint(Answer::Stall).await;
+    let kept = Kept::default();
+    let call = client(&TraceRequests::new()).oneshot(request(port));
+    let response = kept.invoke(SAMPLED, call).await.unwrap();
+    let before = kept.one("127.0.0.1");
+    assert_eq!(
+        before["http"]["response"],
+        json!({ "status": 200, "content_length": 10 })
+    );
+    drop(response);
+    head.await.unwrap();
+    assert_eq!(kept.one("127.0.0.1"), before);
+    assert!(before.get("fault").is_none());
 }
 
 #[tokio::test]
@@ -252,8 +319,15 @@ mod by_reqwest {
 
     fn client(timeout: Duration) -> reqwest_middleware::ClientWithMiddleware {
         let client = ::reqwest::Client::builder().no_proxy().timeout(timeout);
+        with(client, TraceRequests::new())
+    }
+
+    fn with(
+        client: ::reqwest::ClientBuilder,
+        settings: TraceRequests,
+    ) -> reqwest_middleware::ClientWithMiddleware {
         reqwest_middleware::ClientBuilder::new(client.build().unwrap())
-            .with(TraceRequests::new())
+            .with(settings)
             .build()
     }
 
@@ -298,17 +372,112 @@ mod by_reqwest {
         assert_eq!(call["cause"]["exceptions"][0]["type"], "Timeout");
     }
 
+    /// Finds no host.
+    struct NoHosts;
+
+    impl ::reqwest::dns::Resolve for NoHosts {
+        fn resolve(&self, name: ::reqwest::dns::Name) -> ::reqwest::dns::Resolving {
+            let name = name.as_str().to_owned();
+            Box::pin(async move { Err(format!("no host {name}").into()) })
+        }
+    }
+
     #[tokio::test]
-    async fn a_refused_connection_is_a_fault_that_says_so() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+    async fn no_connection_is_a_fault_that_says_so() {
+        let refused = format!("http://127.0.0.1:{}/?a=secret", refusing().await);
+        for (url, name, said) in [
+            (refused.as_str(), "127.0.0.1", "refused"),
+            ("http://shop.example/?a=secret", "shop.example", "no host"),
+        ] {
+            let client = ::reqwest::Client::builder().no_proxy();
+            let client = client.dns_resolver(Arc::new(NoHosts));
+            let client = with(client, TraceRequests::new());
+            let kept = Kept::default();
+            let sent = kept.invoke(SAMPLED, client.get(url).send()).await;
+            assert!(sent.is_err());
+            let call = kept.one(name);
+            assert_eq!(call["fault"], true, "{name}");
+            assert_eq!(call["cause"]["exceptions"][0]["type"], "NoConnection");
+            assert!(call["cause"].to_string().contains(said), "{call}");
+            assert!(!call.to_string().contains("secret"), "{call}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_redirected_is_one() {
+        let (last, arrives) = endpoint(Answer::Status(200)).await;
+        let (first, leaves) = endpoint(Answer::Redirect(last)).await;
         let kept = Kept::default();
-        let sent =
-            client(Duration::from_secs(10)).get(format!("http://127.0.0.1:{port}/?a=secret"));
-        assert!(kept.invoke(SAMPLED, sent.send()).await.is_err());
+        let client = client(Duration::from_secs(10));
+        let sent = client.get(format!("http://127.0.0.1:{first}/orders/1"));
+        let response = kept.invoke(SAMPLED, sent.send()).await.unwrap();
+        assert_eq!(response.status(), 200);
         let call = kept.one("127.0.0.1");
-        assert_eq!(call["cause"]["exceptions"][0]["type"], "NoConnection");
-        assert!(!call.to_string().contains("secret"));
+        assert_eq!(
+            call["http"],
+            json!({
+                "request": { "method": "GET", "url": format!("http://127.0.0.1:{first}/orders/1") },
+                "response": { "status": 200, "content_length": 2 },
+            })
+        );
+        let id = call["id"].as_str().unwrap();
+        let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
+        for head in [leaves, arrives] {
+            let head = head.await.unwrap();
+            assert!(head.contains(&header), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn settings_hold_for_it_too() {
+        for (settings, own, recorded, expected, absent, reason) in [
+            (
+                TraceRequests::new().ignore(["127.0.0.1"]),
+                None,
+                false,
+                "",
+                "x-amzn-trace-id",
+                "ignored",
+            ),
+            (
+                TraceRequests::new().pass_on_only_to(["shop.example"]),
+                None,
+                true,
+                "",
+                "x-amzn-trace-id",
+                "not trusted",
+            ),
+            (
+                TraceRequests::new(),
+                Some("mine"),
+                true,
+                "x-amzn-trace-id: mine\r\n",
+                "traceparent",
+                "the user's header",
+            ),
+            (
+                TraceRequests::new().with_traceparent(),
+                None,
+                true,
+                "traceparent: 00-5759e988bd862e3fe1be46a994272793-",
+                "secret",
+                "W3C, too",
+            ),
+        ] {
+            let (port, head) = endpoint(Answer::Status(200)).await;
+            let client = with(::reqwest::Client::builder().no_proxy(), settings);
+            let mut sent = client.get(format!("http://127.0.0.1:{port}/"));
+            if let Some(own) = own {
+                sent = sent.header(header::NAME, own);
+            }
+            let kept = Kept::default();
+            kept.invoke(SAMPLED, sent.send()).await.unwrap();
+            let closed = kept.closed();
+            let found = closed.iter().any(|call| call["name"] == "127.0.0.1");
+            assert_eq!(found, recorded, "{reason}");
+            let head = head.await.unwrap();
+            assert!(head.contains(expected), "{reason}: {head}");
+            assert!(!head.contains(absent), "{reason}: {head}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     failure::Failure,
     trace::{Trace, Tracer},
+    transport::Flushed,
 };
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
@@ -106,7 +107,9 @@ impl Poller {
                     tracer.sink.begin();
                     let around = Context::passing(Arc::new(Trace::new(tracer.clone(), None, "")));
                     let done = around.scope(work).await;
-                    tracer.sink.flush();
+                    while tracer.sink.flush() == Flushed::Some {
+                        tokio::task::yield_now().await;
+                    }
                     done
                 }
             };

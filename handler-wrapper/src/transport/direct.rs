@@ -1,55 +1,236 @@
-//! Straight to the X-Ray daemon over UDP: for functions without the layer.
+//! Straight to the X-Ray daemon over UDP: for functions without the layer, and when the
+//! extension does not listen.
 
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tracestitch_wire::{daemon::DaemonAddress, datagram};
+use tracestitch_wire::{
+    daemon::DaemonAddress,
+    datagram::{self, Pace},
+};
 
-use crate::report::{self, Once};
+use super::Flushed;
+use super::counts::{Counts, Loss};
+use crate::{clock, report::Once};
+
+/// Most bytes that wait here: what an extension that was left has not taken, and as much again.
+/// Beyond that, documents go out faster than a receiver with default buffers surely takes.
+const MAX_WAITING: usize = 8 * 1024 * 1024;
+
+/// When a name that could not be resolved is tried again.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A socket that sends to the daemon.
 #[derive(Debug)]
 pub(crate) struct Direct {
-    socket: Option<UdpSocket>,
+    address: DaemonAddress,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    route: Route,
+    /// Datagrams for which the receiver may have no room yet.
+    waiting: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
+    pace: Pace,
+    counts: Counts,
     lost: Once,
 }
 
+#[derive(Debug)]
+enum Route {
+    /// The name is being resolved, away from the handler.
+    Resolving,
+    Open(UdpSocket),
+    Failed {
+        again: Instant,
+    },
+}
+
 impl Direct {
-    /// Resolves the address once, now: later would be in the middle of a handler.
+    /// Opens the socket. A name is resolved in a thread, as that may take seconds.
     pub(crate) fn new(address: &DaemonAddress) -> Self {
-        let socket = connect(address);
-        if let Err(error) = &socket {
-            report::warn(format_args!(
-                "the X-Ray daemon at {address} cannot be reached ({error}): without the extension, \
-                 subsegments of this process are lost"
-            ));
-        }
-        Self {
-            socket: socket.ok(),
-            lost: Once::new(),
+        let direct = Self {
+            address: address.clone(),
+            state: Arc::new(Mutex::new(State {
+                route: Route::Resolving,
+                waiting: VecDeque::new(),
+                waiting_bytes: 0,
+                pace: Pace::default(),
+                counts: Counts::default(),
+                lost: Once::new(),
+            })),
+        };
+        direct.open();
+        direct
+    }
+
+    /// What was sent and lost here.
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    /// Opens the socket again: the process goes on from a snapshot, perhaps on another machine.
+    pub(crate) fn reopen(&self) {
+        self.state().route = Route::Resolving;
+        self.open();
+    }
+
+    /// An invocation begins: time to try again what did not work.
+    pub(crate) fn begin(&self) {
+        let now = clock::monotonic();
+        let mut state = self.state();
+        if matches!(state.route, Route::Failed { again } if again <= now) {
+            state.route = Route::Resolving;
+            drop(state);
+            self.open();
         }
     }
 
-    /// Sends one document that fits a datagram. The daemon never answers: all that can be known
-    /// is that the kernel took it.
+    fn open(&self) {
+        if let Ok(ip) = self.address.host().parse::<IpAddr>() {
+            let socket = connect(SocketAddr::new(ip, self.address.port()));
+            self.state().opened(&self.address, socket);
+            return;
+        }
+        let (address, state) = (self.address.clone(), Arc::clone(&self.state));
+        let resolve = move || {
+            let socket = resolve(&address).and_then(connect);
+            lock(&state).opened(&address, socket);
+        };
+        let thread = std::thread::Builder::new().name("tracestitch-resolve".to_owned());
+        if let Err(error) = thread.spawn(resolve) {
+            self.state().opened(&self.address, Err(error));
+        }
+    }
+
+    /// Sends one document that fits a datagram, now or, when the receiver may have no room, with
+    /// the next call. The daemon never answers: all that can be known is that the kernel took it.
     pub(crate) fn send(&self, document: &[u8]) {
-        let Some(socket) = &self.socket else { return };
-        if let Err(error) = socket.send(&datagram::encode(document)) {
-            self.lost.warn(format_args!(
-                "a document could not be sent to the X-Ray daemon ({error}): it is lost, and so \
-                 may others be"
-            ));
+        let datagram = datagram::encode(document);
+        let mut state = self.state();
+        state.waiting_bytes += datagram.len();
+        state.waiting.push_back(datagram);
+        state.pump(clock::monotonic(), false);
+    }
+
+    /// Sends what waits, as far as the receiver has room.
+    pub(crate) fn flush(&self) -> Flushed {
+        let mut state = self.state();
+        state.pump(clock::monotonic(), false);
+        match state.route {
+            _ if state.waiting.is_empty() => Flushed::All,
+            // It will have room in a moment.
+            Route::Open(_) => Flushed::Some,
+            Route::Resolving | Route::Failed { .. } => Flushed::Nothing,
+        }
+    }
+
+    /// Sends what waits whether or not the receiver has room: there may be no later. Only a name
+    /// that is still being resolved is waited for.
+    pub(crate) fn finish(&self) {
+        self.state().pump(clock::monotonic(), true);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// A panic cannot leave the state half-changed in a way that matters more than its data.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn opened(&mut self, address: &DaemonAddress, socket: io::Result<UdpSocket>) {
+        self.route = match socket {
+            Ok(socket) => Route::Open(socket),
+            Err(error) => {
+                self.lost.warn(format_args!(
+                    "the X-Ray daemon at {address} cannot be reached ({error}): without the \
+                     extension, subsegments of this process are lost and counted"
+                ));
+                Route::Failed {
+                    again: clock::monotonic() + RESOLVE_AGAIN,
+                }
+            }
+        };
+    }
+
+    fn pump(&mut self, now: Instant, all: bool) {
+        while let Some(datagram) = self.waiting.front() {
+            match &mut self.route {
+                Route::Resolving if self.waiting_bytes <= MAX_WAITING => return,
+                Route::Resolving | Route::Failed { .. } => {
+                    self.counts.lose(Loss::DaemonUnknown, 1);
+                }
+                Route::Open(socket) => {
+                    let all = all || self.waiting_bytes > MAX_WAITING;
+                    if !self.pace.admits(datagram.len(), now) && !all {
+                        return;
+                    }
+                    match send(socket, datagram, &mut self.counts) {
+                        Ok(()) => self.counts.sent += 1,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock && !all => return,
+                        Err(error) => {
+                            self.counts.lose(Loss::NotSent, 1);
+                            self.lost.warn(format_args!(
+                                "a document could not be sent to the X-Ray daemon ({error}): it \
+                                 is lost and counted, and so may others be"
+                            ));
+                        }
+                    }
+                }
+            }
+            self.waiting_bytes -= datagram.len();
+            self.waiting.pop_front();
         }
     }
 }
 
-fn connect(address: &DaemonAddress) -> std::io::Result<UdpSocket> {
-    let daemon = match address.host().parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, address.port()),
-        Err(_) => (address.host(), address.port())
-            .to_socket_addrs()?
-            .next()
-            .ok_or(std::io::ErrorKind::AddrNotAvailable)?,
-    };
+fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Result<()> {
+    let (mut refused, mut reopened) = (false, false);
+    loop {
+        let Err(error) = socket.send(datagram) else {
+            return Ok(());
+        };
+        match error.kind() {
+            ErrorKind::Interrupted => {}
+            // The kernel tells so of an earlier datagram, and has not sent this one.
+            ErrorKind::ConnectionRefused if !refused => {
+                refused = true;
+                counts.sent = counts.sent.saturating_sub(1);
+                counts.lose(Loss::NotSent, 1);
+            }
+            // The address that the socket was bound to may be of another machine.
+            ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable
+            | ErrorKind::InvalidInput
+                if !reopened =>
+            {
+                reopened = true;
+                *socket = connect(socket.peer_addr()?)?;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+fn resolve(address: &DaemonAddress) -> io::Result<SocketAddr> {
+    (address.host(), address.port())
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+}
+
+fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match daemon {
         SocketAddr::V4(_) => [0; 4].into(),
         SocketAddr::V6(_) => [0u16; 8].into(),

@@ -1,16 +1,20 @@
 //! To the extension, over two connections of a Unix stream socket (`tracestitch_wire::handoff`).
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracestitch_wire::{
-    handoff::{Channel, Decoder, Hello, Message, VERSION},
+    handoff::{Channel, Hello, Message, VERSION},
     id::SegmentId,
 };
 
+use super::Flushed;
+use super::counts::Counts;
 use crate::{
     config::{Config, Route},
     report::{self, Once},
@@ -26,14 +30,34 @@ const WRITE_OVERHEAD: usize = 768;
 /// Most bytes that wait in this process when the socket takes no more.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 
-/// The two connections, and what waits for room in them.
+/// Room for the last signal, however many signals lie unread before it: Linux takes twice this
+/// number, and by default 208 KiB without doubling it.
+const LAST_ROOM: usize = 208 * 1024;
+
+/// The way to the extension, and what waits for room in it.
 #[derive(Debug)]
 pub(crate) struct Handoff {
     path: PathBuf,
     daemon: Option<String>,
     required: bool,
-    connection: Option<Connection>,
+    /// What the extension does not take in time can go to the daemon.
+    has_other_way: bool,
+    link: Link,
     refused: Once,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+enum Link {
+    /// Nobody was there the last time.
+    Down,
+    Up(Connection),
+    /// The extension did not read and was left. It is tried again when it has closed this old
+    /// signal connection: then it reads again.
+    Left(Socket),
+    /// The extension closed the connection: it speaks another version, or has died, and Lambda
+    /// replaces the whole environment. Connecting again would lose documents again.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -41,34 +65,66 @@ struct Connection {
     data: Socket,
     signal: Socket,
     /// Frames that the data socket did not take, the first one perhaps in part.
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Frame>,
     waiting_bytes: usize,
     /// Bytes of the first waiting frame that were written.
     written: usize,
     /// Estimated bytes in the kernel since the extension was last asked to read.
     unread: usize,
+    /// Finished documents that the kernel has taken.
+    handed: u64,
+}
+
+#[derive(Debug)]
+struct Frame {
+    bytes: Vec<u8>,
+    /// It carries a finished document, from this byte on.
+    finished: Option<usize>,
 }
 
 impl Handoff {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, has_other_way: bool) -> Self {
         let mut handoff = Self {
             path: config.socket.clone(),
             daemon: config.daemon.as_ref().map(ToString::to_string),
             required: config.route == Route::Extension,
-            connection: None,
+            has_other_way,
+            link: Link::Down,
             refused: Once::new(),
+            counts: Counts::default(),
         };
         handoff.connect();
         handoff
     }
 
-    /// Connects unless connected. Without an extension this is one system call that fails.
-    pub(crate) fn connect(&mut self) {
-        if self.connection.is_some() {
-            return;
+    /// What was handed over, and how often the extension was given up.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        if let Link::Up(connection) = &self.link {
+            counts.handed += connection.handed;
         }
+        counts
+    }
+
+    /// An invocation begins: connects unless connected, and looks whether the extension is still
+    /// there. Gives back the finished documents that cannot go this way.
+    pub(crate) fn begin(&mut self) -> Vec<Vec<u8>> {
+        match &self.link {
+            Link::Up(connection) if is_closed(&connection.signal) => {
+                return self.leave(&ErrorKind::ConnectionAborted.into());
+            }
+            Link::Left(signal) if is_closed(signal) => self.connect(),
+            Link::Down => self.connect(),
+            Link::Up(_) | Link::Left(_) | Link::Refused => {}
+        }
+        Vec::new()
+    }
+
+    /// Without an extension this is one system call that fails.
+    fn connect(&mut self) {
+        self.link = Link::Down;
         match self.try_connect() {
-            Ok(connection) => self.connection = Some(connection),
+            Ok(connection) => self.link = Link::Up(connection),
             Err(error) if error.kind() == ErrorKind::NotFound && !self.required => {}
             Err(error) => self.refused.warn(format_args!(
                 "no extension at {} ({error}): {}",
@@ -83,21 +139,17 @@ impl Handoff {
     }
 
     fn try_connect(&self) -> io::Result<Connection> {
-        let found = std::fs::symlink_metadata(&self.path)?;
-        if !found.file_type().is_socket() {
-            return Err(io::Error::other(
-                "expected a socket, found another kind of file",
-            ));
-        }
-        // The extension runs as the same user. A socket of someone else would get our documents.
-        if found.uid() != std::fs::metadata("/proc/self")?.uid() {
-            return Err(io::Error::other("expected a socket of this process's user"));
-        }
+        let user = std::fs::metadata("/proc/self")?.uid();
+        check_place(&self.path, user)?;
         let session = fastrand::u64(..);
         let address = SockAddr::unix(&self.path)?;
         let open = |channel| -> io::Result<Socket> {
             let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
             socket.connect(&address)?;
+            let peer = getsockopt(&socket, PeerCredentials)?;
+            if peer.uid() != user {
+                return Err(io::Error::other("another user listens there"));
+            }
             let hello = Hello {
                 version: VERSION,
                 channel,
@@ -117,6 +169,7 @@ impl Handoff {
             waiting_bytes: 0,
             written: 0,
             unread: 0,
+            handed: 0,
         })
     }
 
@@ -125,7 +178,7 @@ impl Handoff {
     }
 
     pub(crate) fn close(&mut self, id: SegmentId, document: Vec<u8>) -> Vec<Vec<u8>> {
-        if self.connection.is_none() {
+        if !matches!(self.link, Link::Up(_)) {
             return vec![document];
         }
         self.write(&Message::Close {
@@ -140,55 +193,120 @@ impl Handoff {
 
     /// Gives back the finished documents that cannot go this way.
     fn write(&mut self, message: &Message<'_>) -> Vec<Vec<u8>> {
-        let Some(connection) = &mut self.connection else {
+        let Link::Up(connection) = &mut self.link else {
             return Vec::new();
         };
         match connection.write(message) {
             Ok(()) => Vec::new(),
-            Err(error) => self.give_up(&error),
+            Err(error) => self.leave(&error),
         }
     }
 
-    /// True when the socket has taken everything.
-    pub(crate) fn flush(&mut self) -> (bool, Vec<Vec<u8>>) {
-        let Some(connection) = &mut self.connection else {
-            return (true, Vec::new());
+    /// Writes what waits, as far as there is room.
+    pub(crate) fn flush(&mut self) -> (Flushed, Vec<Vec<u8>>) {
+        let Link::Up(connection) = &mut self.link else {
+            return (Flushed::All, Vec::new());
         };
         match connection.flush() {
-            Ok(()) => (connection.waiting.is_empty(), Vec::new()),
-            Err(error) => (true, self.give_up(&error)),
+            Ok(_) if connection.waiting.is_empty() => (Flushed::All, Vec::new()),
+            Ok(0) => (Flushed::Nothing, Vec::new()),
+            Ok(_) => (Flushed::Some, Vec::new()),
+            Err(error) => (Flushed::All, self.leave(&error)),
         }
     }
 
-    /// Tells the extension that the invocation is over.
+    /// Tells the extension that the invocation is over. If it has not taken all documents by now,
+    /// they go another way, if there is one: perhaps no invocation follows.
     pub(crate) fn end(&mut self, request_id: &str) -> Vec<Vec<u8>> {
-        let Some(connection) = &mut self.connection else {
+        let Link::Up(connection) = &mut self.link else {
             return Vec::new();
         };
         match connection.end(request_id) {
-            Ok(()) => Vec::new(),
-            Err(error) => self.give_up(&error),
+            Ok(()) if connection.waiting.is_empty() || !self.has_other_way => Vec::new(),
+            Ok(()) => self.leave(&io::Error::other("it does not read")),
+            Err(error) => self.leave(&error),
         }
     }
 
-    /// The extension is gone, and with it what the kernel holds; the rest is given back.
+    /// Gives the extension up. What the kernel has taken is still read when the extension reads
+    /// again; the rest is given back, and what is open is taken back.
     #[cold]
-    fn give_up(&mut self, error: &io::Error) -> Vec<Vec<u8>> {
+    fn leave(&mut self, error: &io::Error) -> Vec<Vec<u8>> {
+        let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Refused) else {
+            return Vec::new();
+        };
         report::debug(format_args!(
-            "the extension does not listen any more ({error})"
+            "the extension does not listen any more ({error}): documents go another way"
         ));
-        self.connection
-            .take()
-            .map_or_else(Vec::new, |connection| documents(&connection.waiting))
+        self.counts.handed += connection.handed;
+        self.counts.gave_up += 1;
+        let signal = connection.signal;
+        // When this fails, the extension is gone, and with it all that could come twice.
+        let told = signal
+            .set_send_buffer_size(LAST_ROOM)
+            .and_then(|()| say(&signal, &Message::Leave))
+            .and_then(|()| signal.shutdown(Shutdown::Write));
+        if told.is_ok() && !is_closed(&signal) {
+            self.link = Link::Left(signal);
+        }
+        connection
+            .waiting
+            .into_iter()
+            .filter_map(Frame::into_finished)
+            .collect()
+    }
+}
+
+/// Refuses what somebody else could have put there. The extension runs as the same user.
+fn check_place(path: &Path, user: u32) -> io::Result<()> {
+    // Not following links: neither is one of ours.
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.file_type().is_socket() {
+        return Err(io::Error::other(
+            "expected a socket, found another kind of file",
+        ));
+    }
+    if found.uid() != user {
+        return Err(io::Error::other("expected a socket of this process's user"));
+    }
+    let folder = std::fs::symlink_metadata(path.parent().unwrap_or(path))?;
+    if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o022 != 0 {
+        return Err(io::Error::other(
+            "expected it in a folder of this process's user to which nobody else may write",
+        ));
+    }
+    Ok(())
+}
+
+/// True when the extension has closed this connection. It never writes.
+fn is_closed(mut signal: &Socket) -> bool {
+    match signal.read(&mut [0; 1]) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
+
+impl Frame {
+    fn new(message: &Message<'_>) -> Self {
+        let mut bytes = Vec::with_capacity(1024);
+        message.encode(&mut bytes);
+        let finished = match message {
+            Message::Close { document, .. } => Some(bytes.len() - document.len()),
+            _ => None,
+        };
+        Self { bytes, finished }
+    }
+
+    fn into_finished(mut self) -> Option<Vec<u8>> {
+        self.finished.map(|start| self.bytes.split_off(start))
     }
 }
 
 impl Connection {
     fn write(&mut self, message: &Message<'_>) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(1024);
-        message.encode(&mut frame);
-        self.unread += frame.len() + WRITE_OVERHEAD;
-        self.waiting_bytes += frame.len();
+        let frame = Frame::new(message);
+        self.unread += frame.bytes.len() + WRITE_OVERHEAD;
+        self.waiting_bytes += frame.bytes.len();
         self.waiting.push_back(frame);
         self.flush()?;
         if self.waiting_bytes > MAX_WAITING {
@@ -196,64 +314,48 @@ impl Connection {
         }
         if self.unread >= DRAIN_AFTER {
             self.unread = 0;
-            self.signal(&Message::Drain)?;
+            say(&self.signal, &Message::Drain)?;
         }
         Ok(())
     }
 
-    /// Writes what waits, as far as there is room. An extension that was told to read once, and
-    /// has made room, is told again: it sleeps when it has read what there was.
-    fn flush(&mut self) -> io::Result<()> {
+    /// Writes what waits, as far as there is room. Gives back how many bytes were taken. An
+    /// extension that was told to read once, and has made room, is told again: it sleeps when it
+    /// has read what there was.
+    fn flush(&mut self) -> io::Result<usize> {
         let mut taken = 0;
         while let Some(frame) = self.waiting.front() {
-            let sent = send(&self.data, &frame[self.written..])?;
+            let sent = send(&self.data, &frame.bytes[self.written..])?;
             taken += sent;
             self.written += sent;
-            if self.written < frame.len() {
-                return if taken > 0 {
-                    self.signal(&Message::Drain)
-                } else {
-                    Ok(())
-                };
+            if self.written < frame.bytes.len() {
+                if taken > 0 {
+                    say(&self.signal, &Message::Drain)?;
+                }
+                break;
             }
-            self.waiting_bytes -= frame.len();
+            self.waiting_bytes -= frame.bytes.len();
+            self.handed += u64::from(frame.finished.is_some());
             self.written = 0;
             self.waiting.pop_front();
         }
-        Ok(())
+        Ok(taken)
     }
 
     fn end(&mut self, request_id: &str) -> io::Result<()> {
         self.flush()?;
         self.unread = 0;
-        self.signal(&Message::End { request_id })
-    }
-
-    fn signal(&self, message: &Message<'_>) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(64);
-        message.encode(&mut frame);
-        if send(&self.signal, &frame)? == frame.len() {
-            Ok(())
-        } else {
-            Err(io::Error::other("it does not read its signals"))
-        }
+        say(&self.signal, &Message::End { request_id })
     }
 }
 
-/// The finished documents among `frames`.
-fn documents(frames: &VecDeque<Vec<u8>>) -> Vec<Vec<u8>> {
-    frames
-        .iter()
-        .filter_map(|frame| finished_document(frame))
-        .collect()
-}
-
-fn finished_document(frame: &[u8]) -> Option<Vec<u8>> {
-    let mut decoder = Decoder::default();
-    decoder.push(frame);
-    match decoder.next() {
-        Ok(Some(Message::Close { document, .. })) => Some(document.to_vec()),
-        _ => None,
+fn say(signal: &Socket, message: &Message<'_>) -> io::Result<()> {
+    let mut frame = Vec::with_capacity(64);
+    message.encode(&mut frame);
+    if send(signal, &frame)? == frame.len() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it does not read its signals"))
     }
 }
 
@@ -267,3 +369,5 @@ fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::config;

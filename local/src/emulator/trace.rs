@@ -132,7 +132,7 @@ impl Trace {
         };
         let socket = UdpSocket::bind(any).await?;
         for segment in recorded.segments(function, request_id, times, result, cause) {
-            for document in datagram::fit(segment.to_string().into()) {
+            for document in datagram::fit(segment.to_string().into()).documents {
                 socket.send_to(&datagram::encode(&document), daemon).await?;
             }
         }

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    fields::Key,
-    json::Json,
-    text::{cut, from_strings},
+    json::{Json, write_plain},
+    text::{cut, from_strings, table},
 };
 
 /// Characters of an annotation key.
@@ -36,14 +35,17 @@ impl AnnotationKey {
 
 impl From<Cow<'static, str>> for AnnotationKey {
     fn from(key: Cow<'static, str>) -> Self {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        const PLAIN: [bool; 256] = table(b"_");
         let key = if key.is_empty() {
             Cow::Borrowed("_")
-        } else if key.bytes().all(|byte| allowed(byte.into())) {
+        } else if key.bytes().all(|byte| PLAIN[usize::from(byte)]) {
             key
         } else {
             key.chars()
-                .map(|c| if allowed(c) { c } else { '_' })
+                .map(|c| match c {
+                    'a'..='z' | 'A'..='Z' | '0'..='9' => c,
+                    _ => '_',
+                })
                 .collect::<String>()
                 .into()
         };
@@ -53,9 +55,10 @@ impl From<Cow<'static, str>> for AnnotationKey {
 
 from_strings!(AnnotationKey);
 
-impl Key for AnnotationKey {
-    fn text(&self) -> &str {
-        &self.0
+/// No character of a key needs an escape.
+impl Json for AnnotationKey {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_plain(out, self.0.as_bytes());
     }
 }
 
@@ -114,6 +117,12 @@ impl From<Cow<'static, str>> for AnnotationText {
 }
 
 from_strings!(AnnotationText);
+
+impl Json for AnnotationText {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+}
 
 impl From<&'static str> for AnnotationValue {
     fn from(text: &'static str) -> Self {

@@ -1,10 +1,10 @@
 //! Why a segment or subsegment failed.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
 
 use super::{
     Text, clean_urls,
-    json::{Json, Object},
+    json::{Json, Object, key},
 };
 use crate::id::SegmentId;
 
@@ -37,7 +37,7 @@ impl Cause {
     ///
     /// Each exception's type is the name that the error's `Debug` output begins with, which for
     /// a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
-    /// URLs in messages lose user, query and fragment: HTTP clients put the whole URL there.
+    /// Messages are [cleaned](clean_message).
     ///
     /// ```
     /// use tracestitch_wire::document::Cause;
@@ -54,7 +54,7 @@ impl Cause {
             .map(|error| {
                 Exception::new(
                     type_name(error),
-                    clean_urls(&error.to_string()).into_owned(),
+                    clean_message(&error.to_string()).into_owned(),
                 )
             })
             .collect();
@@ -68,6 +68,22 @@ impl Cause {
         }
         Self { exceptions }
     }
+}
+
+/// What an error or panic says, without what it may quote of others.
+///
+/// URLs lose user, query and fragment: HTTP clients put the whole URL into their errors. All from
+/// a `DETAIL:` line on is left out: there PostgreSQL tells which values violate a constraint.
+///
+/// ```
+/// use tracestitch_wire::document::clean_message;
+///
+/// let said = "ERROR: duplicate key\nDETAIL: Key (email)=(me@example.com) already exists.";
+/// assert_eq!(clean_message(said), "ERROR: duplicate key");
+/// ```
+pub fn clean_message(message: &str) -> Cow<'_, str> {
+    let end = message.find("\nDETAIL:").unwrap_or(message.len());
+    clean_urls(&message[..end])
 }
 
 fn type_name(error: &(dyn Error + 'static)) -> String {
@@ -134,7 +150,7 @@ pub struct StackFrame {
 impl Json for Cause {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("exceptions", &self.exceptions)
+            .member(key!("exceptions"), &self.exceptions)
             .end();
     }
 }
@@ -142,14 +158,14 @@ impl Json for Cause {
 impl Json for Exception {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("id", &self.id)
-            .member("message", &self.message)
-            .member("type", &self.kind)
-            .flag("remote", self.remote)
-            .optional("skipped", &self.skipped)
-            .optional("cause", &self.cause)
-            .list("stack", &self.stack)
-            .optional("truncated", &self.truncated)
+            .member(key!("id"), &self.id)
+            .member(key!("message"), &self.message)
+            .member(key!("type"), &self.kind)
+            .flag(key!("remote"), self.remote)
+            .optional(key!("skipped"), &self.skipped)
+            .optional(key!("cause"), &self.cause)
+            .list(key!("stack"), &self.stack)
+            .optional(key!("truncated"), &self.truncated)
             .end();
     }
 }
@@ -157,9 +173,9 @@ impl Json for Exception {
 impl Json for StackFrame {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("path", &self.path)
-            .member("line", &self.line)
-            .member("label", &self.label)
+            .member(key!("path"), &self.path)
+            .member(key!("line"), &self.line)
+            .member(key!("label"), &self.label)
             .end();
     }
 }

@@ -148,3 +148,6 @@ fn edit_value(value: &mut Value, place: Place<'_>, edit: &mut Edit<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,11 @@ impl<K: PartialEq, V> Fields<K, V> {
         Self(Vec::new())
     }
 
+    /// Sets memory aside for `more` entries.
+    pub fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
     /// Adds `value` under `key`, or replaces the one that is there.
     pub fn insert(&mut self, key: K, value: V) {
         match self.0.iter_mut().find(|(known, _)| *known == key) {
@@ -77,13 +82,13 @@ impl<K: PartialEq, V> Default for Fields<K, V> {
     }
 }
 
-impl<K: Key, V: Json> Json for Fields<K, V> {
+impl<K: Json, V: Json> Json for Fields<K, V> {
     fn write(&self, out: &mut Vec<u8>) {
         let mut separator = b'{';
         for (key, value) in &self.0 {
             out.push(separator);
             separator = b',';
-            key.text().write(out);
+            key.write(out);
             out.push(b':');
             value.write(out);
         }
@@ -91,16 +96,5 @@ impl<K: Key, V: Json> Json for Fields<K, V> {
             out.push(b'{');
         }
         out.push(b'}');
-    }
-}
-
-/// A key of a JSON object.
-pub(super) trait Key {
-    fn text(&self) -> &str;
-}
-
-impl Key for &'static str {
-    fn text(&self) -> &str {
-        self
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Text,
-    json::{Json, Object},
+    json::{Json, Object, key},
 };
 
 /// Request and response, as far as they are known.
@@ -36,8 +36,8 @@ impl Json for Http {
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         object
-            .optional("request", &self.request)
-            .optional("response", &self.response)
+            .optional(key!("request"), &self.request)
+            .optional(key!("response"), &self.response)
             .end();
     }
 }
@@ -45,8 +45,8 @@ impl Json for Http {
 impl Json for Request {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .member("method", &self.method)
-            .member("url", &self.url)
+            .member(key!("method"), &self.method)
+            .member(key!("url"), &self.url)
             .end();
     }
 }
@@ -54,8 +54,8 @@ impl Json for Request {
 impl Json for Response {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .optional("status", &self.status)
-            .optional("content_length", &self.content_length)
+            .optional(key!("status"), &self.status)
+            .optional(key!("content_length"), &self.content_length)
             .end();
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::fields::{Fields, Key};
+use super::fields::Fields;
 
 /// Something that can be a value in a document.
 pub(super) trait Json {
@@ -15,44 +15,58 @@ pub(super) trait Json {
 }
 
 /// A JSON object that is being written.
+///
+/// Each member comes with the comma before it; the first one's is made the brace at the end.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
-    separator: u8,
+    start: usize,
 }
+
+/// A member's name as it stands between two members: written in one piece.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use key;
 
 impl<'a> Object<'a> {
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            separator: b'{',
-        }
+        let start = out.len();
+        Self { out, start }
     }
 
-    /// A member whose `key` needs no escapes.
-    pub(super) fn member(&mut self, key: &str, value: &impl Json) -> &mut Self {
-        self.out.extend_from_slice(&[self.separator, b'"']);
+    /// A member under a `key` made by [`key!`].
+    pub(super) fn member(&mut self, key: &'static str, value: &impl Json) -> &mut Self {
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.separator = b',';
         value.write(self.out);
         self
     }
 
     /// A member that is left out when there is none.
-    pub(super) fn optional(&mut self, key: &str, value: &Option<impl Json>) -> &mut Self {
+    pub(super) fn optional(&mut self, key: &'static str, value: &Option<impl Json>) -> &mut Self {
         match value {
             Some(value) => self.member(key, value),
             None => self,
         }
     }
 
+    /// A member whose value is always the same, written out with the comma before it; left out
+    /// unless it is `present`.
+    pub(super) fn constant(&mut self, present: bool, member: &'static str) -> &mut Self {
+        if present {
+            self.out.extend_from_slice(member.as_bytes());
+        }
+        self
+    }
+
     /// A member that is left out when it is false.
-    pub(super) fn flag(&mut self, key: &str, value: bool) -> &mut Self {
+    pub(super) fn flag(&mut self, key: &'static str, value: bool) -> &mut Self {
         if value { self.member(key, &true) } else { self }
     }
 
     /// A member that is left out when it is empty.
-    pub(super) fn list<T: Json>(&mut self, key: &str, values: &Vec<T>) -> &mut Self {
+    pub(super) fn list<T: Json>(&mut self, key: &'static str, values: &Vec<T>) -> &mut Self {
         if values.is_empty() {
             self
         } else {
@@ -61,9 +75,9 @@ impl<'a> Object<'a> {
     }
 
     /// A map that is left out when it is empty.
-    pub(super) fn fields<K, V>(&mut self, key: &str, fields: &Fields<K, V>) -> &mut Self
+    pub(super) fn fields<K, V>(&mut self, key: &'static str, fields: &Fields<K, V>) -> &mut Self
     where
-        K: Key + PartialEq,
+        K: Json + PartialEq,
         V: Json,
     {
         if fields.is_empty() {
@@ -74,23 +88,43 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn end(&mut self) {
-        if self.separator == b'{' {
-            self.out.push(b'{');
+        match self.out.get_mut(self.start) {
+            Some(first) => *first = b'{',
+            None => self.out.push(b'{'),
         }
         self.out.push(b'}');
     }
 }
 
+/// Bytes that stand escaped in a string (RFC 8259, section 7). The strings of a document are
+/// short, and looking each byte up takes less than comparing it three times.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+/// Appends a string that needs no escapes.
+pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
 impl Json for str {
     fn write(&self, out: &mut Vec<u8>) {
-        let escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-        if self.bytes().any(escaped) {
+        if self.bytes().any(|byte| ESCAPED[usize::from(byte)]) {
             // Into memory, and a string: nothing can fail.
             let _ = serde_json::to_writer(out, self);
         } else {
-            out.push(b'"');
-            out.extend_from_slice(self.as_bytes());
-            out.push(b'"');
+            write_plain(out, self.as_bytes());
         }
     }
 }
@@ -145,4 +179,15 @@ macro_rules! through_serde {
     )*};
 }
 
-through_serde!(Value, u16, u32, u64, usize, i64, f64);
+through_serde!(u16, u32, u64, usize, i64, f64);
+
+impl Json for Value {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::String(text) => text.as_str().write(out),
+            other => {
+                let _ = serde_json::to_writer(out, other);
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{
     Text,
-    json::{Json, Object},
+    json::{Json, Object, key},
 };
 
 /// What was asked of which database (X-Ray developer guide, "Segment documents", SQL queries).
@@ -21,10 +21,10 @@ pub struct Sql {
 impl Json for Sql {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .optional("url", &self.url)
-            .optional("sanitized_query", &self.sanitized_query)
-            .optional("database_type", &self.database_type)
-            .optional("user", &self.user)
+            .optional(key!("url"), &self.url)
+            .optional(key!("sanitized_query"), &self.sanitized_query)
+            .optional(key!("database_type"), &self.database_type)
+            .optional(key!("user"), &self.user)
             .end();
     }
 }

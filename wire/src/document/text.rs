@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{fields::Key, json::Json};
+use super::json::{Json, write_plain};
 
 /// Characters that X-Ray keeps of a name.
 const NAME_LENGTH: usize = 200;
@@ -41,11 +41,25 @@ fn allowed_in_name(character: char) -> bool {
 
 /// ASCII characters of a name.
 fn plain_in_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b' ' | b'_' | b'.' | b':' | b'/' | b'%' | b'&' | b'#' | b'=' | b'+' | b'-' | b'@'
-        )
+    const PLAIN: [bool; 256] = table(b" _.:/%&#=+-@");
+    PLAIN[usize::from(byte)]
+}
+
+/// Which bytes are ASCII letters, digits, or among `others`: one look for each byte of a text,
+/// where comparisons would take several.
+pub(super) const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
 }
 
 /// Space separators (Unicode category Zs): `char::is_whitespace` without line and control ones.
@@ -97,12 +111,6 @@ impl From<Cow<'static, str>> for Text {
     }
 }
 
-impl Key for Text {
-    fn text(&self) -> &str {
-        &self.0
-    }
-}
-
 impl From<Text> for serde_json::Value {
     fn from(text: Text) -> Self {
         Self::String(text.0.into_owned())
@@ -139,12 +147,6 @@ macro_rules! from_strings {
             }
         }
 
-        impl Json for $text {
-            fn write(&self, out: &mut Vec<u8>) {
-                self.0.write(out);
-            }
-        }
-
         impl fmt::Debug for $text {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&self.0, f)
@@ -156,3 +158,16 @@ pub(super) use from_strings;
 
 from_strings!(Name);
 from_strings!(Text);
+
+/// No character of a name needs an escape.
+impl Json for Name {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_plain(out, self.0.as_bytes());
+    }
+}
+
+impl Json for Text {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+}

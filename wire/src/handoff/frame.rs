@@ -12,6 +12,7 @@ const CLOSE: u8 = 3;
 const DISCARD: u8 = 4;
 const END: u8 = 5;
 const DRAIN: u8 = 6;
+const LEAVE: u8 = 7;
 
 impl Message<'_> {
     /// Appends the frame to `out`.
@@ -51,6 +52,7 @@ impl Message<'_> {
                 out.extend_from_slice(request_id.as_bytes());
             }
             Self::Drain => out.push(DRAIN),
+            Self::Leave => out.push(LEAVE),
             Self::Unknown(kind) => out.push(*kind),
         }
         let length = (out.len() - start - LENGTH) as u32;
@@ -77,6 +79,7 @@ fn parse(kind: u8, payload: &[u8]) -> Result<Message<'_>, Error> {
                 .map_err(|_| Error::expected_bytes("a request id in UTF-8", payload))?,
         },
         DRAIN => Message::Drain,
+        LEAVE => Message::Leave,
         unknown => Message::Unknown(unknown),
     })
 }
@@ -143,5 +146,24 @@ impl Decoder {
     /// Bytes of a message that has not arrived whole.
     pub fn unfinished(&self) -> usize {
         self.buffer.len() - self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_sets_no_memory_aside() {
+        for (length, readable, reason) in [
+            (u32::MAX, false, "4 GiB"),
+            (MAX_FRAME as u32 + 1, false, "one byte too many"),
+            (MAX_FRAME as u32, true, "the longest"),
+        ] {
+            let mut decoder = Decoder::default();
+            decoder.push(&length.to_be_bytes());
+            assert_eq!(decoder.next().is_ok(), readable, "{reason}");
+            assert!(decoder.buffer.capacity() < 64, "{reason}");
+        }
     }
 }

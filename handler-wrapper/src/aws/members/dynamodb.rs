@@ -6,13 +6,13 @@ use aws_sdk_dynamodb::operation::{
     batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
     batch_write_item::{BatchWriteItemInput, BatchWriteItemOutput},
     create_table::CreateTableInput,
-    delete_item::DeleteItemOutput,
+    delete_item::{DeleteItemInput, DeleteItemOutput},
     get_item::{GetItemInput, GetItemOutput},
     list_tables::{ListTablesInput, ListTablesOutput},
-    put_item::PutItemOutput,
+    put_item::{PutItemInput, PutItemOutput},
     query::{QueryInput, QueryOutput},
     scan::{ScanInput, ScanOutput},
-    update_item::UpdateItemOutput,
+    update_item::{UpdateItemInput, UpdateItemOutput},
     update_table::UpdateTableInput,
 };
 use aws_sdk_dynamodb::types::{
@@ -22,16 +22,34 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use serde_json::Value;
 
-use super::value::{Member, count, enumerations, keys, members, object};
+use super::value::{Member, count, enumerations, keys, members, names_of, object};
 
 enumerations!(Select);
+
+names_of! {
+    GetItemInput, PutItemInput, UpdateItemInput, DeleteItemInput, QueryInput, ScanInput,
+}
 
 members! {
     fn of_input(Input);
     GetItemInput as input {
+        "TableName" => input.table_name.recorded(),
+        "ProjectionExpression" => input.projection_expression.recorded(),
         "ConsistentRead" => input.consistent_read.recorded(),
     }
+    PutItemInput as input {
+        "TableName" => input.table_name.recorded(),
+    }
+    UpdateItemInput as input {
+        "TableName" => input.table_name.recorded(),
+    }
+    DeleteItemInput as input {
+        "TableName" => input.table_name.recorded(),
+    }
     QueryInput as input {
+        "TableName" => input.table_name.recorded(),
+        "IndexName" => input.index_name.recorded(),
+        "ProjectionExpression" => input.projection_expression.recorded(),
         "Limit" => input.limit.recorded(),
         "Select" => input.select.recorded(),
         "ConsistentRead" => input.consistent_read.recorded(),
@@ -39,6 +57,9 @@ members! {
         "AttributesToGet" => input.attributes_to_get.recorded(),
     }
     ScanInput as input {
+        "TableName" => input.table_name.recorded(),
+        "IndexName" => input.index_name.recorded(),
+        "ProjectionExpression" => input.projection_expression.recorded(),
         "Limit" => input.limit.recorded(),
         "Select" => input.select.recorded(),
         "ConsistentRead" => input.consistent_read.recorded(),

@@ -4,7 +4,8 @@ use aws_sdk_sqs::operation::{
     change_message_visibility::ChangeMessageVisibilityInput,
     change_message_visibility_batch::ChangeMessageVisibilityBatchOutput,
     create_queue::{CreateQueueInput, CreateQueueOutput},
-    delete_message_batch::DeleteMessageBatchOutput,
+    delete_message::DeleteMessageInput,
+    delete_message_batch::{DeleteMessageBatchInput, DeleteMessageBatchOutput},
     get_queue_attributes::GetQueueAttributesOutput,
     get_queue_url::GetQueueUrlOutput,
     list_dead_letter_source_queues::ListDeadLetterSourceQueuesOutput,
@@ -18,13 +19,19 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageSystemAttributeName, Queu
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use serde_json::Value;
 
-use super::value::{Member, count, enumerations, keys, members, object};
+use super::value::{Member, count, enumerations, keys, members, names_of, object};
 
 enumerations!(MessageSystemAttributeName, QueueAttributeName);
+
+names_of! {
+    SendMessageInput, SendMessageBatchInput, ReceiveMessageInput, DeleteMessageInput,
+    DeleteMessageBatchInput,
+}
 
 members! {
     fn of_input(Input);
     SendMessageInput as input {
+        "QueueUrl" => input.queue_url.recorded(),
         "DelaySeconds" => input.delay_seconds.recorded(),
         "MessageAttributes" => {
             let attributes = input.message_attributes.as_ref()?;
@@ -32,9 +39,17 @@ members! {
         },
     }
     SendMessageBatchInput as input {
+        "QueueUrl" => input.queue_url.recorded(),
         "Entries" => count(input.entries.as_deref()),
     }
+    DeleteMessageInput as input {
+        "QueueUrl" => input.queue_url.recorded(),
+    }
+    DeleteMessageBatchInput as input {
+        "QueueUrl" => input.queue_url.recorded(),
+    }
     ReceiveMessageInput as input {
+        "QueueUrl" => input.queue_url.recorded(),
         "AttributeNames" => older_names(input).recorded(),
         "MessageSystemAttributeNames" => input.message_system_attribute_names.recorded(),
         "MessageAttributeNames" => input.message_attribute_names.recorded(),

@@ -88,6 +88,16 @@ pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Opti
     Some(Value::Object(fields.collect()))
 }
 
+/// A function that says of which inputs the names, too, are read here.
+macro_rules! names_of {
+    ($($type:ty),* $(,)?) => {
+        pub(super) fn has_names(input: &Input) -> bool {
+            $(input.downcast_ref::<$type>().is_some())||*
+        }
+    };
+}
+pub(super) use names_of;
+
 /// A function that finds the type of an erased input or output, and in it the member.
 macro_rules! members {
     (fn $name:ident($erased:ty); $($type:ty as $bind:ident { $($member:literal => $value:expr,)* })*) => {

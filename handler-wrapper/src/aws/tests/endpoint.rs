@@ -17,6 +17,8 @@ pub(super) enum Answer {
     Hang,
     /// The head of an answer, and then nothing.
     Stall,
+    /// The head of an answer, and then the end of the connection.
+    Cut,
     /// No answer, the connection is closed.
     Close,
 }
@@ -83,10 +85,12 @@ impl Endpoint {
                         respond(&mut stream, status, header, &body).await;
                     }
                     Answer::Hang => held.push(stream),
-                    Answer::Stall => {
+                    Answer::Stall | Answer::Cut => {
                         let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
                         let _ = stream.write_all(head.as_bytes()).await;
-                        held.push(stream);
+                        if matches!(answer, Answer::Stall) {
+                            held.push(stream);
+                        }
                     }
                     Answer::Close => {}
                 }

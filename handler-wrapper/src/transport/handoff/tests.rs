@@ -1,22 +1,29 @@
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+
+use tracestitch_wire::handoff::Decoder;
 
 use super::*;
 
 fn handoff(path: &Path) -> Handoff {
-    Handoff::new(&Config {
+    Handoff::new(&config(path), true)
+}
+
+pub(crate) fn config(path: &Path) -> Config {
+    Config {
         enabled: true,
         function_name: "f".to_owned(),
         socket: path.to_owned(),
         daemon: Some("127.0.0.1:2000".parse().unwrap()),
         route: Route::Auto,
         concurrent: false,
+        snapshot: false,
         sources: crate::incoming::Sources::default(),
         sampling: crate::SamplingRules::default(),
         errors_always: false,
-    })
+    }
 }
 
 /// What the extension reads on a connection until it ends or nothing more is there.
@@ -108,7 +115,7 @@ fn an_extension_that_comes_late_is_found() {
     let path = folder.path().join("s");
     let mut handoff = handoff(&path);
     let listener = UnixListener::bind(&path).unwrap();
-    handoff.connect();
+    handoff.begin();
     assert!(handoff.close(SegmentId::new(), b"{}".to_vec()).is_empty());
     assert_eq!(
         read(&mut listener.accept().unwrap().0),
@@ -164,8 +171,11 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
         assert!(handoff.close(SegmentId::new(), document.clone()).is_empty());
     }
     assert!(read(&mut signal).contains(&"Drain".to_owned()));
-    let connection = handoff.connection.as_ref().unwrap();
-    assert!(!connection.waiting.is_empty(), "the socket is full");
+    assert_eq!(
+        handoff.flush(),
+        (Flushed::Nothing, Vec::new()),
+        "it is full"
+    );
 
     // The decoder of one connection is fed by all reads.
     data.set_nonblocking(true).unwrap();
@@ -176,7 +186,7 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
             Ok(length) => decoder.push(&bytes[..length]),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                handoff.connection.as_mut().unwrap().flush().unwrap();
+                handoff.flush();
             }
         }
         while let Some(message) = decoder.next().unwrap() {
@@ -186,24 +196,134 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
     assert_eq!((closed, decoder.unfinished()), (1000, 0));
 }
 
+/// Reads what is there, and says how many documents were closed.
+fn closed(stream: &mut UnixStream) -> usize {
+    read(stream)
+        .iter()
+        .filter(|line| line.starts_with("close"))
+        .count()
+}
+
 #[test]
-fn what_was_not_read_by_the_end_still_goes_the_same_way() {
+fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
+    let (mut data, mut signal) = extension.accept();
+    handoff.open(SegmentId::new(), b"{}");
+    for _ in 0..1000 {
+        assert!(handoff.close(SegmentId::new(), vec![b'x'; 1000]).is_empty());
+    }
+    assert_eq!(handoff.flush(), (Flushed::Nothing, Vec::new()));
+    let given_back = handoff.end("r-1");
+    assert!(given_back.iter().all(|document| document.len() == 1000));
+    let handed = handoff.counts().handed as usize;
+    assert_eq!(handed + given_back.len(), 1000);
+
+    // The extension reads again: all that it was handed, and that the rest is not its own.
+    assert_eq!(closed(&mut data), handed);
+    let signals = read(&mut signal);
+    assert_eq!(
+        signals.last().map(String::as_str),
+        Some("Leave"),
+        "{signals:?}"
+    );
+    assert_eq!(
+        handoff.close(SegmentId::new(), b"{}".to_vec()).len(),
+        1,
+        "so does all that comes later"
+    );
+}
+
+#[test]
+fn who_leaves_says_so_although_its_signals_were_never_read() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    let (_data, mut signal) = extension.accept();
+    let mut ends = 0;
+    while matches!(handoff.link, Link::Up(_)) {
+        handoff.end(&format!("a-request-id-of-the-usual-36-bytes-{ends}"));
+        ends += 1;
+        assert!(ends < 10_000, "the kernel takes no end of signals");
+    }
+    assert_eq!(read(&mut signal).last().map(String::as_str), Some("Leave"));
+}
+
+#[test]
+fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connection() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    let (data, signal) = extension.accept();
+    for _ in 0..1000 {
+        handoff.close(SegmentId::new(), vec![b'x'; 1000]);
+    }
+    handoff.end("r-1");
+    extension.listener.set_nonblocking(true).unwrap();
+    assert!(handoff.begin().is_empty());
+    let nobody = extension.listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::WouldBlock, "it still hangs");
+    drop((data, signal));
+    assert!(handoff.begin().is_empty());
+    let (mut data, _signal) = extension.accept();
+    assert!(handoff.close(SegmentId::new(), b"{}".to_vec()).is_empty());
+    assert_eq!(read(&mut data), ["Hello", "close 2"]);
+}
+
+#[test]
+fn without_another_way_documents_wait_for_the_extension() {
+    let extension = Extension::listen();
+    let mut handoff = Handoff::new(&config(&extension.path()), false);
     let (mut data, _signal) = extension.accept();
     for _ in 0..1000 {
         assert!(handoff.close(SegmentId::new(), vec![b'x'; 1000]).is_empty());
     }
-    assert_eq!(handoff.flush(), (false, Vec::new()));
-    assert!(
-        handoff.end("r-1").is_empty(),
-        "sent by another way, it could arrive twice"
-    );
+    assert!(handoff.end("r-1").is_empty());
     data.set_nonblocking(true).unwrap();
     let mut bytes = vec![0; 1 << 20];
-    while !handoff.flush().0 {
+    while handoff.flush().0 != Flushed::All {
         let _ = data.read(&mut bytes).unwrap();
     }
+    assert_eq!(handoff.counts().handed, 1000);
+}
+
+#[test]
+fn an_extension_of_another_version_is_noticed_before_the_first_document() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    drop(extension.accept());
+    assert!(handoff.begin().is_empty());
+    assert_eq!(handoff.close(SegmentId::new(), b"{}".to_vec()).len(), 1);
+    extension.listener.set_nonblocking(true).unwrap();
+    assert!(handoff.begin().is_empty());
+    let nobody = extension.listener.accept().unwrap_err();
+    assert_eq!(
+        nobody.kind(),
+        ErrorKind::WouldBlock,
+        "it is not tried again"
+    );
+}
+
+#[test]
+fn a_folder_to_which_others_may_write_is_refused() {
+    let extension = Extension::listen();
+    let mode =
+        |mode| fs::set_permissions(extension.folder.path(), fs::Permissions::from_mode(mode));
+    for (bits, taken, reason) in [
+        (0o700, true, "ours alone"),
+        (0o755, true, "others may look"),
+        (0o770, false, "the group may write"),
+        (0o777, false, "all may write"),
+    ] {
+        mode(bits).unwrap();
+        let mut handoff = handoff(&extension.path());
+        let returned = handoff.close(SegmentId::new(), b"{}".to_vec());
+        assert_eq!(returned.is_empty(), taken, "{reason}");
+    }
+    let link = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(extension.folder.path(), link.path().join("l")).unwrap();
+    mode(0o700).unwrap();
+    let mut handoff = handoff(&link.path().join("l/s"));
+    let returned = handoff.close(SegmentId::new(), b"{}".to_vec());
+    assert_eq!(returned.len(), 1, "a link in place of the folder");
 }
 
 #[test]
@@ -215,6 +335,6 @@ fn a_hung_extension_costs_bounded_memory() {
     for _ in 0..200 {
         given_back += handoff.close(SegmentId::new(), vec![b'x'; 60_000]).len();
     }
-    assert!(handoff.connection.is_none(), "given up");
-    assert!(given_back > 60, "{given_back} of 12 MB came back");
+    assert!(matches!(handoff.link, Link::Left(_)), "given up");
+    assert_eq!(given_back + handoff.counts().handed as usize, 200);
 }

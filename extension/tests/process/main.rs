@@ -5,7 +5,12 @@
     reason = "what fails here fails the test, also in helpers outside of a test function"
 )]
 
+mod bursts;
+mod managed;
+mod protocol;
+mod security;
 mod support;
+mod whole;
 
 use std::time::Instant;
 

@@ -30,7 +30,7 @@ struct Lambda {
 pub(crate) struct World {
     lambda: Arc<(Mutex<Lambda>, Condvar)>,
     api: String,
-    daemon: UdpSocket,
+    pub(crate) daemon: UdpSocket,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -73,6 +73,11 @@ impl World {
     /// Answers the next `count` questions for an event with status 500.
     pub(crate) fn fail(&self, count: usize) {
         self.lambda.0.lock().unwrap().failures = count;
+    }
+
+    /// Process id of the extension.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("the extension was started").id()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -212,8 +217,8 @@ impl Drop for World {
 
 /// The function's side of the handoff.
 pub(crate) struct Function {
-    data: UnixStream,
-    signal: UnixStream,
+    pub(crate) data: UnixStream,
+    pub(crate) signal: UnixStream,
 }
 
 impl Function {
@@ -235,16 +240,20 @@ impl Function {
         say(&mut self.data, &message);
     }
 
+    pub(crate) fn drain(&mut self) {
+        say(&mut self.signal, &Message::Drain);
+    }
+
     pub(crate) fn end(&mut self, request_id: &str) {
         say(&mut self.signal, &Message::End { request_id });
     }
 }
 
-fn segment(id: &str) -> SegmentId {
+pub(crate) fn segment(id: &str) -> SegmentId {
     id.parse().unwrap()
 }
 
-fn say(stream: &mut UnixStream, message: &Message<'_>) {
+pub(crate) fn say(stream: &mut UnixStream, message: &Message<'_>) {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     stream.write_all(&bytes).unwrap();

@@ -1,0 +1,114 @@
+//! The rows of the table.
+
+/// One row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// What [`work::run`](crate::work::run) does for it.
+    pub(crate) work: &'static str,
+    pub(crate) header: &'static str,
+    pub(crate) send: Send,
+    /// The row whose cost is taken off.
+    pub(crate) over: Option<&'static str>,
+    /// Most instructions of one repetition.
+    pub(crate) bar: Option<u64>,
+    /// Repetitions under callgrind, and in the time measurement.
+    pub(crate) repeat: (u32, u32),
+}
+
+/// Where documents go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Send {
+    /// Into a transport that has nobody to give them to.
+    Nowhere,
+    /// To a reader that sleeps during the handler, as the extension does.
+    ToExtension,
+    /// To a daemon, by UDP.
+    ToDaemon,
+}
+
+const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+const UNSAMPLED: &str =
+    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
+
+const SUBSEGMENT: Row = Row {
+    name: "subsegment, sampled, not sent",
+    work: "subsegment",
+    header: SAMPLED,
+    send: Send::Nowhere,
+    over: None,
+    bar: None,
+    repeat: (1_000, 50_000),
+};
+
+const CALL: Row = Row {
+    name: "AWS call, sampled, not sent",
+    work: "call",
+    over: Some("AWS call, bare"),
+    repeat: (100, 2_000),
+    ..SUBSEGMENT
+};
+
+/// Rows with `over` come after the row that they name.
+pub(crate) const ROWS: [Row; 11] = [
+    Row {
+        bar: Some(6_500),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "subsegment, sampled, to the extension",
+        send: Send::ToExtension,
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "subsegment of xray-lite, to a daemon",
+        work: "subsegment-xray-lite",
+        send: Send::ToDaemon,
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "subsegment, not sampled",
+        header: UNSAMPLED,
+        bar: Some(200),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "invocation, bare",
+        work: "invocation-bare",
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "invocation of 5 subsegments, to the extension",
+        work: "invocation",
+        send: Send::ToExtension,
+        over: Some("invocation, bare"),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "AWS call, bare",
+        work: "call-bare",
+        over: None,
+        ..CALL
+    },
+    Row {
+        bar: Some(20_000),
+        ..CALL
+    },
+    Row {
+        name: "AWS call, sampled, to the extension",
+        send: Send::ToExtension,
+        ..CALL
+    },
+    Row {
+        name: "AWS call with xray-lite-aws-sdk, to a daemon",
+        work: "call-xray-lite",
+        send: Send::ToDaemon,
+        ..CALL
+    },
+    Row {
+        name: "AWS call, not sampled",
+        header: UNSAMPLED,
+        bar: Some(8_000),
+        ..CALL
+    },
+];

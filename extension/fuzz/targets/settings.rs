@@ -1,0 +1,6 @@
+//! Whatever the environment holds, there are settings.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &str| tracestitch_extension::fuzzing::settings(input));

@@ -1,0 +1,241 @@
+//! What the extension reads from others, each with what must hold whatever it is: entry points of
+//! the fuzz targets in `extension/fuzz`, and of a test that runs their corpora.
+
+use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::datagram::{self, MAX_DOCUMENT};
+use tracestitch_wire::handoff::{Decoder, Hello, Message};
+use tracestitch_wire::time::Timestamp;
+
+use crate::Config;
+use crate::api::{Event, ShutdownReason};
+use crate::interrupted::{self, Interruption};
+use crate::lifecycle::{Action, Input, Lifecycle};
+use crate::pending::Pending;
+
+const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
+
+/// What a function writes to its data connection, in pieces of a size that the first byte says.
+///
+/// # Panics
+///
+/// When frames change by being read and written, or a document is lost or doubled.
+pub fn frames(input: &[u8]) {
+    let Some((size, stream)) = input.split_first() else {
+        return;
+    };
+    let mut decoder = Decoder::default();
+    let mut machine = Lifecycle::new(false, Pending::default());
+    let mut actions = Vec::new();
+    let (mut closed, mut again) = (0, Vec::new());
+    'read: for piece in stream.chunks(usize::from(*size) + 1) {
+        decoder.push(piece);
+        loop {
+            match decoder.next() {
+                Ok(Some(message)) => {
+                    closed += usize::from(matches!(message, Message::Close { .. }));
+                    if let Message::Hello(hello) = &message {
+                        settings_of_the_function(hello);
+                    }
+                    let before = again.len();
+                    message.encode(&mut again);
+                    check_reads_as(&again[before..], &message);
+                    let session = 1;
+                    machine.handle(NOW, Input::Said { session, message }, &mut actions);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(!error.to_string().contains(char::is_control));
+                    break 'read;
+                }
+            }
+        }
+        assert!(decoder.unfinished() <= stream.len());
+    }
+    machine.handle(NOW, Input::Gone { session: 1 }, &mut actions);
+    let reason = ShutdownReason::Failure;
+    machine.handle(NOW, Input::Shutdown(reason), &mut actions);
+    machine.handle(NOW, Input::Timer, &mut actions);
+    let sent: usize = actions
+        .iter()
+        .map(|action| match action {
+            Action::Send(documents) => documents.len(),
+            _ => 0,
+        })
+        .sum();
+    let counts = machine.counts();
+    assert_eq!(counts.received, closed as u64);
+    assert_eq!(
+        counts.received + counts.interrupted,
+        sent as u64 + counts.lost.values().sum::<u64>()
+    );
+}
+
+fn check_reads_as(frame: &[u8], message: &Message<'_>) {
+    let mut decoder = Decoder::default();
+    decoder.push(frame);
+    match message {
+        // What a reader does not know, it does not write again.
+        Message::Unknown(_) => {}
+        known => assert_eq!(decoder.next(), Ok(Some(known.clone()))),
+    }
+}
+
+fn settings_of_the_function(hello: &Hello) {
+    if let Some(daemon) = &hello.daemon {
+        address(daemon);
+    }
+}
+
+fn address(text: &str) {
+    if let Ok(address) = text.parse::<DaemonAddress>() {
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+}
+
+/// A document of the function, that must be closed and fit a datagram of a size that the first
+/// byte says.
+///
+/// # Panics
+///
+/// When what comes out is no document, is too large, or nothing comes out and nothing is counted.
+pub fn document(input: &[u8]) {
+    let Some((size, document)) = input.split_first() else {
+        return;
+    };
+    let closed = interrupted::close(document, NOW, &Interruption::Timeout);
+    if let Some(closed) = &closed {
+        let closed: serde_json::Value =
+            serde_json::from_slice(closed).unwrap_or_else(|error| panic!("no JSON: {error}"));
+        assert!(closed.get("in_progress").is_none() && closed["fault"] == true);
+        let time = |key: &str| closed[key].as_f64();
+        assert!(time("end_time").is_some() && time("end_time") >= time("start_time"));
+    }
+    let narrow = 256 + 16 * usize::from(*size);
+    for (document, most) in [
+        (Some(document.to_vec()), narrow),
+        (Some(document.to_vec()), MAX_DOCUMENT),
+        (closed, narrow),
+    ] {
+        let Some(document) = document else { continue };
+        let small = document.len() <= most;
+        let fitted = datagram::fit_within(document, most);
+        assert!(fitted.documents.len() + fitted.lost > 0);
+        assert!(fitted.trimmed <= fitted.documents.len());
+        for part in &fitted.documents {
+            assert!(part.len() <= most);
+            assert!(small || serde_json::from_slice::<serde_json::Value>(part).is_ok());
+            assert_eq!(datagram::decode(&datagram::encode(part)).ok(), {
+                (!part.is_empty()).then_some(part.as_slice())
+            });
+        }
+    }
+    // What another program sends to a daemon.
+    let _ = datagram::decode(document);
+}
+
+/// An answer of the Extensions API.
+///
+/// # Panics
+///
+/// When a reason is not escaped where it is shown.
+pub fn event(input: &[u8]) {
+    if let Ok(Some(Event::Shutdown(reason))) = Event::read(input) {
+        let why = Interruption::from(reason);
+        assert!(!why.to_string().contains(char::is_control));
+        assert!(interrupted::close(b"{}", NOW, &why).is_some());
+    }
+}
+
+/// Lines of `NAME=value`, as an environment.
+///
+/// # Panics
+///
+/// When a warning shows a value.
+pub fn settings(input: &str) {
+    let variables: Vec<_> = input.lines().filter_map(|l| l.split_once('=')).collect();
+    let config = Config::read("tracestitch".into(), |name| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.into())
+    });
+    assert!(config.warnings.len() <= 4);
+    for (_, value) in variables.iter().filter(|(_, value)| value.len() > 60) {
+        assert!(!config.warnings.iter().any(|text| text.contains(value)));
+    }
+    variables.iter().for_each(|(_, value)| address(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Changed inputs of each target: enough to notice a check that has become wrong. The targets
+    /// themselves run as long as one likes.
+    const CHANGED: usize = 3_000;
+
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(target);
+        let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        assert!(files.len() >= 5, "{folder:?} has {} files", files.len());
+        files.iter().map(|file| fs::read(file).unwrap()).collect()
+    }
+
+    /// `input` with a few bytes changed, left out, doubled, or taken from `other`.
+    fn change(input: &[u8], other: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+        let mut changed = input.to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..=changed.len());
+            match random.u8(0..5) {
+                0 if at < changed.len() => changed[at] ^= 1 << random.u8(0..8),
+                1 if at < changed.len() => changed[at] = random.u8(..),
+                2 => changed.truncate(at),
+                3 => changed.insert(at, random.u8(..)),
+                _ if !other.is_empty() => {
+                    let from = random.usize(..other.len());
+                    let to = random.usize(from..=other.len());
+                    changed.splice(at..at, other[from..to].iter().copied());
+                }
+                _ => {}
+            }
+        }
+        changed
+    }
+
+    fn run(target: &str, check: impl Fn(&[u8])) {
+        let corpus = corpus(target);
+        corpus.iter().for_each(|input| check(input));
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..CHANGED {
+            let [input, other] = [0, 1].map(|_| &corpus[random.usize(..corpus.len())]);
+            check(&change(input, other, &mut random));
+        }
+    }
+
+    #[test]
+    fn frames_of_the_corpus() {
+        run("frames", frames);
+    }
+
+    #[test]
+    fn documents_of_the_corpus() {
+        run("document", document);
+    }
+
+    #[test]
+    fn events_of_the_corpus() {
+        run("event", event);
+    }
+
+    #[test]
+    fn settings_of_the_corpus() {
+        run("settings", |input| {
+            settings(&String::from_utf8_lossy(input))
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! What the process must not do: listen, or say what it was told.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
+
+use super::support::{World, say, segment};
+
+const CALL: &str = "53995c3f42cd8ad8";
+
+/// The sockets of a process, as the kernel numbers them.
+fn sockets(process: u32) -> Vec<String> {
+    fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|target| {
+            let text = target.to_str()?;
+            Some(text.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect()
+}
+
+/// Remote address and state of this process's sockets in one of the kernel's tables (proc(5)).
+fn table(process: u32, name: &str) -> Vec<(String, String)> {
+    let own = sockets(process);
+    fs::read_to_string(format!("/proc/{process}/net/{name}"))
+        .unwrap_or_default()
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| own.iter().any(|socket| *socket == fields[9]))
+        .map(|fields| (fields[2].to_owned(), fields[3].to_owned()))
+        .collect()
+}
+
+#[test]
+fn nothing_listens_on_the_network() {
+    const LISTEN: &str = "0A";
+    let mut world = World::started();
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.close(CALL);
+    function.end("r-1");
+    world.wait_until_asked(2);
+    let process = world.id();
+    let tcp: Vec<_> = ["tcp", "tcp6"].map(|name| table(process, name)).concat();
+    let udp: Vec<_> = ["udp", "udp6"].map(|name| table(process, name)).concat();
+    assert!(!tcp.is_empty(), "the connection to the runtime API is seen");
+    assert!(tcp.iter().all(|(_, state)| state != LISTEN), "{tcp:?}");
+    assert_eq!(udp.len(), 1, "the socket to the daemon is seen: {udp:?}");
+    let port = world.daemon.local_addr().unwrap().port();
+    let (remote, _) = &udp[0];
+    assert!(
+        remote.ends_with(&format!(":{port:04X}")),
+        "it takes nothing from others: {remote}"
+    );
+    world.shutdown("spindown");
+    assert!(world.end().0.success());
+}
+
+#[test]
+fn what_it_was_told_is_in_no_log() {
+    const SECRET: &str = "sk_live_4242";
+    // The warnings of one process come once each: several processes say them all.
+    let plant = |level: &str, speak: &dyn Fn(&World)| {
+        let mut world = World::new();
+        world.fail(1);
+        world.start(&[
+            ("TRACESTITCH_LOG", level),
+            ("TRACESTITCH_ENABLED", SECRET),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_SESSION_TOKEN", SECRET),
+            ("PASSWORD", SECRET),
+        ]);
+        world.wait_until_asked(1);
+        speak(&world);
+        world.invoke("r-1");
+        world.wait_until_asked(2);
+        world.shutdown("spindown");
+        let log = world.end().1;
+        assert!(!log.contains(SECRET), "{log}");
+        assert!(log.contains("TRACESTITCH_ENABLED is not"), "{log}");
+        log
+    };
+    let raw = |world: &World, bytes: &[u8]| {
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
+        stream.write_all(bytes).unwrap();
+    };
+    let log = plant("debug", &|world| {
+        let mut function = world.function(1);
+        let document = format!(r#"{{"name":"{SECRET}","start_time":1.0,"in_progress":true}}"#);
+        for (id, document) in [(CALL, document.as_str()), ("4c721bf33e3caf8f", SECRET)] {
+            let (id, document) = (segment(id), document.as_bytes());
+            say(&mut function.data, &Message::Open { id, document });
+        }
+    });
+    assert!(log.contains("malformed"), "it was read: {log}");
+    let log = plant("debug", &|world| {
+        let mut function = world.function(1);
+        let mut frame = vec![0, 0, 0, 14, 5, 0xff];
+        frame.extend(SECRET.as_bytes());
+        function.signal.write_all(&frame).unwrap();
+        function.data.write_all(SECRET.as_bytes()).unwrap();
+    });
+    assert!(log.contains("cannot be read"), "it was read: {log}");
+    let log = plant("debug", &|world| raw(world, SECRET.as_bytes()));
+    assert!(log.contains("something else than a hello"), "{log}");
+    let log = plant("debug", &|world| {
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
+        let hello = Hello {
+            version: VERSION,
+            channel: Channel::Data,
+            session: 1,
+            daemon: Some(format!("http://user:{SECRET}@daemon")),
+        };
+        say(&mut stream, &Message::Hello(hello));
+    });
+    assert!(log.contains("no usable daemon address"), "{log}");
+}

@@ -1,0 +1,201 @@
+//! What became of this process's documents, by reason.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::report::{self, Level};
+
+/// Losses are told again after this time at the earliest: a daemon that is away is away for
+/// every invocation.
+const LOSSES_AGAIN: Duration = Duration::from_secs(60);
+
+/// Why a document left for nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Not JSON, or larger than a datagram and nothing left to trim.
+    TooLarge,
+    /// The daemon's name could not be resolved, or no socket opened.
+    DaemonUnknown,
+    /// The kernel refused the datagram, or nobody listened at the daemon's address.
+    NotSent,
+    /// Only the extension was to be used, and it did not take it.
+    NoExtension,
+    /// There is no extension, and nobody named a daemon: as on a laptop.
+    Nowhere,
+}
+
+const LOSSES: [(Loss, &str); 5] = [
+    (Loss::TooLarge, "too_large"),
+    (Loss::DaemonUnknown, "daemon_unknown"),
+    (Loss::NotSent, "not_sent"),
+    (Loss::NoExtension, "no_extension"),
+    (Loss::Nowhere, "nowhere"),
+];
+
+/// Counters. When nothing waits: `documents + split = handed + sent + lost`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Finished documents.
+    pub(crate) documents: u64,
+    /// Documents that came out of a larger one, to stand on their own.
+    pub(crate) split: u64,
+    /// Documents that the kernel took for the extension.
+    pub(crate) handed: u64,
+    /// Documents that the kernel took for the daemon.
+    pub(crate) sent: u64,
+    /// Documents that lost a part of their content.
+    pub(crate) trimmed: u64,
+    /// Subsegments beyond the limit of their invocation: no document was made.
+    pub(crate) left_out: u64,
+    /// How often the extension was given up.
+    pub(crate) gave_up: u64,
+    lost: [u64; LOSSES.len()],
+}
+
+impl Counts {
+    pub(crate) fn lose(&mut self, reason: Loss, count: usize) {
+        self.lost[reason as usize] += count as u64;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lost(&self, reason: Loss) -> u64 {
+        self.lost[reason as usize]
+    }
+
+    /// These counts and those of another part.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.each(other, |own, other| *own += other);
+        self
+    }
+
+    /// What has been counted since these counts were `earlier`.
+    fn since(mut self, earlier: Self) -> Self {
+        // A datagram that was refused later makes `sent` smaller.
+        self.each(earlier, |own, earlier| *own = own.saturating_sub(earlier));
+        self
+    }
+
+    fn each(&mut self, other: Self, change: fn(&mut u64, u64)) {
+        for (own, other) in [
+            (&mut self.documents, other.documents),
+            (&mut self.split, other.split),
+            (&mut self.handed, other.handed),
+            (&mut self.sent, other.sent),
+            (&mut self.trimmed, other.trimmed),
+            (&mut self.left_out, other.left_out),
+            (&mut self.gave_up, other.gave_up),
+        ]
+        .into_iter()
+        .chain(self.lost.iter_mut().zip(other.lost))
+        {
+            change(own, other);
+        }
+    }
+
+    /// Where nobody named a place to send to, nothing is lost there.
+    fn has_losses(&self) -> bool {
+        let lost: u64 = self.lost.iter().sum();
+        lost > self.lost[Loss::Nowhere as usize]
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost: Map<String, Value> = LOSSES
+            .into_iter()
+            .map(|(reason, name)| (name, self.lost[reason as usize]))
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
+        let line = json!({ "tracestitch": { "function": {
+            "documents": self.documents,
+            "split": self.split,
+            "handed": self.handed,
+            "sent": self.sent,
+            "trimmed": self.trimmed,
+            "left_out": self.left_out,
+            "gave_up": self.gave_up,
+            "lost": lost,
+        } } });
+        write!(f, "{line}")
+    }
+}
+
+/// What of the counts has been told.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    counts: Counts,
+    losses: Option<Instant>,
+}
+
+impl Told {
+    /// Writes one JSON line with what `counts` has beyond the line before: at level debug after
+    /// each invocation, at level warn after losses.
+    pub(crate) fn tell(&self, counts: Counts, now: Instant) {
+        if let Some(new) = self.untold(counts, now, report::writes(Level::Debug)) {
+            report::raw(Level::Warn, format_args!("{new}"));
+        }
+    }
+
+    fn untold(&self, counts: Counts, now: Instant, always: bool) -> Option<Counts> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = counts.since(state.counts);
+        let again = |last| now.saturating_duration_since(last) >= LOSSES_AGAIN;
+        let losses = new.has_losses() && state.losses.is_none_or(again);
+        if losses {
+            state.losses = Some(now);
+        }
+        (losses || always).then(|| {
+            state.counts = counts;
+            new
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_told_at_once_and_then_once_a_minute() {
+        let (told, start) = (Told::default(), Instant::now());
+        let mut counts = Counts::default();
+        let mut lines = Vec::new();
+        for second in 0..150 {
+            counts.documents += 1;
+            if second >= 10 {
+                counts.lose(Loss::NotSent, 1);
+            }
+            let now = start + Duration::from_secs(second);
+            if let Some(new) = told.untold(counts, now, false) {
+                lines.push((second, new.documents, new.lost(Loss::NotSent)));
+            }
+        }
+        assert_eq!(lines, [(10, 11, 1), (70, 60, 60), (130, 60, 60)]);
+    }
+
+    #[test]
+    fn without_losses_a_line_comes_on_request() {
+        let (told, now) = (Told::default(), Instant::now());
+        let mut counts = Counts {
+            documents: 3,
+            handed: 3,
+            ..Counts::default()
+        };
+        assert_eq!(told.untold(counts, now, false), None);
+        counts.lose(Loss::Nowhere, 1);
+        assert_eq!(told.untold(counts, now, false), None, "nothing to send to");
+        let line = told.untold(counts, now, true).unwrap().to_string();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["tracestitch"]["function"]["handed"], 3);
+        assert_eq!(line["tracestitch"]["function"]["lost"]["nowhere"], 1);
+        let next = told.untold(counts, now, true).unwrap();
+        assert_eq!(next, Counts::default(), "each is told once");
+    }
+}

@@ -1,0 +1,187 @@
+//! What the three stacks deploy, in words that they share, so that they can be held against each
+//! other: linters look at each alone.
+
+mod cloudformation;
+mod terraform;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+
+/// What is deployed: a question and the stack's answer.
+pub(crate) type Facts = BTreeMap<String, String>;
+
+/// Functions that all three stacks deploy.
+const FUNCTIONS: [&str; 2] = ["order-api", "order-worker"];
+
+/// What these functions have in template.yaml alone, where more stands around them.
+const TEMPLATE_ONLY: [&str; 3] = ["TOPIC_ARN", "VENDOR_URL", "sns:Publish"];
+
+/// Holds terraform/ against template.yaml.
+///
+/// # Errors
+///
+/// When one cannot be read, or they differ.
+pub(crate) fn compare_terraform(root: &Path) -> Result<()> {
+    let path = root.join("terraform/main.tf");
+    let found = terraform::facts(&read(&path)?).with_context(|| path.display().to_string())?;
+    compare(&template(root)?, "terraform/main.tf", &found)
+}
+
+/// Holds the template that CDK made for `arch` against template.yaml.
+///
+/// # Errors
+///
+/// When one cannot be read, or they differ.
+pub(crate) fn compare_cdk(root: &Path, arch: Arch) -> Result<()> {
+    let path = root.join("cdk/cdk.out/Orders.template.json");
+    let found = cloudformation::of_cdk(&read(&path)?, arch);
+    let found = found.with_context(|| path.display().to_string())?;
+    compare(&template(root)?, "cdk/app.ts", &found)
+}
+
+fn template(root: &Path) -> Result<Facts> {
+    let path = root.join("template.yaml");
+    cloudformation::of_sam(&read(&path)?).with_context(|| path.display().to_string())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn compare(template: &Facts, other: &str, found: &Facts) -> Result<()> {
+    let questions: BTreeSet<_> = template.keys().chain(found.keys()).collect();
+    let nothing = "nothing".to_owned();
+    let different: Vec<_> = questions
+        .into_iter()
+        .filter_map(|question| {
+            let said = template.get(question).unwrap_or(&nothing);
+            let also = found.get(question).unwrap_or(&nothing);
+            (said != also)
+                .then(|| format!("  {question}: template.yaml says {said}, {other} says {also}"))
+        })
+        .collect();
+    ensure!(
+        different.is_empty(),
+        "the stacks differ:\n{}",
+        different.join("\n")
+    );
+    Ok(())
+}
+
+/// Names in order, without those of which only template.yaml knows.
+fn list(names: impl IntoIterator<Item = String>) -> String {
+    let mut names: Vec<_> = names
+        .into_iter()
+        .filter(|name| !TEMPLATE_ONLY.contains(&name.as_str()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    }
+
+    #[test]
+    fn terraform_deploys_what_the_template_does() {
+        compare_terraform(root()).unwrap();
+    }
+
+    #[test]
+    fn the_template_says_what_the_design_asks_for() {
+        let facts = template(root()).unwrap();
+        for (question, answer, reason) in [
+            ("order-api: tracing", "Active", "else the caller decides"),
+            ("order-worker: tracing", "Active", "else the caller decides"),
+            (
+                "order-worker: answers",
+                "ReportBatchItemFailures",
+                "else one bad message fails its batch",
+            ),
+            (
+                "order-api: permissions",
+                "dynamodb:PutItem logs:CreateLogStream logs:PutLogEvents sqs:SendMessage \
+                 xray:PutTelemetryRecords xray:PutTraceSegments",
+                "what it does, and no more",
+            ),
+            (
+                "order-worker: permissions",
+                "dynamodb:GetItem dynamodb:UpdateItem logs:CreateLogStream logs:PutLogEvents \
+                 sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage \
+                 xray:PutTelemetryRecords xray:PutTraceSegments",
+                "what it does, and no more",
+            ),
+            (
+                "order-worker's queue: deliveries",
+                "3",
+                "then the dead-letter queue",
+            ),
+            ("layer: kept", "true", "a rollback needs the old version"),
+            ("processors", "arm64 x86_64", "both have a layer"),
+        ] {
+            assert_eq!(
+                facts.get(question).map(String::as_str),
+                Some(answer),
+                "{question}: {reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let template = Facts::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+        let other = Facts::from([("a".into(), "1".into()), ("c".into(), "3".into())]);
+        compare(&template, "x", &template).unwrap();
+        let error = compare(&template, "x", &other).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the stacks differ:\n  b: template.yaml says 2, x says nothing\n  c: template.yaml \
+             says nothing, x says 3"
+        );
+    }
+
+    #[test]
+    fn a_change_of_one_stack_is_noticed() {
+        let template = template(root()).unwrap();
+        let text = read(&root().join("terraform/main.tf")).unwrap();
+        for (old, new, question) in [
+            (r#"mode = "Active""#, r#"mode = "PassThrough""#, "tracing"),
+            (
+                r#"["ReportBatchItemFailures"]"#,
+                "[]",
+                "order-worker: answers",
+            ),
+            (
+                r#""xray:PutTelemetryRecords""#,
+                r#""xray:*""#,
+                "order-api: permissions",
+            ),
+            (
+                "maxReceiveCount     = 3",
+                "maxReceiveCount = 4",
+                "deliveries",
+            ),
+            (
+                "layers           = [aws_lambda_layer_version.tracestitch.arn]",
+                "",
+                "order-worker: layers",
+            ),
+            (r#"["x86_64", "arm64"]"#, r#"["x86_64"]"#, "processors"),
+        ] {
+            assert!(text.contains(old), "{old}");
+            let found = terraform::facts(&text.replace(old, new)).unwrap();
+            let error = compare(&template, "t", &found).unwrap_err().to_string();
+            assert!(error.contains(question), "{old}: {error}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Builds the container image as the recipe says, on nothing instead of Lambda's base image: are
+//! all files where Lambda looks for them?
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+use crate::tools::{is_missing, run};
+use crate::{package, say};
+
+/// Builds the image of one function for each processor.
+///
+/// # Errors
+///
+/// When the recipe fails or leaves something out. Without buildah there is a line that says so.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    for arch in Arch::ALL {
+        let folder = tempfile::tempdir().context("make a folder")?;
+        let files = folder.path().join("files");
+        let mut buildah = Command::new("buildah");
+        buildah
+            .args(["--storage-driver", "vfs", "--root"])
+            .arg(folder.path().join("store"))
+            .arg("--runroot")
+            .arg(folder.path().join("run"))
+            .args(["build", "--quiet", "--isolation", "chroot"])
+            .args(["--build-arg", "BASE=scratch", "--build-arg"])
+            .arg(format!("ARCH={}", arch.name()))
+            .arg("--output")
+            .arg(format!("type=local,dest={}", files.display()))
+            .args(["--file", "container/Dockerfile", "."])
+            .current_dir(root);
+        match run(&mut buildah) {
+            Err(error) if is_missing(&error) => {
+                return say("  buildah is not installed: the container image was not built");
+            }
+            outcome => outcome?,
+        }
+        same(
+            &files.join("opt").join(package::ENTRY),
+            &root
+                .join("target/layer")
+                .join(arch.name())
+                .join(package::ENTRY),
+        )?;
+        same(
+            &files.join("var/runtime/bootstrap"),
+            &root.join("target/lambda/order-api/bootstrap"),
+        )?;
+    }
+    say("container/Dockerfile puts extension and function where Lambda looks for them")
+}
+
+/// The file in the image is the one that was built, and may be run.
+fn same(copied: &Path, built: &Path) -> Result<()> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
+    ensure!(
+        read(copied)? == read(built)?,
+        "{} is not {}",
+        copied.display(),
+        built.display()
+    );
+    let mode = fs::metadata(copied)
+        .context("look at a file")?
+        .permissions();
+    ensure!(
+        mode.mode() & 0o111 == 0o111,
+        "{} lacks the run bit",
+        copied.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Lets each validator look at what is deployed, and builds the template.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::arch::Arch;
+use crate::compile::{self, Workspace};
+use crate::tools::{self, is_missing, run};
+use crate::{elf, facts, guide, image, say};
+
+/// Functions of template.yaml, by their names there.
+const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];
+
+/// How the functions are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// By the guide's commands, for this machine and without optimisation.
+    Quick,
+    /// The same, then as for a deployment, for both processors.
+    Full,
+}
+
+/// Everything, in the order in which it fails soonest.
+///
+/// # Errors
+///
+/// When a validator is not content, or one that is needed is missing.
+pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
+    let root = workspace.root();
+    facts::compare_terraform(root)?;
+    say("terraform/main.tf deploys what template.yaml does")?;
+    terraform(&root.join("terraform"))?;
+    guide::follow(root)?;
+    built(&root.join(".aws-sam/build"))?;
+    say("the commands of docs/deploy.md lead to a built template")?;
+    let programs = tools::install(workspace)?;
+    if how == Build::Full {
+        compile::require_targets(&Arch::ALL.map(Arch::function_target))?;
+        for arch in Arch::ALL {
+            build_for(root, &programs, arch)?;
+        }
+    }
+    image::check(root)?;
+    synthesize(root, &programs)
+}
+
+/// Builds the template as for a deployment.
+fn build_for(root: &Path, programs: &Path, arch: Arch) -> Result<()> {
+    let mut path = programs.as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let folder = root.join("target/sam").join(arch.name());
+    run(Command::new(programs.join("sam"))
+        .args(["build", "--build-dir"])
+        .arg(&folder)
+        .arg("--parameter-overrides")
+        .arg(format!("Architecture={}", arch.name()))
+        .env("PATH", path)
+        .env("SAM_CLI_TELEMETRY", "0")
+        .env_remove("CARGO_TARGET_DIR")
+        .current_dir(root))?;
+    for binary in built(&folder)? {
+        let facts = elf::Facts::of(&binary, arch, elf::AMAZON_LINUX_2023)?;
+        say(format_args!("{}: {facts}", binary.display()))?;
+    }
+    Ok(())
+}
+
+/// What `sam build` left in `folder`.
+fn built(folder: &Path) -> Result<Vec<PathBuf>> {
+    FUNCTIONS
+        .into_iter()
+        .map(|function| {
+            let bootstrap = folder.join(function).join("bootstrap");
+            ensure!(
+                bootstrap.is_file(),
+                "sam build left no {}",
+                bootstrap.display()
+            );
+            Ok(bootstrap)
+        })
+        .collect()
+}
+
+/// Terraform's own check needs the AWS provider, which only its registry has; the form can be
+/// checked without.
+fn terraform(folder: &Path) -> Result<()> {
+    let mut format = Command::new("terraform");
+    format.args(["fmt", "-check", "-diff"]).current_dir(folder);
+    match run(&mut format) {
+        Err(error) if is_missing(&error) => {
+            say("  terraform is not installed: its form was not checked")
+        }
+        outcome => outcome,
+    }
+}
+
+/// Makes a template of the CDK stack for each processor and checks that too.
+fn synthesize(root: &Path, programs: &Path) -> Result<()> {
+    let cdk = root.join("cdk");
+    run(Command::new("npm")
+        .args(["ci", "--silent", "--no-audit", "--no-fund"])
+        .current_dir(&cdk))
+    .context("Node.js 20 or later with npm is needed")?;
+    run(Command::new("npm")
+        .args(["run", "--silent", "compile"])
+        .current_dir(&cdk))?;
+    for arch in Arch::ALL {
+        // CDK keeps a copy of every asset that it ever saw.
+        match fs::remove_dir_all(cdk.join("cdk.out")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).context("remove cdk.out");
+            }
+            _ => {}
+        }
+        let context = format!(r#"{{"architecture":"{}"}}"#, arch.name());
+        run(Command::new("npm")
+            .args(["run", "--silent", "synth"])
+            .env("CDK_CONTEXT_JSON", context)
+            .current_dir(&cdk))?;
+        // W3005: CDK writes out dependencies that it need not.
+        run(Command::new(programs.join("cfn-lint"))
+            .args(["--ignore-checks", "W3005", "--"])
+            .arg("cdk.out/Orders.template.json")
+            .current_dir(&cdk))?;
+        facts::compare_cdk(root, arch)?;
+        say(format_args!(
+            "cdk/app.ts deploys what template.yaml does, on {}",
+            arch.name()
+        ))?;
+    }
+    Ok(())
+}

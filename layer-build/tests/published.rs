@@ -1,0 +1,117 @@
+//! What crates.io would get: `cargo publish --workspace --dry-run` asks whether it can be packed.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The workspace's packages that may be published.
+fn published() -> Vec<Value> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]);
+    let mut metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array_mut().unwrap();
+    packages.retain(|package| package["publish"].is_null());
+    std::mem::take(packages)
+}
+
+#[test]
+fn four_crates_are_published_of_one_version_and_fully_described() {
+    let packages = published();
+    let mut names: Vec<_> = packages
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "tracestitch",
+            "tracestitch-extension",
+            "tracestitch-local",
+            "tracestitch-wire"
+        ]
+    );
+    let version = packages[0]["version"].as_str().unwrap();
+    for package in &packages {
+        let name = package["name"].as_str().unwrap();
+        for field in [
+            "description",
+            "license",
+            "repository",
+            "readme",
+            "rust_version",
+        ] {
+            assert!(package[field].is_string(), "{name} has no {field}");
+        }
+        assert!(
+            !package["keywords"].as_array().unwrap().is_empty(),
+            "{name}"
+        );
+        assert_eq!(package["version"], version, "{name}");
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let other = dependency["name"].as_str().unwrap();
+            if names.contains(&other) {
+                assert_eq!(
+                    dependency["req"],
+                    format!("^{version}"),
+                    "{name} wants {other}; Cargo.toml has the version twice"
+                );
+            }
+        }
+    }
+    let wrapper = packages
+        .iter()
+        .find(|package| package["name"] == "tracestitch");
+    let shown = &wrapper.unwrap()["metadata"]["docs"]["rs"]["all-features"];
+    assert_eq!(*shown, true, "docs.rs shows what is optional, too");
+}
+
+#[test]
+fn each_crate_carries_its_licences_and_a_readme() {
+    for package in published() {
+        let name = package["name"].as_str().unwrap();
+        let files = cargo(&[
+            "package",
+            "--list",
+            "--allow-dirty",
+            "--offline",
+            "-p",
+            name,
+        ]);
+        for wanted in ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"] {
+            assert!(
+                files.lines().any(|file| file == wanted),
+                "{name} lacks {wanted}"
+            );
+        }
+        for file in files.lines() {
+            assert!(
+                !file.starts_with("target/") && !file.starts_with("fuzz/"),
+                "{name} has {file}"
+            );
+        }
+    }
+}
