@@ -172,7 +172,7 @@ impl Sink for Transport {
     }
 
     fn open(&self, id: SegmentId, document: &[u8]) {
-        if document.len() <= datagram::MAX_DOCUMENT {
+        if document.len() <= MAX_DOCUMENT {
             let refused = self.handoff().map(|mut handoff| handoff.open(id, document));
             return self.send(refused.unwrap_or_default());
         }
