@@ -1,11 +1,13 @@
 //! A process is killed (SIGKILL) at a random moment: in its init phase, at every point of its
 //! work, during and after the reply, between invocations.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::journal::{Entry, Verb};
+use tracestitch_local::emulator::Outcome;
 
-use crate::moments::{Moment, Striker, Table, random, seed, tell, times};
+use crate::moments::{Moment, Striker};
+use crate::rounds::Rounds;
 use crate::strikes::{freeze, kill_extension, kill_function};
 use crate::victim::{Victim, plenty};
 
@@ -17,41 +19,27 @@ const PROMPT: Duration = Duration::from_secs(5);
 /// process.
 #[tokio::test]
 async fn the_function_at_random_moments() {
-    let mut table = Table::default();
     let lines = Victim::lines(2).await;
-    let began = Instant::now();
-    let count = times(12, 200);
-    for number in 0..count {
-        let moment = Moment::random(&mut random(number), lines);
+    let mut rounds = Rounds::new("function killed", 12, 200);
+    for number in rounds.numbers() {
+        let moment = Moment::random(&mut rounds.random(number), lines);
         let victim = Victim::at_pace(number).await;
         let strike = kill_function(&victim.environment);
         let striker = Striker::new(moment, &victim.journal, strike);
         victim.invoke_all(2).await;
         striker.finish().await;
-        victim.environment.shutdown().await;
-        table.count(&victim.journal.entries());
-        if let Err(problems) = victim.documents("FunctionCrash").await {
-            panic!(
-                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
-                seed()
-            );
-        }
+        rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    let took = began.elapsed();
-    tell(
-        "function killed",
-        format_args!("{count} times in {took:?}: {table}"),
-    );
+    rounds.tell("");
 }
 
 /// Killed at one moment, and frozen, or its extension, at two others.
 #[tokio::test]
 async fn the_function_among_freezes_at_random_moments() {
     let lines = Victim::lines(3).await;
-    let began = Instant::now();
-    let count = times(6, 100);
-    for number in 0..count {
-        let mut random = random(4_000 + number);
+    let mut rounds = Rounds::new("function killed among freezes", 6, 100);
+    for number in rounds.numbers() {
+        let mut random = rounds.random(number);
         let moments: [_; 3] = std::array::from_fn(|_| Moment::random(&mut random, lines));
         let victim = Victim::at_pace(number).await;
         let (environment, journal) = (&victim.environment, &victim.journal);
@@ -65,18 +53,9 @@ async fn the_function_among_freezes_at_random_moments() {
         for striker in strikers {
             striker.finish().await;
         }
-        victim.environment.shutdown().await;
-        if let Err(problems) = victim.documents("FunctionCrash").await {
-            panic!(
-                "FAULTS_SEED={}, run {number} at {moments:?}\n{problems}",
-                seed()
-            );
-        }
+        rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    tell(
-        "function killed among freezes",
-        format_args!("{count} times in {:?}", began.elapsed()),
-    );
+    rounds.tell("first of ");
 }
 
 /// Both at once, as when the machine takes the environment away. Of the invocation under way there
@@ -84,10 +63,9 @@ async fn the_function_among_freezes_at_random_moments() {
 #[tokio::test]
 async fn function_and_extension_at_random_moments() {
     let lines = Victim::lines(3).await;
-    let began = Instant::now();
-    let count = times(6, 50);
-    for number in 0..count {
-        let moment = Moment::random(&mut random(6_000 + number), lines);
+    let mut rounds = Rounds::new("function and extension killed", 6, 50);
+    for number in rounds.numbers() {
+        let moment = Moment::random(&mut rounds.random(number), lines);
         let victim = Victim::at_pace(number).await;
         let function = kill_function(&victim.environment);
         let extension = kill_extension(&victim.environment, victim.pen(), false);
@@ -97,19 +75,9 @@ async fn function_and_extension_at_random_moments() {
         });
         victim.invoke_all(3).await;
         striker.finish().await;
-        victim.environment.shutdown().await;
-        if let Err(problems) = victim.documents("FunctionCrash").await {
-            panic!(
-                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
-                seed()
-            );
-        }
+        rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    let took = began.elapsed();
-    tell(
-        "function and extension killed",
-        format_args!("{count} times in {took:?}"),
-    );
+    rounds.tell("");
 }
 
 /// With four invocations at work (Lambda Managed Instances), where no event tells the extension
@@ -117,15 +85,13 @@ async fn function_and_extension_at_random_moments() {
 #[tokio::test]
 async fn the_function_with_many_invocations_at_random_moments() {
     const AT_ONCE: usize = 4;
-    let lines = 3 + Victim::lines(AT_ONCE as u64).await;
-    let began = Instant::now();
-    let count = times(6, 50);
-    for number in 0..count {
-        let moment = Moment::random(&mut random(7_000 + number), lines);
+    let lines = Victim::lines(AT_ONCE as u64).await;
+    let mut rounds = Rounds::new("function killed with many at work", 6, 50);
+    for number in rounds.numbers() {
+        let moment = Moment::random(&mut rounds.random(number), lines);
         let victim = Victim::start_with(|function, _| {
-            function
-                .env("PACE_MICROS", Victim::pace(number))
-                .managed_instances(AT_ONCE)
+            let pace = Victim::pace(number);
+            function.env("PACE_MICROS", pace).managed_instances(AT_ONCE)
         })
         .await;
         let strike = kill_function(&victim.environment);
@@ -139,51 +105,30 @@ async fn the_function_with_many_invocations_at_random_moments() {
             );
         }
         striker.finish().await;
-        victim.environment.shutdown().await;
-        if let Err(problems) = victim.documents("FunctionCrash").await {
-            panic!(
-                "FAULTS_SEED={}, kill {number} at {moment:?}\n{problems}",
-                seed()
-            );
-        }
+        rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    let took = began.elapsed();
-    tell(
-        "function killed with many at work",
-        format_args!("{count} times in {took:?}"),
-    );
+    rounds.tell("one of four in ");
 }
 
 /// The time is over at a random moment, without or with the reply: SIGTERM, then SHUTDOWN. What
 /// the extension closes it calls a timeout.
 #[tokio::test]
 async fn the_function_by_its_timeout_at_random_moments() {
-    let (mut timed_out, began) = (0, Instant::now());
-    let count = times(12, 100);
-    for number in 0..count {
-        let timeout = Duration::from_micros(random(3_000 + number).u64(1_000..30_000));
+    let mut timed_out = 0;
+    let mut rounds = Rounds::new("timeout", 12, 100);
+    for number in rounds.numbers() {
+        let timeout = Duration::from_micros(rounds.random(number).u64(1_000..30_000));
         let victim = Victim::start_with(|function, _| {
-            function
-                .env("PACE_MICROS", Victim::pace(number))
-                .timeout(timeout)
+            let pace = Victim::pace(number);
+            function.env("PACE_MICROS", pace).timeout(timeout)
         })
         .await;
         let outcomes = victim.invoke_all(2).await;
         let late = outcomes.iter().filter(|outcome| !outcome.is_response());
         timed_out += late.count();
-        victim.environment.shutdown().await;
-        if let Err(problems) = victim.documents("FunctionTimeout").await {
-            panic!(
-                "FAULTS_SEED={}, timeout {number}, {timeout:?}\n{problems}",
-                seed()
-            );
-        }
+        rounds.judge(number, &victim, "FunctionTimeout").await;
     }
-    let (took, of) = (began.elapsed(), 2 * count);
-    tell(
-        "timeout",
-        format_args!("{timed_out} of {of} invocations in {took:?}"),
-    );
+    rounds.tell(format_args!("{timed_out} without a reply"));
 }
 
 /// The extension's death is its own: the function answers as ever and as soon. What the
@@ -195,12 +140,11 @@ async fn the_function_by_its_timeout_at_random_moments() {
 /// on, which is the harder case.
 #[tokio::test]
 async fn the_extension_at_random_moments() {
-    let mut table = Table::default();
     let lines = Victim::lines(3).await;
-    let began = Instant::now();
-    let (count, mut slowest) = (times(6, 50), Duration::ZERO);
-    for number in 0..count {
-        let mut random = random(1_000 + number);
+    let mut slowest = Duration::ZERO;
+    let mut rounds = Rounds::new("extension killed", 6, 50);
+    for number in rounds.numbers() {
+        let mut random = rounds.random(number);
         let moment = Moment::random(&mut random, lines);
         let at_once = random.bool();
         let victim = Victim::start_with(|function, _| {
@@ -214,39 +158,23 @@ async fn the_extension_at_random_moments() {
         striker.finish().await;
         // There is one for the end, whether it was started anew at once or is now.
         assert!(victim.environment.start_extensions().await);
-        victim.environment.shutdown().await;
-        let entries = victim.journal.entries();
-        table.count(&entries);
-        let answered = outcomes.iter().all(|outcome| outcome.is_response());
-        slowest = slowest.max(longest_handler(&entries));
-        let run = format!("FAULTS_SEED={}, kill {number} at {moment:?}", seed());
-        assert!(
-            answered && slowest < PROMPT,
-            "{run}: {slowest:?} {outcomes:?}"
-        );
-        if let Err(problems) = victim.documents("nothing").await {
-            panic!("{run}\n{problems}");
-        }
+        rounds.judge(number, &victim, "nothing").await;
+        let name = rounds.name(number);
+        let answered = outcomes.iter().all(Outcome::is_response);
+        assert!(answered, "{name}: {outcomes:?}");
+        slowest = slowest.max(longest_handler(&victim.journal.entries()));
+        assert!(slowest < PROMPT, "{name}: {slowest:?} in a handler");
     }
-    let took = began.elapsed();
-    tell(
-        "extension killed",
-        format_args!("{count} times in {took:?}, slowest handler {slowest:?}: {table}"),
-    );
+    rounds.tell(format_args!("slowest handler {slowest:?}; "));
 }
 
 fn longest_handler(entries: &[Entry]) -> Duration {
     let when = |verb, n| {
         let mut found = entries.iter().filter(|entry| entry.verb == verb);
-        found.find(|entry| entry.name == "victim" && entry.invocation == n)
+        let entry = found.find(|entry| entry.name == "victim" && entry.invocation == n)?;
+        Some(entry.at)
     };
-    let took = |n| {
-        Some(
-            when(Verb::Finish, n)?
-                .at
-                .saturating_sub(when(Verb::Begun, n)?.at),
-        )
-    };
+    let took = |n| Some(when(Verb::Finish, n)?.saturating_sub(when(Verb::Begun, n)?));
     let longest = (1..=3).filter_map(took).max();
     Duration::from_micros(longest.expect("a handler ran"))
 }

@@ -26,6 +26,7 @@ mod ends;
 mod frozen;
 mod killed;
 mod moments;
+mod rounds;
 mod soak;
 mod strikes;
 mod victim;

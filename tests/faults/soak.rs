@@ -19,7 +19,7 @@ use socket2::SockRef;
 use tracestitch_local::check;
 use tracestitch_local::emulator::{Environment, Function, Invoke};
 
-use crate::moments::{tell, times};
+use crate::rounds::{tell, times};
 
 /// Traces, used in turn. `lambda_runtime` puts each trace header into the environment, and glibc
 /// keeps every value that was ever there (setenv(3) in glibc does not free, because a caller of

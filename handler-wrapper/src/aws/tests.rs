@@ -1,5 +1,6 @@
 //! Real clients against real HTTP answers.
 
+mod calls;
 mod carried;
 mod endpoint;
 mod outcomes;
@@ -33,6 +34,19 @@ macro_rules! client {
     };
 }
 use client;
+
+/// A client of S3, which takes a bucket for a host name unless it is told not to.
+fn s3(url: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(url)
+        .force_path_style(true)
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::for_tests())
+        .retry_config(RetryConfig::disabled())
+        .interceptor(TraceInterceptor::new());
+    aws_sdk_s3::Client::from_conf(config.build())
+}
 
 /// Configuration of a DynamoDB client that retries without delay.
 fn config(url: &str) -> aws_sdk_dynamodb::config::Builder {

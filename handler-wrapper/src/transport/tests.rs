@@ -324,7 +324,7 @@ fn documents_that_are_too_large_are_split_and_trimmed_before_they_leave() {
         }
         assert_eq!(read.len(), documents, "{reason}");
         for document in &read {
-            assert!(document.len() <= datagram::MAX_DOCUMENT, "{reason}");
+            assert!(document.len() <= MAX_DOCUMENT, "{reason}");
             let document: Value = serde_json::from_slice(document).unwrap();
             let mark = &document["metadata"]["tracestitch"]["trimmed"];
             assert_eq!(mark.is_string(), trimmed == 1, "{reason}");

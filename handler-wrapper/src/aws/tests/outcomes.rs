@@ -3,9 +3,7 @@
 use aws_credential_types::provider::{
     error::CredentialsError, future::ProvideCredentials as ProvideFuture,
 };
-use aws_sdk_dynamodb::config::{
-    AsyncSleep, ProvideCredentials, SharedHttpClient, Sleep, timeout::TimeoutConfig,
-};
+use aws_sdk_dynamodb::config::{ProvideCredentials, SharedHttpClient, timeout::TimeoutConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use serde_json::Value;
@@ -13,13 +11,13 @@ use serde_json::Value;
 use super::*;
 
 /// `error`, `throttle` and `fault` of a document.
-fn flags(document: &Value) -> [bool; 3] {
+pub(super) fn flags(document: &Value) -> [bool; 3] {
     FLAGS.map(|flag| document.get(flag).is_some())
 }
 
 const FLAGS: [&str; 3] = ["error", "throttle", "fault"];
-const OK: [bool; 3] = [false, false, false];
-const ERROR: [bool; 3] = [true, false, false];
+pub(super) const OK: [bool; 3] = [false, false, false];
+pub(super) const ERROR: [bool; 3] = [true, false, false];
 const THROTTLED: [bool; 3] = [true, true, false];
 const FAULT: [bool; 3] = [false, false, true];
 
@@ -227,19 +225,6 @@ async fn xml_errors_and_the_second_id_of_s3() {
             "{reason}"
         );
     }
-}
-
-/// A client that takes a bucket for a path, and does not retry.
-fn s3(url: &str) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(url)
-        .force_path_style(true)
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::for_tests())
-        .retry_config(RetryConfig::disabled())
-        .interceptor(TraceInterceptor::new());
-    aws_sdk_s3::Client::from_conf(config.build())
 }
 
 #[tokio::test]
@@ -556,96 +541,4 @@ async fn a_call_that_is_dropped_ends_as_cancelled() {
         };
         compare(&kept, &end, way);
     }
-}
-
-#[tokio::test]
-async fn a_client_may_go_before_its_call_ends() {
-    let endpoint = Endpoint::new([Answer::ok("{}")]).await;
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
-    let kept = Kept::default();
-    let call = dynamodb.describe_table().table_name("orders").send();
-    drop(dynamodb);
-    kept.invoke(SAMPLED, call).await.unwrap();
-    assert_eq!(flags(&kept.one("DynamoDB")), OK);
-}
-
-#[tokio::test]
-async fn a_stream_is_over_when_it_begins() {
-    let endpoint = Endpoint::new([Answer::Stall]).await;
-    let s3 = s3(&endpoint.url);
-    let kept = Kept::default();
-    let get = s3.get_object().bucket("b").key("k").send();
-    let output = kept.invoke(SAMPLED, get).await.unwrap();
-    let call = kept.one("S3");
-    assert_eq!(flags(&call), OK);
-    assert_eq!(
-        call["http"],
-        json!({ "response": { "status": 200, "content_length": 10 } })
-    );
-    drop(output);
-    assert_eq!(
-        kept.one("S3"),
-        call,
-        "what becomes of the body changes nothing"
-    );
-}
-
-#[tokio::test]
-async fn each_page_is_a_call() {
-    let endpoint = Endpoint::new([
-        Answer::ok(r#"{"TableNames":["a"],"LastEvaluatedTableName":"a"}"#),
-        Answer::ok(r#"{"TableNames":["b"]}"#),
-    ])
-    .await;
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
-    let kept = Kept::default();
-    kept.invoke(SAMPLED, async {
-        let mut pages = dynamodb.list_tables().into_paginator().send();
-        while let Some(page) = pages.next().await {
-            page.unwrap();
-        }
-    })
-    .await;
-    let closed = kept.closed();
-    let calls: Vec<_> = closed.iter().filter(|d| d["name"] == "DynamoDB").collect();
-    assert_eq!(calls.len(), 2);
-    assert_ne!(calls[0]["id"], calls[1]["id"]);
-    assert_eq!(calls[1]["aws"]["exclusive_start_table_name"], "a");
-}
-
-/// Leaves out the pauses of a waiter, which are long; timeouts are shorter.
-#[derive(Debug)]
-struct NoPauses;
-
-impl AsyncSleep for NoPauses {
-    fn sleep(&self, duration: Duration) -> Sleep {
-        let duration = if duration < Duration::from_secs(10) {
-            duration
-        } else {
-            Duration::ZERO
-        };
-        Sleep::new(tokio::time::sleep(duration))
-    }
-}
-
-#[tokio::test]
-async fn each_look_of_a_waiter_is_a_call() {
-    use aws_sdk_dynamodb::client::Waiters;
-
-    let state = |state: &str| Answer::ok(format!(r#"{{"Table":{{"TableStatus":"{state}"}}}}"#));
-    let absent = Answer::http(400, r#"{"__type":"X#ResourceNotFoundException"}"#);
-    let answers = [absent, state("CREATING"), state("ACTIVE")];
-    let endpoint = Endpoint::new(answers).await;
-    let config = config(&endpoint.url).sleep_impl(NoPauses);
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
-    let kept = Kept::default();
-    kept.invoke(SAMPLED, async {
-        let wait = dynamodb.wait_until_table_exists().table_name("orders");
-        wait.wait(Duration::from_secs(600)).await.unwrap();
-    })
-    .await;
-    let closed = kept.closed();
-    let calls = closed.iter().filter(|d| d["name"] == "DynamoDB");
-    let ends: Vec<_> = calls.map(flags).collect();
-    assert_eq!(ends, [ERROR, OK, OK]);
 }

@@ -19,7 +19,7 @@ fn full() -> Document {
         id: ID.parse().unwrap(),
         trace_id: TRACE.parse().unwrap(),
         parent_id: Some(ID.parse().unwrap()),
-        kind: Some("subsegment"),
+        is_subsegment: true,
         start_time: crate::time::Timestamp::from_micros(1_500_000),
         end_time: Some(crate::time::Timestamp::from_micros(2_500_000)),
         in_progress: true,

@@ -2,18 +2,6 @@
 
 use super::*;
 
-/// S3's own, because it takes a bucket for a host name unless it is told not to.
-fn client(url: String) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(url)
-        .force_path_style(true)
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::for_tests())
-        .interceptor(TraceInterceptor::new());
-    aws_sdk_s3::Client::from_conf(config.build())
-}
-
 /// What `member` is set to, and recorded as.
 fn value(member: &str) -> &'static str {
     match member {
@@ -35,7 +23,7 @@ macro_rules! rows {
                 operation: stringify!($operation),
                 answer: Answer::ok($body),
                 call: Box::new(|url| Box::pin(async move {
-                    let call = client(url).$method().bucket(value("bucket_name"));
+                    let call = s3(&url).$method().bucket(value("bucket_name"));
                     let call = call$(.$member(value(stringify!($member))))*;
                     call$($more)*.send().await.map(drop).unwrap();
                 })),
