@@ -94,7 +94,7 @@ pub(crate) const ROWS: [Row; 14] = [
         ..SUBSEGMENT
     },
     Row {
-        name: "the same, not sampled, errors always",
+        name: "invocation of 5 subsegments, errors always",
         work: "invocation",
         header: UNSAMPLED,
         errors_always: true,

@@ -195,13 +195,16 @@ impl Item for EventRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use base64::{Engine, prelude::BASE64_STANDARD};
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{Kept, SAMPLED};
+    use crate::{
+        testing::{Kept, SAMPLED, invoke_in},
+        trace::Trace,
+    };
 
     fn header(digit: char) -> String {
         let (root, parent) = (digit.to_string().repeat(24), digit.to_string().repeat(16));
@@ -298,6 +301,21 @@ mod tests {
         assert!(response.batch_item_failures.is_empty());
         let trace = format!("1-5759e988-{}", "a".repeat(24));
         assert_eq!(segments(&kept, "dynamodb"), [(trace, "0".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_one_stays_in_the_trace_that_the_invocation_took_from_it() {
+        let kept = Kept::default();
+        let event = kinesis(&[&json!({ "_traceId": header('a') }).to_string()]);
+        let invocation = Trace {
+            is_lambdas: false,
+            ..Trace::new(Arc::new(kept.tracer()), header('a').parse().ok(), "r-1")
+        };
+        let work = each_kinesis(event, async |_| Ok::<_, std::fmt::Error>(()));
+        invoke_in(invocation, work).await;
+        let (record, handler) = (kept.one("orders"), kept.one("order-worker"));
+        assert_eq!(record["parent_id"], handler["id"]);
+        assert!(record.get("links").is_none(), "{record}");
     }
 
     #[tokio::test]
