@@ -115,7 +115,7 @@ impl TraceHeader {
     }
 
     /// The same with what vendors keep in the `tracestate` that came beside a `traceparent`; see
-    /// [`w3c::state`](crate::w3c::state) for what of it is kept.
+    /// [`w3c::state`] for what of it is kept.
     #[must_use]
     pub fn with_state(mut self, text: &str) -> Self {
         self.state = w3c::state(text).map(Arc::from);
