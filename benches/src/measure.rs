@@ -66,6 +66,10 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
             ),
             ("PATH", &env::var("PATH").unwrap_or_default()),
         ])
+        .envs(
+            row.errors_always
+                .then_some(("TRACESTITCH_ERRORS", "always")),
+        )
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

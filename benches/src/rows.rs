@@ -8,6 +8,8 @@ pub(crate) struct Row {
     pub(crate) work: &'static str,
     pub(crate) header: &'static str,
     pub(crate) send: Send,
+    /// Whether `TRACESTITCH_ERRORS` is `always`.
+    pub(crate) errors_always: bool,
     /// The row whose cost is taken off.
     pub(crate) over: Option<&'static str>,
     /// Most instructions of one repetition.
@@ -36,6 +38,7 @@ const SUBSEGMENT: Row = Row {
     work: "subsegment",
     header: SAMPLED,
     send: Send::Nowhere,
+    errors_always: false,
     over: None,
     bar: None,
     repeat: (1_000, 50_000),
@@ -50,7 +53,7 @@ const CALL: Row = Row {
 };
 
 /// Rows with `over` come after the row that they name.
-pub(crate) const ROWS: [Row; 11] = [
+pub(crate) const ROWS: [Row; 14] = [
     Row {
         bar: Some(6_500),
         ..SUBSEGMENT
@@ -73,6 +76,12 @@ pub(crate) const ROWS: [Row; 11] = [
         ..SUBSEGMENT
     },
     Row {
+        name: "subsegment, not sampled, errors always",
+        header: UNSAMPLED,
+        errors_always: true,
+        ..SUBSEGMENT
+    },
+    Row {
         name: "invocation, bare",
         work: "invocation-bare",
         ..SUBSEGMENT
@@ -82,6 +91,21 @@ pub(crate) const ROWS: [Row; 11] = [
         work: "invocation",
         send: Send::ToExtension,
         over: Some("invocation, bare"),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "invocation of 5 subsegments, errors always",
+        work: "invocation",
+        header: UNSAMPLED,
+        errors_always: true,
+        over: Some("invocation, bare"),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "search of a message body of 100 KB",
+        work: "search",
+        bar: Some(2_600_000),
+        repeat: (20, 1_000),
         ..SUBSEGMENT
     },
     Row {

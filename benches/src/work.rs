@@ -45,6 +45,12 @@ pub(crate) fn run(work: &str) {
                     bare_invocation(&header).await;
                 }
             }
+            "search" => {
+                let body = body();
+                for _ in 0..repeat {
+                    assert!(tracestitch::embed::from_json(body.as_bytes()).is_some());
+                }
+            }
             "subsegment-xray-lite" => subsegments_of_xray_lite(repeat),
             "call" | "call-bare" => {
                 let dynamodb = client(work == "call");
@@ -70,6 +76,14 @@ fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
     (0..repeat)
         .step_by(MOST as usize)
         .map(move |done| MOST.min(repeat - done))
+}
+
+/// A message of 100 KB that brings a header after all else.
+fn body() -> String {
+    let order = r#"{"orderId":"o-1234","customer":{"id":7,"name":"Ada Example"},"items":[{"sku":"lamp-3","quantity":2,"price":19.95}],"note":"at the door, \"please\"","paid":true}"#;
+    let orders = vec![order; 100_000 / order.len()].join(",");
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    format!(r#"{{"orders":[{orders}],"_traceId":"{header}"}}"#)
 }
 
 async fn subsegments(repeat: u32) {

@@ -132,6 +132,29 @@ impl Context {
         }
     }
 
+    /// What the answer to an HTTP request carries in `X-Amzn-Trace-Id` when the caller left the
+    /// decision to this function (`Sampled=?`) and wants to know it: `Root=..;Sampled=1`, or `0`
+    /// where no rule of sampling decided for it. None in every other invocation.
+    ///
+    /// `http::run` (feature `http`) puts it on each response by itself; a handler that builds the
+    /// response's JSON adds it to its `headers`. A gateway in between may put its own in its place.
+    ///
+    /// Source: the X-Ray SDKs, which answer so in their HTTP middleware.
+    ///
+    /// ```
+    /// let answer = tracestitch::Context::current().answer_header();
+    /// assert!(answer.is_none(), "this example runs outside an invocation");
+    /// ```
+    pub fn answer_header(&self) -> Option<TraceHeader> {
+        let trace = self.trace().filter(|trace| trace.asked)?;
+        let header = trace.header.as_ref()?;
+        let decision = match header.sampling {
+            Sampling::Sampled => Sampling::Sampled,
+            _ => Sampling::NotSampled,
+        };
+        Some(TraceHeader::new(header.root, None, decision))
+    }
+
     /// True where subsegments are recorded: in a sampled invocation or message.
     pub fn is_recording(&self) -> bool {
         matches!(self.0, Inner::Recording(_))

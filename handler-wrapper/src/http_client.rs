@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as htt
 use tracestitch_wire::{
     document::{Http, Namespace, Request, Response, clean_url},
     header::{self, Sampling, TraceHeader},
+    w3c,
 };
 
 pub use self::tower::TracedClient;
@@ -74,7 +75,8 @@ impl TraceRequests {
     }
 
     /// Sends the trace as W3C `traceparent`, too, where it has a caller and a decision on
-    /// sampling, for services that are traced by others than X-Ray.
+    /// sampling, for services that are traced by others than X-Ray. The `tracestate` that came
+    /// with the `traceparent` which the trace was taken from goes on beside it, as it came.
     #[must_use]
     pub fn with_traceparent(mut self) -> Self {
         self.traceparent = true;
@@ -118,8 +120,10 @@ impl TraceRequests {
             return;
         };
         put(headers, header::NAME, || Some(String::from(&header)));
-        if self.traceparent {
-            put(headers, "traceparent", || traceparent(&header));
+        if self.traceparent && put(headers, w3c::NAME, || traceparent(&header)) {
+            put(headers, w3c::STATE_NAME, || {
+                header.state().map(str::to_owned)
+            });
         }
     }
 }
@@ -131,16 +135,19 @@ struct Call {
     subsegment: Subsegment,
 }
 
-/// What the user set stays.
-fn put(headers: &mut HeaderMap, name: &'static str, value: impl FnOnce() -> Option<String>) {
+/// What the user set stays. True when it was put there.
+fn put(
+    headers: &mut HeaderMap,
+    name: &'static str,
+    value: impl FnOnce() -> Option<String>,
+) -> bool {
     let name = HeaderName::from_static(name);
     if headers.contains_key(&name) {
-        return;
+        return false;
     }
-    // Both headers are printable ASCII, so they are always valid values.
-    if let Some(value) = value().and_then(|value| HeaderValue::try_from(value).ok()) {
-        headers.insert(name, value);
-    }
+    // All of them are printable ASCII, so they are always valid values.
+    let value = value().and_then(|value| HeaderValue::try_from(value).ok());
+    value.is_some_and(|value| headers.insert(name, value).is_none())
 }
 
 /// Trace Context (W3C Recommendation), version 00. An X-Ray trace id is one of 16 bytes there.

@@ -3,6 +3,8 @@
 mod cursor;
 pub(crate) mod json;
 pub(crate) mod kind;
+#[cfg(test)]
+mod mutations;
 mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;

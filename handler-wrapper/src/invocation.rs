@@ -18,6 +18,7 @@ use crate::{
 };
 use lambda_runtime::Context as LambdaContext;
 use pin_project_lite::pin_project;
+use tracestitch_wire::header::{Sampling, TraceHeader};
 
 /// An invocation that is under way. When it is dropped, the extension is told that it is over.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ impl Invocation {
         tracer.sink.begin();
         let Carried { header, by_runtime } = incoming::of_invocation(tracer, context, event);
         let decided = header.as_ref().is_some_and(sampling::is_decided);
+        let asks = |header: &TraceHeader| header.sampling == Sampling::Requested;
+        let asked = header.as_ref().is_some_and(asks);
         let header = if decided || tracer.sampling.is_empty() {
             header
         } else {
@@ -49,6 +52,7 @@ impl Invocation {
             deadline: deadline(context),
             // What has no decision of the runtime's own, Lambda does not record.
             is_lambdas: decided && by_runtime,
+            asked,
             ..Trace::new(tracer.clone(), header, &context.request_id)
         });
         init::hand_over(&trace);

@@ -30,6 +30,7 @@
 //! | database calls | `sql::Database` (feature `sql`) |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
 //! | several messages at a time, links, a tower service | [`sqs::Consumer`] |
+//! | each record of a Kinesis or DynamoDB stream in its producer's trace | `streams` (feature `streams`) |
 //! | the trace in a payload of your own | [`embed`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
 //! | `#[instrument]` on the timeline | `SpanLayer` (feature `tracing`) |
@@ -78,6 +79,8 @@ mod service;
 pub mod sql;
 #[cfg(feature = "sqs")]
 pub mod sqs;
+#[cfg(feature = "streams")]
+pub mod streams;
 mod subsegment;
 #[cfg(test)]
 mod testing;

@@ -197,5 +197,7 @@ where
 
 #[cfg(all(test, feature = "sqs"))]
 mod events;
+#[cfg(all(test, feature = "sqs"))]
+mod recorded;
 #[cfg(test)]
 mod tests;

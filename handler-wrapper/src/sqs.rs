@@ -31,6 +31,8 @@ mod poll;
 mod service;
 mod stitch;
 
+#[cfg(feature = "streams")]
+pub(crate) use self::message::Item;
 #[cfg(feature = "sqs-poll")]
 pub use self::poll::{Poller, Worked};
 pub use self::{

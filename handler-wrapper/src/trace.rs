@@ -151,6 +151,8 @@ pub(crate) struct Trace {
     pub(crate) is_lambdas: bool,
     /// What is recorded although it is not sampled, in case it fails.
     pub(crate) held: Option<Held>,
+    /// True when the caller wants to know what was decided (`Sampled=?`).
+    pub(crate) asked: bool,
 }
 
 /// The time that Lambda gives an invocation.
@@ -188,6 +190,7 @@ impl Trace {
             deadline: None,
             is_lambdas: true,
             held: held.then(Held::default),
+            asked: false,
         }
     }
 

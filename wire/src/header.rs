@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::{
     Error,
     id::{SegmentId, TraceId},
+    w3c,
 };
 
 /// The header's name, in the lower case that HTTP libraries store.
@@ -87,6 +89,8 @@ pub struct TraceHeader {
     pub sampling: Sampling,
     /// Other fields, joined by `;`, as they came.
     others: Box<str>,
+    /// What came with a `traceparent`; shared, because each call takes a copy.
+    state: Option<Arc<str>>,
 }
 
 impl TraceHeader {
@@ -97,6 +101,7 @@ impl TraceHeader {
             parent,
             sampling,
             others: Box::default(),
+            state: None,
         }
     }
 
@@ -107,6 +112,19 @@ impl TraceHeader {
             parent: Some(parent),
             ..self.clone()
         }
+    }
+
+    /// The same with what vendors keep in the `tracestate` that came beside a `traceparent`; see
+    /// [`w3c::state`] for what of it is kept.
+    #[must_use]
+    pub fn with_state(mut self, text: &str) -> Self {
+        self.state = w3c::state(text).map(Arc::from);
+        self
+    }
+
+    /// What goes out as `tracestate` beside a `traceparent`. It is no part of this header.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
     }
 
     /// The fields that are neither `Root`, `Parent`, `Sampled` nor `Self`, joined by `;`.
@@ -154,6 +172,7 @@ impl FromStr for TraceHeader {
             parent,
             sampling,
             others: others.into_boxed_str(),
+            state: None,
         })
     }
 }

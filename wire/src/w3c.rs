@@ -1,9 +1,6 @@
-//! The trace context of the W3C: `traceparent`.
+//! The trace context of the W3C: `traceparent`, and `tracestate`, which goes through as it came.
 //!
-//! `tracestate` is not read: `X-Amzn-Trace-Id`, in which the context goes on, has no place for
-//! what vendors keep there.
-//!
-//! Source: W3C Trace Context, section 3.2; for ids X-Ray developer guide, "Sending trace data":
+//! Source: W3C Trace Context, sections 3.2 and 3.3; for ids X-Ray developer guide, "Sending trace data":
 //! the 32 hex digits of a W3C id are the last two parts of an X-Ray id.
 
 use crate::{
@@ -13,6 +10,12 @@ use crate::{
 
 /// Name of the header and of the attribute, in lower case.
 pub const NAME: &str = "traceparent";
+
+/// Name of the header and of the attribute that vendors keep their own in, in lower case.
+pub const STATE_NAME: &str = "tracestate";
+
+/// How much of a `tracestate` goes on, in bytes (W3C Trace Context, 3.3.1.5: at least 512).
+const MAX_STATE: usize = 512;
 
 /// Characters of version 00.
 const LENGTH: usize = 55;
@@ -42,6 +45,27 @@ pub fn parse(text: &str) -> Result<TraceHeader, Error> {
             text,
         )
     })
+}
+
+/// What of a `tracestate` goes on: its members from the left, as many as are 512 bytes. None when
+/// nothing is left, or it has other than printable ASCII, which no HTTP header may carry.
+///
+/// ```
+/// use tracestitch_wire::w3c;
+///
+/// assert_eq!(w3c::state(" congo=t61rcWkgMzE,rojo=1 "), Some("congo=t61rcWkgMzE,rojo=1"));
+/// assert_eq!(w3c::state("rojo=\u{e9}"), None);
+/// ```
+pub fn state(text: &str) -> Option<&str> {
+    let text = text.trim();
+    if text.is_empty() || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    if text.len() <= MAX_STATE {
+        return Some(text);
+    }
+    let end = text[..=MAX_STATE].rfind(',')?;
+    Some(text[..end].trim_end()).filter(|text| !text.is_empty())
 }
 
 fn fields(text: &str) -> Option<TraceHeader> {
@@ -125,9 +149,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_of_a_tracestate_goes_on() {
+        let member = |length: usize| format!("k={}", "v".repeat(length - 2));
+        let (long, fits) = (member(513), member(512));
+        let two = format!("{},{}", member(400), member(200));
+        let first = member(400);
+        for (text, expected, reason) in [
+            ("a=1,b=2", Some("a=1,b=2"), "as it came"),
+            (" a=1 ", Some("a=1"), "without white space around"),
+            ("", None, "empty"),
+            (" ", None, "white space"),
+            ("a=\r\nx: y", None, "a line end"),
+            ("a=\u{e9}", None, "not ASCII"),
+            (&fits, Some(&*fits), "as long as it may be"),
+            (&long, None, "one member too long"),
+            (&two, Some(&*first), "whole members only"),
+        ] {
+            assert_eq!(state(text), expected, "{reason}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_text_panics(text in ".*", tail in "[0-9a-f-]{50,60}é?") {
+        fn no_text_panics(text in ".*", tail in "[0-9a-f-]{50,60}é?", state in "[a-z,=é ]{0,600}") {
+            let kept = super::state(&state);
+            prop_assert!(kept.is_none_or(|kept| kept.len() <= MAX_STATE));
             let _ = parse(&text);
             let _ = parse(&tail);
         }

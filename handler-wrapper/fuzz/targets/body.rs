@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
+use tracestitch::TraceHeader;
 
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
@@ -15,6 +16,8 @@ fuzz_target!(|body: &[u8]| {
         let both = tracestitch::embed::from_json(embedded.as_bytes());
         assert!(both.is_some(), "{embedded}");
     } else if let Some(header) = found {
-        assert_eq!(header.to_string().parse(), Ok(header));
+        let printed = header.to_string();
+        let read = printed.parse().map(|header: TraceHeader| header.to_string());
+        assert_eq!(read, Ok(printed));
     }
 });

@@ -2,9 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tracestitch::TraceHeader;
 
 fuzz_target!(|event: &[u8]| {
     if let Some(header) = tracestitch::embed::from_event(event) {
-        assert_eq!(header.to_string().parse(), Ok(header));
+        let printed = header.to_string();
+        let read = printed.parse().map(|header: TraceHeader| header.to_string());
+        assert_eq!(read, Ok(printed));
     }
 });

@@ -14,7 +14,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::testing::{Kept, PARENT, ROOT, SAMPLED};
+use crate::{
+    testing::{Kept, PARENT, ROOT, SAMPLED, invoke_in},
+    trace::Trace,
+};
 
 /// What an endpoint does with a request.
 #[derive(Clone, Copy)]
@@ -236,6 +239,27 @@ async fn w3c_goes_out_when_it_is_switched_on() {
     let id = call["id"].as_str().unwrap();
     let traceparent = format!("traceparent: 00-5759e988bd862e3fe1be46a994272793-{id}-01\r\n");
     assert!(head.contains(&traceparent), "{head}");
+}
+
+#[tokio::test]
+async fn tracestate_goes_on_beside_traceparent_alone() {
+    let state = "congo=t61rcWkgMzE,rojo=1";
+    for (settings, expected) in [
+        (TraceRequests::new().with_traceparent(), true),
+        (TraceRequests::new(), false),
+    ] {
+        let header = SAMPLED.parse::<TraceHeader>().unwrap().with_state(state);
+        let (port, head) = endpoint(Answer::Status(200)).await;
+        let trace = Trace::new(Arc::new(Kept::default().tracer()), Some(header), "r-1");
+        let work = client(&settings).oneshot(request(port));
+        invoke_in(trace, work).await.unwrap();
+        let head = head.await.unwrap();
+        assert_eq!(
+            head.contains(&format!("tracestate: {}\r\n", state.to_ascii_lowercase())),
+            expected,
+            "{head}"
+        );
+    }
 }
 
 #[tokio::test]

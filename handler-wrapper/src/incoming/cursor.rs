@@ -7,17 +7,51 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::memchr;
 
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     json: &'a [u8],
     at: usize,
+    /// Keys and skipped strings so far.
+    seen: u32,
+    /// Whether a text may hold what is looked for, by a quicker look than that at its structure.
+    hope: Option<fn(&[u8]) -> bool>,
 }
+
+/// Strings after which the rest is asked for hope. Fewer are skipped as fast as they are asked.
+const PATIENCE: u32 = 64;
+
+/// Bytes that are looked at one by one before larger steps are worth it.
+const NEAR: usize = 16;
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(json: &'a [u8]) -> Self {
-        Self { json, at: 0 }
+        Self {
+            json,
+            at: 0,
+            seen: 0,
+            hope: None,
+        }
+    }
+
+    /// The same, that ends the search where `hope` says that what is looked for is not in the rest.
+    pub(super) fn hoping(json: &'a [u8], hope: fn(&[u8]) -> bool) -> Self {
+        Self {
+            hope: Some(hope),
+            ..Self::new(json)
+        }
+    }
+
+    /// True, and at the end of the text, when there is no hope in what comes next.
+    fn is_hopeless(&mut self) -> bool {
+        self.seen = self.seen.saturating_add(1);
+        let hope = self.hope.filter(|_| self.seen == PATIENCE);
+        let hopeless = hope.is_some_and(|hope| !hope(self.json.get(self.at..).unwrap_or_default()));
+        if hopeless {
+            self.at = self.json.len();
+        }
+        hopeless
     }
 
     /// The first byte of what comes next.
@@ -40,7 +74,7 @@ impl<'a> Cursor<'a> {
     /// None, and past the object, when there are no more.
     pub(super) fn next_key(&mut self) -> Option<&'a [u8]> {
         self.eat(b',');
-        if self.eat(b'}') {
+        if self.eat(b'}') || self.is_hopeless() {
             return None;
         }
         let key = self.string()?;
@@ -60,14 +94,15 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         loop {
-            let rest = self.json.get(self.at..)?;
-            let found = memchr2(b'"', b'\\', rest)?;
-            if rest[found] == b'"' {
-                let text = &self.json[start..self.at + found];
-                self.at += found + 1;
+            // A search for the quote alone is faster than one for quotes and backslashes: the
+            // backslashes that may escape it stand right before it.
+            let end = self.at + quote(self.json.get(self.at..)?)?;
+            self.at = end + 1;
+            let text = &self.json[start..end];
+            let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+            if backslashes.is_multiple_of(2) {
                 return Some(text);
             }
-            self.at += found + 2;
         }
     }
 
@@ -91,12 +126,12 @@ impl<'a> Cursor<'a> {
     fn skip_nested(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
-            let rest = self.json.get(self.at..)?;
-            self.at += rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
+            self.at += structure(self.json.get(self.at..)?)?;
             match self.json[self.at] {
                 b'"' => {
+                    if self.is_hopeless() {
+                        return None;
+                    }
                     self.string()?;
                     continue;
                 }
@@ -109,6 +144,38 @@ impl<'a> Cursor<'a> {
             }
         }
     }
+}
+
+/// Place of the next quote. Most strings are shorter than the call of a vectorised search is worth.
+fn quote(text: &[u8]) -> Option<usize> {
+    let near = &text[..text.len().min(NEAR)];
+    let found = near.iter().position(|byte| *byte == b'"');
+    found.or_else(|| Some(near.len() + memchr(b'"', &text[near.len()..])?))
+}
+
+/// Place of the next quote or bracket. What has none for long, such as a list of numbers, is
+/// passed in steps that the compiler makes vector instructions of.
+fn structure(text: &[u8]) -> Option<usize> {
+    let near = &text[..text.len().min(NEAR)];
+    if let Some(found) = near.iter().position(is_structure) {
+        return Some(found);
+    }
+    let mut at = near.len();
+    for step in text[at..].chunks_exact(NEAR) {
+        if step
+            .iter()
+            .fold(false, |any, byte| any | is_structure(byte))
+        {
+            break;
+        }
+        at += NEAR;
+    }
+    Some(at + text[at..].iter().position(is_structure)?)
+}
+
+/// Brackets of both kinds differ in one bit.
+fn is_structure(byte: &u8) -> bool {
+    *byte == b'"' || matches!(*byte | 0x20, b'{' | b'}')
 }
 
 /// The text of a string, None when it is not UTF-8 or has an escape that is none.
@@ -128,6 +195,8 @@ mod tests {
     fn skips_whatever_looks_like_json() {
         for (json, reason) in [
             (r#""a\"b\\" ,"#, "a string with escapes"),
+            (r#""\\\"\"\\\\" ,"#, "a string of escapes"),
+            (r#""" ,"#, "an empty string"),
             (r#"{"a":[{"b":"}]"},[]],"c":{}} ,"#, "brackets in a string"),
             ("-1.5e3 ,", "a number"),
             ("null,", "a literal"),
@@ -147,6 +216,35 @@ mod tests {
         ] {
             assert!(Cursor::new(json.as_bytes()).skip().is_none(), "{json:.20}");
         }
+    }
+
+    #[test]
+    fn steps_of_any_length_find_the_same() {
+        for length in 0..3 * NEAR {
+            let filler = "1".repeat(length);
+            for json in [
+                format!("[{filler}],"),
+                format!("\"{filler}\","),
+                format!("[[{filler}{{\"{filler}\"}}]],"),
+                format!("\"{}\\\"{filler}\",", "\\\\".repeat(length)),
+            ] {
+                let mut cursor = Cursor::new(json.as_bytes());
+                assert!(cursor.skip().is_some() && cursor.eat(b','), "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_hope_the_search_ends() {
+        let list = format!("[{}0],", "\"a\",".repeat(2 * PATIENCE as usize));
+        for (hope, ends) in [(false, true), (true, false)] {
+            let hope: fn(&[u8]) -> bool = if hope { |_| true } else { |_| false };
+            let mut cursor = Cursor::hoping(list.as_bytes(), hope);
+            assert_eq!(cursor.skip().is_none(), ends);
+            assert_eq!(cursor.peek().is_none(), ends);
+        }
+        let few = Cursor::hoping(b"[\"a\"],", |_| false).skip();
+        assert!(few.is_some(), "not worth the question");
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //! Each under the names of [`is_header`], or as `traceparent`, which counts where nothing else is
 //! found. Names match in any case; of several valid ones the first wins.
 
+use std::borrow::Cow;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use memchr::memmem;
 use tracestitch_wire::{header::TraceHeader, w3c};
@@ -63,26 +65,31 @@ fn is_literal(text: &[u8]) -> bool {
 /// The first valid trace header in a text that came in an event, such as a message body. What is
 /// not a JSON object carries none.
 pub(crate) fn find_in_body(body: &[u8], sources: &Sources) -> Option<TraceHeader> {
-    if body.len() > MAX_BODY || !may_carry(body) && sources.paths.is_empty() {
+    if body.len() > MAX_BODY {
         return None;
     }
     find(body, sources, Place::Body)
 }
 
-/// False when no name of a trace header is in `body`: most bodies end here.
-fn may_carry(body: &[u8]) -> bool {
+/// False when no name of a trace header is in `text`: most bodies with many fields end here.
+fn may_carry(text: &[u8]) -> bool {
     // "Trace" and "trace" as well as "TRACE": a vectorised search for what they share.
-    memmem::find(body, b"race").is_some() || memmem::find(body, b"RACE").is_some()
+    memmem::find(text, b"race").is_some() || memmem::find(text, b"RACE").is_some()
 }
 
 fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
+    let mut cursor = match place {
+        Place::Body => Cursor::hoping(json, may_carry),
+        // In an event a name may stand in the base64 of a stream's record.
+        _ => Cursor::new(json),
+    };
     let mut search = Search {
         sources,
         traceparent: None,
         texts: 0,
     };
     search
-        .object(&mut Cursor::new(json), place)
+        .object(&mut cursor, place)
         .or_else(|| at_paths(json, sources))
         .or(search.traceparent)
 }
@@ -146,6 +153,23 @@ impl Place {
     }
 }
 
+/// The trace context of the W3C in one object: its two fields come in any order.
+#[derive(Default)]
+struct W3c<'j> {
+    parent: Option<TraceHeader>,
+    state: Option<Cow<'j, str>>,
+}
+
+impl W3c<'_> {
+    fn header(self) -> Option<TraceHeader> {
+        let (parent, state) = (self.parent?, self.state);
+        Some(match state {
+            Some(state) => parent.with_state(&state),
+            None => parent,
+        })
+    }
+}
+
 struct Search<'a> {
     sources: &'a Sources,
     /// Counts when nothing else is found.
@@ -160,6 +184,20 @@ impl Search<'_> {
             cursor.skip();
             return None;
         }
+        let mut context = W3c::default();
+        let found = self.members(cursor, place, &mut context);
+        if self.traceparent.is_none() && self.sources.allow(Source::W3c) {
+            self.traceparent = context.header();
+        }
+        found
+    }
+
+    fn members<'j>(
+        &mut self,
+        cursor: &mut Cursor<'j>,
+        place: Place,
+        context: &mut W3c<'j>,
+    ) -> Option<TraceHeader> {
         while let Some(raw) = cursor.next_key() {
             let Some(key) = unescape(raw) else {
                 cursor.skip()?;
@@ -172,10 +210,12 @@ impl Search<'_> {
             let found = if allowed && is_header(key) {
                 candidate(cursor).and_then(|text| carried(&text))
             } else if allowed && key.eq_ignore_ascii_case(w3c::NAME.as_bytes()) {
-                let found = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
-                if self.sources.allow(Source::W3c) {
-                    self.traceparent = self.traceparent.take().or(found);
-                }
+                let parsed = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
+                context.parent = context.parent.take().or(parsed);
+                None
+            } else if allowed && key.eq_ignore_ascii_case(w3c::STATE_NAME.as_bytes()) {
+                let state = candidate(cursor);
+                context.state = context.state.take().or(state);
                 None
             } else {
                 match place.under(key) {
@@ -239,7 +279,7 @@ impl Search<'_> {
 
 /// A value that may be a header, and moves past it: a string, a list that begins with one, or an
 /// attribute (SNS `{"Type","Value"}`, DynamoDB `{"S"}`).
-fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<std::borrow::Cow<'a, str>> {
+fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
     match cursor.peek()? {
         b'"' => unescape(cursor.string()?),
         b'[' => {

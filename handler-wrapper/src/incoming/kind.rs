@@ -16,7 +16,13 @@ pub(crate) fn of_event(event: &[u8]) -> (&'static str, Option<Cow<'_, str>>) {
             b"Records" => return (of_record(&mut cursor).unwrap_or("direct"), None),
             b"detail-type" => return ("eventbridge", None),
             b"info" if kind == "direct" => kind = "appsync",
-            b"requestContext" => kind = "http",
+            b"requestContext" => {
+                kind = if is_of_authorizer(cursor.clone()) {
+                    "appsync"
+                } else {
+                    "http"
+                };
+            }
             b"path" | b"rawPath" | b"raw_path" if cursor.peek() == Some(b'"') => {
                 path = cursor.string().and_then(unescape);
                 if key == b"raw_path" {
@@ -31,6 +37,23 @@ pub(crate) fn of_event(event: &[u8]) -> (&'static str, Option<Cow<'_, str>>) {
         }
     }
     (kind, path.filter(|_| kind == "http"))
+}
+
+/// What AppSync asks its authorizer has the text of the GraphQL query in it (AppSync developer
+/// guide, "AWS_LAMBDA authorization").
+fn is_of_authorizer(mut context: Cursor<'_>) -> bool {
+    if !context.eat(b'{') {
+        return false;
+    }
+    while let Some(key) = context.next_key() {
+        if key == b"queryString" {
+            return true;
+        }
+        if context.skip().is_none() {
+            return false;
+        }
+    }
+    false
 }
 
 fn of_record(cursor: &mut Cursor<'_>) -> Option<&'static str> {

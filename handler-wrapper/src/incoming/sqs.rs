@@ -30,7 +30,13 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
         let named = |name: &&str| carried(message.attribute(name)?);
         let w3c = || {
             let text = message.attribute(w3c::NAME)?;
-            w3c::parse(text).ok().filter(|_| sources.allow(Source::W3c))
+            let header = w3c::parse(text)
+                .ok()
+                .filter(|_| sources.allow(Source::W3c))?;
+            Some(match message.attribute(w3c::STATE_NAME) {
+                Some(state) => header.with_state(state),
+                None => header,
+            })
         };
         ATTRIBUTES.iter().find_map(named).or_else(w3c)
     };

@@ -45,13 +45,17 @@ const EVENTS: [(&str, &str); 21] = [
     ("direct", "embedded"),
 ];
 
-/// Hands the event to a function for which the runtime has no trace, and gives the finished
-/// documents.
-async fn documents(event: &str, ignored: &str) -> Vec<Value> {
+/// The text of an event in `tests/events`.
+fn text(event: &str) -> String {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "events", event]
         .iter()
         .collect();
-    let text = std::fs::read_to_string(path.with_added_extension("json")).unwrap();
+    std::fs::read_to_string(path.with_added_extension("json")).unwrap()
+}
+
+/// Hands the event to a function for which the runtime has no trace, and gives the finished
+/// documents.
+pub(super) async fn documents(text: &str, ignored: &str) -> Vec<Value> {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     if !ignored.is_empty() {
@@ -74,7 +78,7 @@ async fn documents(event: &str, ignored: &str) -> Vec<Value> {
     });
     trace
         .layer(runtime)
-        .oneshot(invocation("", text))
+        .oneshot(invocation("", text.to_owned()))
         .await
         .unwrap();
     kept.closed()
@@ -83,7 +87,7 @@ async fn documents(event: &str, ignored: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_source_brings_its_context() {
     for (event, source) in EVENTS {
-        let found = documents(event, "").await;
+        let found = documents(&text(event), "").await;
         assert_eq!(found.len(), 1, "{event}: {found:?}");
         let document = &found[0];
         assert_eq!(document["name"], "order-worker", "{event}");
@@ -98,8 +102,8 @@ async fn every_source_brings_its_context() {
         // Lambda sends none in a trace that it does not know.
         assert_eq!(document["origin"], "AWS::Lambda::Function", "{event}");
         for bare in [
-            documents(&format!("{event}.bare"), "").await,
-            documents(event, source).await,
+            documents(&text(&format!("{event}.bare")), "").await,
+            documents(&text(event), source).await,
         ] {
             assert_eq!(bare, [Value::Null; 0], "{event}");
         }

@@ -12,7 +12,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use futures_util::{FutureExt, StreamExt, future, stream::FuturesUnordered};
 
 use super::{
-    Received,
+    message::Item,
     order::{self, Lane},
     stitch::{Batch, Stitched},
 };
@@ -155,9 +155,9 @@ impl<M> Consumer<M> {
     }
 
     /// True for each message, in their order, that is done with.
-    pub(super) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
+    pub(crate) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
     where
-        M: Received,
+        M: Item,
         H: FnMut(M) -> F,
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
@@ -205,7 +205,7 @@ struct Run<'a, M, H> {
     until: Option<Instant>,
 }
 
-impl<M: Received, H> Run<'_, M, H> {
+impl<M: Item, H> Run<'_, M, H> {
     /// Handles the messages of a lane up to the first that fails.
     async fn lane<F, T, E, Kind>(&self, lane: Lane<M>)
     where

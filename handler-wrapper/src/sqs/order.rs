@@ -2,25 +2,18 @@
 
 use std::collections::HashMap;
 
-use super::Received;
+use super::message::Item;
 
 /// Messages that are handled one after the other, with their places in the batch.
 pub(super) type Lane<M> = Vec<(usize, M)>;
 
-/// The lanes of a batch, in the order of their first messages.
-///
-/// Messages of a FIFO queue that share a message group are one lane: a message must not be
-/// handled while an earlier one of its group is not done. Every other message is a lane of its
-/// own. Standard queues may have groups, too, for fair delivery, which say nothing about order
-/// (SQS developer guide, "Amazon SQS fair queues").
-pub(super) fn lanes<M: Received>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
+/// The lanes of a batch, in the order of their first messages: a group is one lane, because its
+/// items must not be handled while an earlier one is not done. Every other item is one of its own.
+pub(super) fn lanes<M: Item>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
     let mut lanes: Vec<Lane<M>> = Vec::with_capacity(messages.len());
     let mut groups: HashMap<String, usize> = HashMap::new();
     for (place, message) in messages.into_iter().enumerate() {
-        let group = message
-            .system("MessageGroupId")
-            .filter(|_| fifo || is_fifo(&message));
-        match group.map(str::to_owned) {
+        match message.group(fifo).map(str::to_owned) {
             Some(group) => {
                 let lane = *groups.entry(group).or_insert_with(|| {
                     lanes.push(Vec::new());
@@ -32,14 +25,6 @@ pub(super) fn lanes<M: Received>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
         }
     }
     lanes
-}
-
-/// FIFO queues, and only they, have names that end so (SQS developer guide, "FIFO queue and
-/// message identifiers").
-fn is_fifo(message: &impl Received) -> bool {
-    message
-        .queue()
-        .is_some_and(|queue| queue.ends_with(".fifo"))
 }
 
 #[cfg(test)]

@@ -10,11 +10,10 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use super::{Mode, Received};
+use super::{Mode, message::Item};
 use crate::{
     clock,
     context::Context,
-    incoming,
     sampling::Facts,
     subsegment::Subsegment,
     trace::{Deadline, Trace},
@@ -60,16 +59,20 @@ pub(super) struct Stitched {
 }
 
 impl Stitched {
-    pub(super) fn begin(batch: &Batch, message: &impl Received, mode: Mode) -> Self {
+    pub(super) fn begin<M: Item>(batch: &Batch, message: &M, mode: Mode) -> Self {
         let Some(trace) = batch.invocation.trace() else {
             return Self::in_invocations_trace(batch, None, message);
         };
-        match incoming::sqs::of_message(message, &trace.tracer.sources) {
+        match message.carried(&trace.tracer.sources) {
+            // A batch of one: the invocation has taken its trace from it already.
+            Some(header) if !trace.is_lambdas && trace.header.as_ref() == Some(&header) => {
+                Self::in_invocations_trace(batch, None, message)
+            }
             Some(header) if mode == Mode::Stitch => {
                 let tracer = &trace.tracer;
                 let facts = Facts {
                     function: &tracer.function_name,
-                    source: "sqs",
+                    source: M::SOURCE,
                     path: None,
                 };
                 let decided = tracer.sampling.decide(header, facts, clock::now());
@@ -79,22 +82,22 @@ impl Stitched {
         }
     }
 
-    fn in_invocations_trace(
+    fn in_invocations_trace<M: Item>(
         batch: &Batch,
         carried: Option<&TraceHeader>,
-        message: &impl Received,
+        message: &M,
     ) -> Self {
         let describe = |document: &mut Document| {
             facts(document, message);
             if let Some(header) = carried {
-                note(document, "trace", Some(header.root.to_string()));
+                note::<M>(document, "trace", Some(header.root.to_string()));
                 document.links.extend(header.parent.map(|id| Link {
                     trace_id: header.root,
                     id,
                 }));
             }
         };
-        let segment = Subsegment::begin_with(&batch.invocation, queue_name(message), describe);
+        let segment = Subsegment::begin_with(&batch.invocation, message.came_from(), describe);
         let context = if segment.is_recording() {
             segment.context()
         } else {
@@ -107,7 +110,7 @@ impl Stitched {
         }
     }
 
-    fn in_producers_trace(batch: &Batch, trace: Trace, message: &impl Received) -> Self {
+    fn in_producers_trace(batch: &Batch, trace: Trace, message: &impl Item) -> Self {
         let trace = Arc::new(trace);
         let mut document = trace.recorded().map(|header| {
             let mut segment = trace.segment(header, header.parent, clock::now());
@@ -137,21 +140,21 @@ impl Stitched {
 
 /// Begins the thin subsegment that points to `segment`, and lets that point back: to the
 /// subsegment, or without one to what is current in the invocation.
-fn point(
+fn point<M: Item>(
     batch: &Batch,
     trace: &Trace,
     segment: Option<&mut Document>,
-    message: &impl Received,
+    message: &M,
 ) -> Subsegment {
     let Some(around) = batch.invocation.recording() else {
         return Subsegment::default();
     };
     let invocation = around.trace().header.as_ref().map(|header| header.root);
     let pointer = if batch.points() {
-        Subsegment::begin_with(&batch.invocation, queue_name(message), |pointer| {
+        Subsegment::begin_with(&batch.invocation, message.came_from(), |pointer| {
             facts(pointer, message);
             let root = trace.header.as_ref().map(|header| header.root.to_string());
-            note(pointer, "trace", root);
+            note::<M>(pointer, "trace", root);
             pointer.links.extend(segment.as_ref().map(|segment| Link {
                 trace_id: segment.trace_id,
                 id: segment.id,
@@ -161,7 +164,7 @@ fn point(
         Subsegment::default()
     };
     if let (Some(segment), Some(trace_id)) = (segment, invocation) {
-        note(segment, "invocation_trace", Some(trace_id.to_string()));
+        note::<M>(segment, "invocation_trace", Some(trace_id.to_string()));
         segment.links.push(Link {
             trace_id,
             id: pointer.id().unwrap_or(around.id),
@@ -170,33 +173,19 @@ fn point(
     pointer
 }
 
-/// Name of the queue: the last part of its ARN.
-fn queue_name(message: &impl Received) -> String {
-    let arn = message.queue().unwrap_or("queue");
-    arn.rsplit(':').next().unwrap_or(arn).to_owned()
-}
-
-/// What a segment says of its message. Never its body or attributes.
-///
-/// The time in the queue is a field: on the timeline the gap between the producer's call and
-/// this segment shows it already, and a subsegment that begins before its segment does not draw.
-fn facts(document: &mut Document, message: &impl Received) {
-    let number = |name: &str| message.system(name)?.parse::<i64>().ok();
-    let text = |text: &str| Text::from(text.to_owned());
-    note(document, "message_id", message.id().map(text));
-    note(document, "queue", message.queue().map(text));
-    note(document, "receive_count", number("ApproximateReceiveCount"));
-    let waited =
-        number("SentTimestamp").map(|sent| millis(document.start_time).saturating_sub(sent).max(0));
-    note(document, "queue_ms", waited);
+/// Puts what a segment says of its item on `document`.
+fn facts<M: Item>(document: &mut Document, message: &M) {
+    for (key, value) in message.facts(millis(document.start_time)) {
+        note::<M>(document, key, value);
+    }
 }
 
 fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.as_micros() / 1000).unwrap_or(i64::MAX)
 }
 
-fn note(document: &mut Document, key: &'static str, value: Option<impl Into<Value>>) {
+fn note<M: Item>(document: &mut Document, key: &'static str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        document.put_metadata(Text::from("sqs"), key.into(), value.into());
+        document.put_metadata(Text::from(M::SOURCE), key.into(), value.into());
     }
 }

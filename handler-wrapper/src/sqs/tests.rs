@@ -533,6 +533,28 @@ async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
 }
 
 #[tokio::test]
+async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.errors_always = true;
+    let unsampled = format!("Root={ROOT};Sampled=0");
+    let event = batch([message("stuck", &unsampled)]);
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let work = consumer.each(event, async |_| {
+        std::future::pending::<()>().await;
+        Ok::<_, std::fmt::Error>(())
+    });
+    let invocation = Trace {
+        deadline: Some(limit(200)),
+        ..Trace::new(Arc::new(tracer), None, "r-1")
+    };
+    assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
+    let segments = segments(&kept);
+    assert_eq!(segments.len(), 1, "{segments:?}");
+    assert_eq!(segments[0]["cause"]["exceptions"][0]["type"], "Cancelled");
+}
+
+#[tokio::test]
 async fn a_local_rule_decides_for_messages() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();

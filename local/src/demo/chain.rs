@@ -209,6 +209,9 @@ fn unmet(store: &Store, traces: &[(&str, String)]) -> Vec<String> {
     unmet
 }
 
+/// What stands in place of a root where a parent is missing, or documents hang in a ring.
+const NO_ROOT: &str = "(no root)";
+
 /// Names from a document to the root, by parent ids. Lambda's own segment and the handler in it
 /// have the function's name: they count once.
 fn way<'a>(leaf: &'a Document, documents: &[&'a Document]) -> Vec<&'a str> {
@@ -225,6 +228,9 @@ fn way<'a>(leaf: &'a Document, documents: &[&'a Document]) -> Vec<&'a str> {
         }
         parent = document.parent_id.as_deref();
     }
+    if parent.is_some() {
+        names.push(NO_ROOT);
+    }
     names
 }
 
@@ -232,10 +238,14 @@ fn way<'a>(leaf: &'a Document, documents: &[&'a Document]) -> Vec<&'a str> {
 mod tests {
     use super::*;
 
-    fn store(leaves: usize, broken: Option<u64>) -> Store {
+    /// The documents of one order; `broken` names one and the parent that it has instead.
+    fn store(leaves: usize, broken: Option<(u64, u64)>) -> Store {
         let mut store = Store::default();
         let mut add = |name: &str, id: u64, parent: u64| {
-            let parent = if broken == Some(id) { 99 } else { parent };
+            let parent = match broken {
+                Some((broken, other)) if broken == id => other,
+                _ => parent,
+            };
             let mut body = json!({
                 "trace_id": "1-581cf771-a006649127e371903a2de979", "id": format!("{id:016x}"),
                 "name": name, "start_time": 1.0, "end_time": 2.0,
@@ -263,13 +273,15 @@ mod tests {
         for (leaves, broken, problems, reason) in [
             (2, None, 0, "all there"),
             (1, None, 1, "a subscription without a message"),
-            (2, Some(3), 2, "the call to SQS hangs nowhere"),
-            (
-                2,
-                Some(10),
-                1,
-                "one segment of order-notifier hangs nowhere",
-            ),
+            (2, Some((1, 99)), 2, "the root has a parent that is missing"),
+            (2, Some((2, 99)), 2, "order-api's handler hangs nowhere"),
+            (2, Some((3, 99)), 2, "the call to SQS hangs nowhere"),
+            (2, Some((4, 99)), 2, "order-worker hangs nowhere"),
+            (2, Some((5, 99)), 2, "the call to SNS hangs nowhere"),
+            (2, Some((10, 99)), 1, "one of order-notifier hangs nowhere"),
+            (2, Some((20, 99)), 1, "one leaf hangs nowhere"),
+            (2, Some((1, 5)), 2, "a ring"),
+            (2, Some((4, 1)), 2, "a link is left out"),
         ] {
             let found = unmet(&store(leaves, broken), &traces);
             assert_eq!(found.len(), problems, "{reason}: {found:?}");

@@ -140,6 +140,42 @@ fn bodies_and_the_texts_in_them() {
 }
 
 #[test]
+fn tracestate_comes_with_the_traceparent_beside_it() {
+    for (body, expected, reason) in [
+        (
+            r#"{"headers":{"traceparent":"W3C","tracestate":"a=1,b=2"}}"#,
+            Some("a=1,b=2"),
+            "after",
+        ),
+        (
+            r#"{"headers":{"Tracestate":"a=1","Traceparent":"W3C"}}"#,
+            Some("a=1"),
+            "before",
+        ),
+        (
+            r#"{"tracestate":"a=1","headers":{"traceparent":"W3C"}}"#,
+            None,
+            "of another object",
+        ),
+        (r#"{"headers":{"traceparent":"W3C"}}"#, None, "none"),
+        (
+            r#"{"headers":{"traceparent":"W3C","tracestate":"\u00e9"}}"#,
+            None,
+            "not ASCII",
+        ),
+        (
+            r#"{"headers":{"traceparent":"W3C","tracestate":"a=1","X-Amzn-Trace-Id":"HEADER"}}"#,
+            None,
+            "X-Ray's own header counts: the state is that of another trace",
+        ),
+    ] {
+        let body = body.replace("HEADER", HEADER).replace("W3C", W3C);
+        let found = find_in_body(body.as_bytes(), &Sources::default()).expect(reason);
+        assert_eq!(found.state(), expected, "{reason}");
+    }
+}
+
+#[test]
 fn a_batch_has_no_trace_of_its_own() {
     for records in [
         r#"[{"dynamodb":{"NewImage":{"_traceId":{"S":"HEADER"}}}},{}]"#,
