@@ -1,4 +1,4 @@
-//! The workflows prepare what the checks need: they do not run as root, `.ci/run` may.
+//! The workflows prepare what the checks need, and check all that they should.
 
 #![allow(
     clippy::unwrap_used,
