@@ -263,7 +263,7 @@ fn the_runbook_quotes_what_is_really_said() {
         );
         found += 1;
     }
-    assert!(found > 5);
+    assert!(found >= 5);
     for (source, words) in [
         ("extension/src/socket.rs", "another process listens"),
         ("extension/src/connections.rs", "speaks handoff version"),

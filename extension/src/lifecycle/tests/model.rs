@@ -1,8 +1,8 @@
 //! Random histories against a model of what must come of them.
 //!
 //! A history is a list of steps, so it can be run again: what fails is cut down to the steps
-//! without which it does not fail. `TRACESTITCH_MODEL_STEPS` asks for more steps than the usual
-//! million, `TRACESTITCH_MODEL_SEED` for other ones.
+//! without which it does not fail. `MODEL_STEPS` asks for more steps than the usual
+//! million, `MODEL_SEED` for other ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
@@ -452,8 +452,8 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn nothing_is_lost_nothing_doubled_and_no_invocation_is_held() {
-    let wanted = setting("TRACESTITCH_MODEL_STEPS", 1_000_000);
-    let seed = setting("TRACESTITCH_MODEL_SEED", 1);
+    let wanted = setting("MODEL_STEPS", 1_000_000);
+    let seed = setting("MODEL_SEED", 1);
     let started = Instant::now();
     let mut random = Random(seed);
     let (mut steps, mut histories) = (0, 0_u64);
@@ -462,7 +462,7 @@ fn nothing_is_lost_nothing_doubled_and_no_invocation_is_held() {
         match Run::all(&history) {
             Ok(done) => steps += done,
             Err(broken) => panic!(
-                "history {histories} of TRACESTITCH_MODEL_SEED={seed}: not kept: {broken}: {:#?}",
+                "history {histories} of MODEL_SEED={seed}: not kept: {broken}: {:#?}",
                 shrink(history)
             ),
         }
