@@ -54,14 +54,6 @@ fn read_all(socket: &UdpSocket, read: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// As after a reply.
-fn drain(transport: &Transport) {
-    let deadline = Instant::now() + PATIENCE;
-    while transport.flush() == Flushed::Some {
-        assert!(Instant::now() < deadline, "it never gets done");
-    }
-}
-
 /// The receiver has the kernel's default buffer, and this thread: no busy machine keeps it from
 /// reading while the sender pauses.
 #[test]
