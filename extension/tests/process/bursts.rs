@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use serde_json::Value;
 use tracestitch_wire::datagram;
 use tracestitch_wire::handoff::Message;
@@ -22,6 +23,9 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn start(daemon: &UdpSocket) -> Self {
         let socket = daemon.try_clone().unwrap();
+        // What a default buffer holds is the question of the tests in `flush.rs`. Here a reader
+        // that the machine keeps from running is to lose nothing, where we may arrange for that.
+        let _ = setsockopt(&socket, RcvBufForce, &(32 << 20));
         socket
             .set_read_timeout(Some(Duration::from_millis(1)))
             .unwrap();
