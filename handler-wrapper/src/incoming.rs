@@ -54,11 +54,12 @@ fn of_runtime(tracer: &Tracer, context: &LambdaContext) -> Option<TraceHeader> {
         None => config::trace_header_variable(),
     };
     let text = text.filter(|text| !text.is_empty())?;
-    text.parse()
+    text.parse::<TraceHeader>()
         .inspect_err(|error| {
             MALFORMED.warn(format_args!(
-                "the trace header of invocation {} is malformed: {error}; it is not traced",
-                context.request_id
+                "the trace header of invocation {} is malformed, expected {}; it is not traced",
+                context.request_id,
+                error.expectation()
             ));
         })
         .ok()
