@@ -127,11 +127,11 @@ fn list(element: &str) -> String {
 }
 
 fn indented() -> String {
-    let orders: Value = serde_json::from_str(&orders(None)[..]).unwrap_or_default();
+    let orders: Value = serde_json::from_str(&orders(None)).expect("orders in JSON");
     let orders = orders["orders"].as_array().map_or(0, Vec::len) / 2;
     let order = json!({"orderId": "o-1", "items": [{"sku": "lamp-3", "quantity": 2}]});
     let body = json!({"orders": vec![order; orders], "zz": 1, "zzz_traceId": HEADER});
-    let body = serde_json::to_string_pretty(&body).unwrap_or_default();
+    let body = serde_json::to_string_pretty(&body).expect("a value is JSON");
     body.replace("zzz_traceId", "_traceId")
 }
 

@@ -34,12 +34,13 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             .arg(format!("type=local,dest={}", files.display()))
             .args(["--file", "container/Dockerfile", "."])
             .current_dir(root);
-        match run(&mut buildah) {
-            Err(error) if is_missing(&error) => {
-                return say("  buildah is not installed: the container image was not built");
-            }
-            outcome => outcome?,
-        }
+        run(&mut buildah).map_err(|error| match is_missing(&error) {
+            true => error.context(
+                "buildah, which builds the container image, is not installed: \
+                 apt-get install --no-install-recommends buildah",
+            ),
+            false => error,
+        })?;
         same(
             &files.join("opt").join(package::ENTRY),
             &root
