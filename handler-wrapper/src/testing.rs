@@ -116,8 +116,8 @@ impl Sink for Kept {
         self.push(Event::Open(serde_json::from_slice(document).unwrap()));
     }
 
-    fn close(&self, _id: SegmentId, document: Vec<u8>) {
-        self.push(Event::Close(serde_json::from_slice(&document).unwrap()));
+    fn close(&self, _id: SegmentId, document: &[u8]) {
+        self.push(Event::Close(serde_json::from_slice(document).unwrap()));
     }
 
     fn discard(&self, id: SegmentId) {

@@ -20,7 +20,7 @@ use crate::{
     incoming::Sources,
     init,
     invocation::FUNCTION,
-    panics,
+    memory, panics,
     redact::Redaction,
     sampling::SamplingRules,
     transport::{Sink, Transport},
@@ -96,24 +96,25 @@ impl Tracer {
         if self.init.is_some() {
             return;
         }
-        let json = if self.redaction.is_none() {
-            document.to_json()
-        } else {
-            // A rule sees each text once: it gets a copy, as the document goes on.
-            let mut document = document.clone();
-            self.redaction.apply(&mut document);
-            document.to_json()
+        let hand_over = |document: &Document| {
+            memory::with_json(document, |json| self.sink.open(document.id, json));
         };
-        self.sink.open(document.id, &json);
+        if self.redaction.is_none() {
+            return hand_over(document);
+        }
+        // A rule sees each text once: it gets a copy, as the document goes on.
+        let mut document = document.clone();
+        self.redaction.apply(&mut document);
+        hand_over(&document);
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, mut document: Box<Document>) {
+    pub(crate) fn close(&self, mut document: Document) {
         if let Some(held) = &self.init {
-            return held.close(*document);
+            return held.close(document);
         }
         self.redaction.apply(&mut document);
-        self.sink.close(document.id, document.to_json());
+        memory::with_json(&document, |json| self.sink.close(document.id, json));
     }
 
     /// Takes back what was opened.
@@ -275,11 +276,11 @@ impl Trace {
     }
 
     /// `document` is over.
-    pub(crate) fn close(&self, document: Box<Document>) {
+    pub(crate) fn close(&self, document: Document) {
         match &self.held {
             Some(held) => {
-                for document in held.close(*document) {
-                    self.tracer.close(Box::new(document));
+                for document in held.close(document) {
+                    self.tracer.close(document);
                 }
             }
             None => self.tracer.close(document),

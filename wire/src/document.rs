@@ -39,6 +39,9 @@ use crate::{
 /// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
 
+/// Bytes that most documents stay below.
+const USUAL_LENGTH: usize = 512;
+
 /// One segment or independent subsegment, as one JSON document.
 ///
 /// A new document is in progress until [`Document::finish`] gives it an end; X-Ray wants exactly
@@ -93,7 +96,7 @@ pub struct Document {
     /// The callee is to blame: HTTP 5xx, or a failure in the function's own code.
     pub fault: bool,
     /// The HTTP exchange.
-    pub http: Option<Box<Http>>,
+    pub http: Option<Http>,
     /// The database call.
     pub sql: Option<Box<Sql>>,
     /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
@@ -200,9 +203,15 @@ impl Document {
 
     /// The document as compact JSON, as the daemon wants it.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Vec::with_capacity(512);
-        self.write(&mut json);
+        let mut json = Vec::new();
+        self.write_json(&mut json);
         json
+    }
+
+    /// Appends what [`to_json`](Self::to_json) gives to `out`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.reserve(USUAL_LENGTH);
+        self.write(out);
     }
 }
 

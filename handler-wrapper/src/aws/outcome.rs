@@ -59,10 +59,10 @@ fn record_response(document: &mut Document, response: &HttpResponse) {
         status,
         content_length,
     });
-    document.http = Some(Box::new(Http {
+    document.http = Some(Http {
         request: None,
         response,
-    }));
+    });
     let request_id = header(&REQUEST_ID).or_else(|| header(&REQUEST_ID_OF_S3));
     for (key, value) in [("request_id", request_id), ("id_2", header(&ID_2))] {
         if let Some(value) = value {

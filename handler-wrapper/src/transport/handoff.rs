@@ -17,6 +17,7 @@ use super::Flushed;
 use super::counts::Counts;
 use crate::{
     config::{Config, Route},
+    memory::emptied,
     report::{self, Once},
 };
 
@@ -67,6 +68,8 @@ struct Connection {
     /// Frames that the data socket did not take, the first one perhaps in part.
     waiting: VecDeque<Frame>,
     waiting_bytes: usize,
+    /// Memory of the frame that was written last, for the next one.
+    spare: Vec<u8>,
     /// Bytes of the first waiting frame that were written.
     written: usize,
     /// Estimated bytes in the kernel since the extension was last asked to read.
@@ -167,6 +170,7 @@ impl Handoff {
             signal: open(Channel::Signal)?,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            spare: Vec::new(),
             written: 0,
             unread: 0,
             handed: 0,
@@ -177,14 +181,17 @@ impl Handoff {
         self.write(&Message::Open { id, document })
     }
 
-    pub(crate) fn close(&mut self, id: SegmentId, document: Vec<u8>) -> Vec<Vec<u8>> {
-        if !matches!(self.link, Link::Up(_)) {
-            return vec![document];
+    /// True when the extension takes documents, as far as is known.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
+    pub(crate) fn close(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
+        if self.is_up() {
+            self.write(&Message::Close { id, document })
+        } else {
+            vec![document.to_vec()]
         }
-        self.write(&Message::Close {
-            id,
-            document: &document,
-        })
     }
 
     pub(crate) fn discard(&mut self, id: SegmentId) -> Vec<Vec<u8>> {
@@ -287,8 +294,8 @@ fn is_closed(mut signal: &Socket) -> bool {
 }
 
 impl Frame {
-    fn new(message: &Message<'_>) -> Self {
-        let mut bytes = Vec::with_capacity(1024);
+    /// `bytes` is empty memory to write it to.
+    fn new(message: &Message<'_>, mut bytes: Vec<u8>) -> Self {
         message.encode(&mut bytes);
         let finished = match message {
             Message::Close { document, .. } => Some(bytes.len() - document.len()),
@@ -304,7 +311,7 @@ impl Frame {
 
 impl Connection {
     fn write(&mut self, message: &Message<'_>) -> io::Result<()> {
-        let frame = Frame::new(message);
+        let frame = Frame::new(message, std::mem::take(&mut self.spare));
         self.unread += frame.bytes.len() + WRITE_OVERHEAD;
         self.waiting_bytes += frame.bytes.len();
         self.waiting.push_back(frame);
@@ -337,7 +344,9 @@ impl Connection {
             self.waiting_bytes -= frame.bytes.len();
             self.handed += u64::from(frame.finished.is_some());
             self.written = 0;
-            self.waiting.pop_front();
+            if let Some(written) = self.waiting.pop_front() {
+                self.spare = emptied(written.bytes);
+            }
         }
         Ok(taken)
     }

@@ -28,7 +28,7 @@ fn full() -> Document {
         error: true,
         throttle: true,
         fault: true,
-        http: Some(Box::new(Http {
+        http: Some(Http {
             request: Some(Request {
                 method: text(),
                 url: text(),
@@ -37,7 +37,7 @@ fn full() -> Document {
                 status: Some(200),
                 content_length: Some(2),
             }),
-        })),
+        }),
         sql: Some(Box::new(Sql {
             url: Some(text()),
             sanitized_query: Some(text()),
