@@ -11,6 +11,7 @@
 mod annotation;
 mod cause;
 mod edit;
+mod facts;
 mod fields;
 mod http;
 mod json;
@@ -25,6 +26,7 @@ pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
     cause::{Cause, Exception, StackFrame, clean_message},
     edit::Place,
+    facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
     sql::Sql,
@@ -99,8 +101,8 @@ pub struct Document {
     pub http: Option<Http>,
     /// The database call.
     pub sql: Option<Box<Sql>>,
-    /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
-    pub aws: Fields<&'static str, Value>,
+    /// Facts of an AWS call or resource.
+    pub aws: Facts,
     /// Why it failed.
     pub cause: Option<Box<Cause>>,
     /// Indexed values: filter expressions find traces by them. X-Ray indexes 50 in a trace.
@@ -135,7 +137,7 @@ impl Document {
             fault: false,
             http: None,
             sql: None,
-            aws: Fields::new(),
+            aws: Facts::new(),
             cause: None,
             annotations: Fields::new(),
             metadata: Fields::new(),
@@ -233,7 +235,7 @@ impl Json for Document {
             .flag(key!("fault"), self.fault)
             .optional(key!("http"), &self.http)
             .optional(key!("sql"), &self.sql)
-            .fields(key!("aws"), &self.aws)
+            .facts(key!("aws"), &self.aws)
             .optional(key!("cause"), &self.cause)
             .fields(key!("annotations"), &self.annotations)
             .fields(key!("metadata"), &self.metadata)

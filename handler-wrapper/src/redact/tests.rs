@@ -43,7 +43,7 @@ async fn plant() {
     })
     .await;
     let planted = Subsegment::begin_with(&crate::Context::current(), "planted", |document| {
-        document.aws.insert("secret_id", SECRET.into());
+        document.aws.insert("secret_id", SECRET);
         document.put_metadata(SECRET.into(), SECRET.into(), SECRET.into());
         document.http = Some(Http {
             request: Some(Request {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::{facts::Facts, fields::Fields};
 
 /// Something that can be a value in a document.
 pub(super) trait Json {
@@ -84,6 +84,15 @@ impl<'a> Object<'a> {
             self
         } else {
             self.member(key, fields)
+        }
+    }
+
+    /// Facts that are left out when there are none.
+    pub(super) fn facts(&mut self, key: &'static str, facts: &Facts) -> &mut Self {
+        if facts.is_empty() {
+            self
+        } else {
+            self.member(key, facts)
         }
     }
 

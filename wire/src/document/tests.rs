@@ -34,8 +34,8 @@ fn an_aws_call_that_failed() {
     call.namespace = Some(Namespace::Aws);
     call.error = true;
     call.throttle = true;
-    call.aws.insert("operation", "GetItem".into());
-    call.aws.insert("retries", 2.into());
+    call.aws.insert("operation", "GetItem");
+    call.aws.insert("retries", 2);
     call.http = Some(Http {
         request: None,
         response: Some(Response {
@@ -207,7 +207,7 @@ fn marked() -> Document {
     work.annotate("number".into(), 6_275_000_001_i64.into());
     let nested = serde_json::json!({ "key MARK": ["deep MARK", 6_275_000_001_i64] });
     work.put_metadata("namespace MARK".into(), "entry MARK".into(), nested);
-    work.aws.insert("queue_url", "https://MARK".into());
+    work.aws.insert("queue_url", "https://MARK");
     work.http = Some(Http {
         request: Some(Request {
             method: "MARK".into(),
