@@ -83,6 +83,7 @@ fn of_record(cursor: &mut Cursor<'_>) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    /// Those of recorded events are in `service/recorded.rs`.
     #[test]
     fn a_mapping_template_of_appsync() {
         let text = br#"{"typeName":"Query","request":{"headers":{"host":"h"}},"prev":null}"#;
@@ -98,30 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_the_recorded_events() {
-        for (event, kind, path) in [
-            ("api-gateway-rest", "http", Some("/orders")),
-            ("api-gateway-http", "http", Some("/orders")),
-            ("api-gateway-websocket", "http", None),
-            ("load-balancer", "http", Some("/orders")),
-            ("function-url", "http", Some("/orders")),
-            ("vpc-lattice-v1", "http", Some("/orders")),
-            ("vpc-lattice-v2", "http", Some("/orders")),
-            ("appsync", "appsync", None),
-            ("sqs", "sqs", None),
-            ("sns-in-sqs", "sqs", None),
-            ("sns", "sns", None),
-            ("eventbridge", "eventbridge", None),
-            ("kinesis", "kinesis", None),
-            ("dynamodb-stream", "dynamodb", None),
-            ("step-functions", "direct", None),
-            ("direct", "direct", None),
-        ] {
-            let file = format!("{}/tests/events/{event}.json", env!("CARGO_MANIFEST_DIR"));
-            let text = std::fs::read(file).unwrap();
-            let (found, at) = of_event(&text);
-            assert_eq!((found, at.as_deref()), (kind, path), "{event}");
-        }
+    fn what_is_no_event_is_direct() {
         for text in [
             "",
             "null",
