@@ -1,5 +1,8 @@
 //! A sink that keeps what it gets, for the tests of this crate.
 
+pub(crate) mod carrying;
+pub(crate) mod recorded;
+
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
