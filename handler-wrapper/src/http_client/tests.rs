@@ -534,3 +534,13 @@ async fn a_status_of_grpc_counts() {
         assert_eq!(seen, flags, "{code}: {reason}");
     }
 }
+
+#[tokio::test]
+async fn a_fault_that_was_seen_inside_stays() {
+    let call = answered(http::Response::new(()), || {
+        crate::record_error(&std::fmt::Error);
+    });
+    let call = call.await;
+    assert_eq!(call["fault"], true, "{call}");
+    assert!(call["cause"].is_object(), "{call}");
+}
