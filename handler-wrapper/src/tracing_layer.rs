@@ -135,6 +135,10 @@ where
         {
             return;
         }
+        if context_of(&spans, id).is_some() {
+            // A second layer of this kind: it would make the same subsegment again.
+            return;
+        }
         let parent = attributes.parent().and_then(|id| context_of(&spans, id));
         let parent = parent.unwrap_or_else(Context::current);
         let subsegment = Subsegment::begin_with(&parent, metadata.name(), |document| {

@@ -261,3 +261,19 @@ async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
     assert_eq!(work["metadata"]["default"]["late"], "chatty");
     assert_eq!(work["cause"]["exceptions"][0]["message"], "chatty");
 }
+
+#[tokio::test]
+async fn a_second_layer_is_no_second_subsegment() {
+    let layers = tracing_subscriber::registry()
+        .with(SpanLayer::new())
+        .with(SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        info_span!("work").in_scope(|| crate::annotate("in", "work"));
+        crate::annotate("after", true);
+    })
+    .await;
+    assert_eq!(kept.one("work")["annotations"]["in"], "work");
+    assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
+}
