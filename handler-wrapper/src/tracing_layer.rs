@@ -196,11 +196,21 @@ where
     }
 
     fn on_exit(&self, id: &Id, spans: LayerContext<'_, S>) {
+        let Some(own) = context_of(&spans, id) else {
+            return;
+        };
         let before = entered(|entered| {
             let index = entered.iter().rposition(|(entered, _)| entered == id)?;
-            Some(entered.remove(index).1)
+            let (_, before) = entered.remove(index);
+            // One that was entered later, and is left later, must not bring this one back.
+            if let Some((_, later)) = entered.get_mut(index)
+                && later.is_same(&own)
+            {
+                *later = before.clone();
+            }
+            Some(before)
         });
-        let (Some(before), Some(own)) = (before.flatten(), context_of(&spans, id)) else {
+        let Some(before) = before.flatten() else {
             return;
         };
         if let (Some(cause), Some(open)) = (panics::unwinding(), own.recording()) {

@@ -263,6 +263,23 @@ async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
 }
 
 #[tokio::test]
+async fn spans_that_are_left_out_of_order_leave_nothing_behind() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let (one, two) = (info_span!("one"), info_span!("two"));
+        let one_entered = one.enter();
+        let two_entered = two.enter();
+        drop(one_entered);
+        drop(two_entered);
+        crate::capture("after", async {}).await;
+    })
+    .await;
+    assert_eq!(
+        kept.one("after")["parent_id"],
+        kept.one("order-worker")["id"]
+    );
+}
+
+#[tokio::test]
 async fn a_second_layer_is_no_second_subsegment() {
     let layers = tracing_subscriber::registry()
         .with(SpanLayer::new())
