@@ -77,9 +77,11 @@ impl Database {
             return Self::new(kind, "database");
         }
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-        let host = authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host);
+        let host = match authority.rsplit_once(':') {
+            // A colon within brackets is one of an IPv6 address.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
         let name = match (database, host) {
             ("", "") => "database".to_owned(),
             ("", host) => host.to_owned(),
@@ -251,6 +253,20 @@ mod tests {
                 None,
                 None,
                 "a password like a port",
+            ),
+            (
+                "postgres://u:p@[::1]/d",
+                "d@[::1]",
+                Some("u"),
+                Some("postgres://[::1]/d"),
+                "an IPv6 address without a port",
+            ),
+            (
+                "postgres://[::1]:5432/d",
+                "d@[::1]",
+                None,
+                Some("postgres://[::1]:5432/d"),
+                "an IPv6 address with a port",
             ),
         ] {
             let database = Database::from_url(url);
