@@ -72,7 +72,11 @@ impl Database {
         };
         let clean = clean_url(url).into_owned();
         let place = clean.split_once("://").map_or("", |(_, place)| place);
-        if place.contains('@') {
+        // A password may hold what begins the options, too: tokio-postgres takes it as it is.
+        let (before, options) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        let authority = before.split('/').next().unwrap_or(before);
+        let cut = options.contains('@') && authority.contains(':') && !before.contains('@');
+        if cut || place.contains('@') {
             // Credentials that could not be told from the rest.
             return Self::new(kind, "database");
         }
@@ -267,6 +271,34 @@ mod tests {
                 None,
                 Some("postgres://[::1]:5432/d"),
                 "an IPv6 address with a port",
+            ),
+            (
+                "postgres://u:p#w@h/d",
+                "database",
+                None,
+                None,
+                "hash in password",
+            ),
+            (
+                "postgres://u:p?w@h:1/d",
+                "database",
+                None,
+                None,
+                "question mark in password",
+            ),
+            (
+                "postgres://u:p/w#x@h/d",
+                "database",
+                None,
+                None,
+                "slash and hash in password",
+            ),
+            (
+                "postgres://u:p@h/d?application_name=a@b",
+                "d@h",
+                Some("u"),
+                Some("postgres://h/d"),
+                "@ in the options too",
             ),
         ] {
             let database = Database::from_url(url);
