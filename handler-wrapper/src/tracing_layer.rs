@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use tracestitch_wire::document::{AnnotationValue, Cause, Document, Exception, clean_message};
+use tracestitch_wire::document::{
+    AnnotationValue, Cause, Document, Exception, clean_message, clean_urls,
+};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -42,6 +44,7 @@ const FIELD_LENGTH: usize = 1000;
 ///
 /// `#[instrument]` takes all arguments of a function for fields. Those named `event`, `request`,
 /// `message`, `payload`, `body` and `headers` are left out; `skip` others that must not be seen.
+/// URLs in fields lose user, query and fragment.
 ///
 /// ```
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -340,9 +343,13 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
 fn cut(text: &str) -> String {
-    let end = text.char_indices().nth(FIELD_LENGTH);
-    text[..end.map_or(text.len(), |(end, _)| end)].to_owned()
+    let mut text = clean_urls(text).into_owned();
+    if let Some((end, _)) = text.char_indices().nth(FIELD_LENGTH) {
+        text.truncate(end);
+    }
+    text
 }
 
 /// What an error event says.

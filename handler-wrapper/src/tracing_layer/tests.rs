@@ -294,3 +294,19 @@ async fn a_second_layer_is_no_second_subsegment() {
     assert_eq!(kept.one("work")["annotations"]["in"], "work");
     assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
 }
+
+#[tokio::test]
+async fn urls_in_fields_are_cleaned() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let url = "https://me:SECRET@shop.example/orders?token=SECRET";
+        drop(info_span!("fetch", url, uri = %url, all = ?[url]));
+    })
+    .await;
+    let fetch = kept.one("fetch");
+    let url = "https://shop.example/orders";
+    assert_eq!(
+        fetch["metadata"]["default"],
+        json!({ "url": url, "uri": url, "all": format!("[\"{url}\"]") })
+    );
+    assert!(!format!("{:?}", kept.events()).contains("SECRET"));
+}
