@@ -4,6 +4,10 @@
 //! One call puts the current context into a JSON object or beside it as an attribute; wrapped
 //! consumers find it there by themselves, and [`from_json`] is the inverse for others.
 //!
+//! SQS, SNS and EventBridge need none of this: the header of the call goes with each message. In a
+//! FIFO queue with content-based deduplication the field would do harm: it makes every body another
+//! (SQS developer guide, "Using the message deduplication ID").
+//!
 //! ```
 //! # use tracestitch::embed;
 //! let mut order = serde_json::json!({ "orderId": "o-1" });

@@ -1,7 +1,7 @@
 //! HTTP calls: one subsegment for each, and the trace header on the request.
 //!
 //! [`TraceRequests`] is a [`tower` layer](::tower::Layer) for clients that are a `tower` service (hyper-util,
-//! axum's and tonic's clients) and, with the feature `reqwest`, middleware of
+//! tonic's channel) and, with the feature `reqwest`, middleware of
 //! `reqwest-middleware`.
 
 #[cfg(feature = "reqwest")]
@@ -24,7 +24,8 @@ use crate::{context::Context, subsegment::Subsegment};
 ///
 /// Each request becomes a subsegment named after the host: method, URL without user, query and
 /// fragment, status, content length. 4xx is an error, 429 a throttled error, 5xx and no answer
-/// are faults; so is a request whose future is dropped. It ends when the response's headers are
+/// are faults; so is a request whose future is dropped. A code of gRPC in the headers counts as
+/// the HTTP status that says the same; one in the trailers is not seen. It ends when the response's headers are
 /// there; its body is read later. Bodies and header values are never recorded.
 ///
 /// The request carries `X-Amzn-Trace-Id` with the subsegment as parent; a header that you set
@@ -170,10 +171,27 @@ fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMa
             status: Some(status.as_u16()),
             content_length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
         });
-        document.throttle = status == StatusCode::TOO_MANY_REQUESTS;
-        document.error = status.is_client_error();
-        document.fault = status.is_server_error();
+        let grpc = headers
+            .get("grpc-status")
+            .and_then(|code| code.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        let status = of_grpc(grpc).unwrap_or(status);
+        // What failed inside the client was put on it already, with its cause.
+        document.throttle |= status == StatusCode::TOO_MANY_REQUESTS;
+        document.error |= status.is_client_error();
+        document.fault |= status.is_server_error();
     });
+}
+
+/// The HTTP status that says the same as a code of gRPC (`google/rpc/code.proto`). A call that
+/// fails at once has its code in the headers; what trailers say comes after the body.
+fn of_grpc(code: u8) -> Option<StatusCode> {
+    Some(match code {
+        8 => StatusCode::TOO_MANY_REQUESTS,
+        1 | 3 | 5 | 6 | 7 | 9 | 10 | 11 | 16 => StatusCode::BAD_REQUEST,
+        2 | 4 | 12 | 13 | 14 | 15 => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => return None,
+    })
 }
 
 /// Patterns of host names.

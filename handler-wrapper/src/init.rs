@@ -86,7 +86,7 @@ impl Init {
             return;
         }
         document.finish(ended.unwrap_or_else(clock::now));
-        trace.close(under(document, header));
+        trace.close(under(document, trace, header));
         for document in documents {
             trace.close(document);
         }
@@ -94,12 +94,17 @@ impl Init {
 }
 
 /// Beside the handler: under Lambda's own segment, or a segment itself where there is none.
-fn under(mut document: Document, header: &TraceHeader) -> Document {
-    match header.parent {
-        Some(parent) => document.parent_id = Some(parent),
-        None => document.become_segment(FUNCTION),
+fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Document {
+    // Nobody else records an unsampled trace: the parent would be missing.
+    let parent = header.parent.filter(|_| !trace.is_held());
+    if parent.is_none() || !trace.is_lambdas {
+        document.become_segment(FUNCTION);
     }
+    document.parent_id = parent;
     document.trace_id = header.root;
+    if trace.is_held() {
+        document.annotations.insert("unsampled".into(), true.into());
+    }
     document
 }
 
@@ -271,6 +276,47 @@ mod tests {
         let root = kept.one("init");
         assert!(root.get("type").is_none() && root.get("parent_id").is_none());
         assert_eq!(root["origin"], FUNCTION);
+    }
+
+    #[test]
+    fn it_is_a_segment_under_a_caller_that_is_not_lambda() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        let trace = Trace {
+            is_lambdas: false,
+            ..Trace::new(Arc::new(kept.tracer()), SAMPLED.parse().ok(), "r-1")
+        };
+        init.hand_over(&Arc::new(trace));
+        let root = kept.one("init");
+        assert!(root.get("type").is_none(), "{root}");
+        assert_eq!(
+            (&root["parent_id"], &root["origin"]),
+            (&PARENT.into(), &FUNCTION.into())
+        );
+    }
+
+    #[test]
+    fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        let mut tracer = kept.tracer();
+        tracer.errors_always = true;
+        let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        let trace = Arc::new(Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1"));
+        init.hand_over(&trace);
+        let handler = crate::invocation::begin_handler(&trace).unwrap();
+        handler.record_error(&std::fmt::Error);
+        handler.finish();
+        let root = kept.one("init");
+        assert!(
+            root.get("type").is_none() && root.get("parent_id").is_none(),
+            "{root}"
+        );
+        assert_eq!(root["annotations"]["unsampled"], true);
     }
 
     #[cfg(feature = "aws-sdk")]

@@ -48,6 +48,19 @@ struct Rule {
     used: AtomicU64,
 }
 
+/// What [`Facts::source`] can be.
+const SOURCES: [&str; 9] = [
+    "http",
+    "appsync",
+    "eventbridge",
+    "sqs",
+    "sns",
+    "s3",
+    "kinesis",
+    "dynamodb",
+    "direct",
+];
+
 /// What a decision depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Facts<'a> {
@@ -187,7 +200,13 @@ impl FromStr for Rule {
             let (name, value) = field.split_once('=').ok_or_else(invalid)?;
             match name {
                 "function" => rule.function = Some(value.to_owned()),
-                "source" => rule.source = Some(value.to_ascii_lowercase()),
+                "source" => {
+                    let source = value.to_ascii_lowercase();
+                    if !SOURCES.contains(&&*source) {
+                        return Err(invalid());
+                    }
+                    rule.source = Some(source);
+                }
                 "path" => rule.path = Some(value.to_owned()),
                 "reservoir" => rule.reservoir = value.parse().map_err(|_| invalid())?,
                 "rate" => {
@@ -319,6 +338,7 @@ mod tests {
             "rate",
             "color=red",
             "rate=NaN",
+            "source=pigeon rate=1",
         ] {
             assert!(text.parse::<SamplingRules>().is_err(), "{text}");
         }

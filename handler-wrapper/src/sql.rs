@@ -72,14 +72,20 @@ impl Database {
         };
         let clean = clean_url(url).into_owned();
         let place = clean.split_once("://").map_or("", |(_, place)| place);
-        if place.contains('@') {
+        // A password may hold what begins the options, too: tokio-postgres takes it as it is.
+        let (before, options) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        let authority = before.split('/').next().unwrap_or(before);
+        let cut = options.contains('@') && authority.contains(':') && !before.contains('@');
+        if cut || place.contains('@') {
             // Credentials that could not be told from the rest.
             return Self::new(kind, "database");
         }
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-        let host = authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host);
+        let host = match authority.rsplit_once(':') {
+            // A colon within brackets is one of an IPv6 address.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
         let name = match (database, host) {
             ("", "") => "database".to_owned(),
             ("", host) => host.to_owned(),
@@ -251,6 +257,48 @@ mod tests {
                 None,
                 None,
                 "a password like a port",
+            ),
+            (
+                "postgres://u:p@[::1]/d",
+                "d@[::1]",
+                Some("u"),
+                Some("postgres://[::1]/d"),
+                "an IPv6 address without a port",
+            ),
+            (
+                "postgres://[::1]:5432/d",
+                "d@[::1]",
+                None,
+                Some("postgres://[::1]:5432/d"),
+                "an IPv6 address with a port",
+            ),
+            (
+                "postgres://u:p#w@h/d",
+                "database",
+                None,
+                None,
+                "hash in password",
+            ),
+            (
+                "postgres://u:p?w@h:1/d",
+                "database",
+                None,
+                None,
+                "question mark in password",
+            ),
+            (
+                "postgres://u:p/w#x@h/d",
+                "database",
+                None,
+                None,
+                "slash and hash in password",
+            ),
+            (
+                "postgres://u:p@h/d?application_name=a@b",
+                "d@h",
+                Some("u"),
+                Some("postgres://h/d"),
+                "@ in the options too",
             ),
         ] {
             let database = Database::from_url(url);

@@ -319,6 +319,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_decided_for_the_invocation_holds_for_its_only_record() {
+        let kept = Kept::default();
+        let mut tracer = kept.tracer();
+        tracer.sampling = "rate=1".parse().unwrap();
+        let undecided = header('a').replace(";Sampled=1", "");
+        let event = kinesis(&[&json!({ "_traceId": undecided }).to_string()]);
+        let invocation = Trace {
+            is_lambdas: false,
+            ..Trace::new(Arc::new(tracer), header('a').parse().ok(), "r-1")
+        };
+        let work = each_kinesis(event, async |_| Ok::<_, std::fmt::Error>(()));
+        invoke_in(invocation, work).await;
+        let (record, handler) = (kept.one("orders"), kept.one("order-worker"));
+        assert_eq!(record["parent_id"], handler["id"]);
+    }
+
+    #[tokio::test]
     async fn a_stream_stops_at_the_first_record_that_fails() {
         for (failing, begun, expected, reason) in [
             ("1", 2, Some("1"), "by its error"),

@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use tracestitch_wire::document::{AnnotationValue, Cause, Document, Exception, clean_message};
+use tracestitch_wire::document::{
+    AnnotationValue, Cause, Document, Exception, clean_message, clean_urls,
+};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -42,6 +44,7 @@ const FIELD_LENGTH: usize = 1000;
 ///
 /// `#[instrument]` takes all arguments of a function for fields. Those named `event`, `request`,
 /// `message`, `payload`, `body` and `headers` are left out; `skip` others that must not be seen.
+/// URLs in fields lose user, query and fragment.
 ///
 /// ```
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -135,6 +138,10 @@ where
         {
             return;
         }
+        if context_of(&spans, id).is_some() {
+            // A second layer of this kind: it would make the same subsegment again.
+            return;
+        }
         let parent = attributes.parent().and_then(|id| context_of(&spans, id));
         let parent = parent.unwrap_or_else(Context::current);
         let subsegment = Subsegment::begin_with(&parent, metadata.name(), |document| {
@@ -192,11 +199,21 @@ where
     }
 
     fn on_exit(&self, id: &Id, spans: LayerContext<'_, S>) {
+        let Some(own) = context_of(&spans, id) else {
+            return;
+        };
         let before = entered(|entered| {
             let index = entered.iter().rposition(|(entered, _)| entered == id)?;
-            Some(entered.remove(index).1)
+            let (_, before) = entered.remove(index);
+            // One that was entered later, and is left later, must not bring this one back.
+            if let Some((_, later)) = entered.get_mut(index)
+                && later.is_same(&own)
+            {
+                *later = before.clone();
+            }
+            Some(before)
         });
-        let (Some(before), Some(own)) = (before.flatten(), context_of(&spans, id)) else {
+        let Some(before) = before.flatten() else {
             return;
         };
         if let (Some(cause), Some(open)) = (panics::unwinding(), own.recording()) {
@@ -326,9 +343,13 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
 fn cut(text: &str) -> String {
-    let end = text.char_indices().nth(FIELD_LENGTH);
-    text[..end.map_or(text.len(), |(end, _)| end)].to_owned()
+    let mut text = clean_urls(text).into_owned();
+    if let Some((end, _)) = text.char_indices().nth(FIELD_LENGTH) {
+        text.truncate(end);
+    }
+    text
 }
 
 /// What an error event says.

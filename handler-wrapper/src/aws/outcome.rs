@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 use http::header::{CONTENT_LENGTH, HeaderName};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
 
 // Names as the response keeps them: made of text they would be checked each time.
@@ -133,14 +133,6 @@ struct Said {
     message: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct JsonError {
-    #[serde(rename = "__type", alias = "code", alias = "Code")]
-    code: Option<String>,
-    #[serde(alias = "Message", alias = "errorMessage")]
-    message: Option<String>,
-}
-
 impl Said {
     /// None when the answer does not say that anything failed.
     fn by(response: &HttpResponse) -> Option<Self> {
@@ -163,10 +155,15 @@ impl Said {
     }
 
     fn in_json(body: &[u8]) -> Option<Self> {
-        let error: JsonError = serde_json::from_slice(body).ok()?;
+        // Some services give a fact under two of its names, or a number for a code.
+        let error: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let text = |names: [&str; 3]| {
+            let found = names.iter().find_map(|name| error.get(*name)?.as_str());
+            found.map(str::to_owned)
+        };
         Some(Self {
-            code: error.code,
-            message: error.message,
+            code: text(["__type", "code", "Code"]),
+            message: text(["message", "Message", "errorMessage"]),
         })
     }
 
@@ -239,6 +236,20 @@ mod tests {
                 Some("NoSuchKey"),
                 Some("gone"),
                 "XML",
+            ),
+            (
+                None,
+                r#"{"__type":"ns#X","code":"X","message":"small","Message":"capital"}"#,
+                Some("X"),
+                Some("small"),
+                "each name twice",
+            ),
+            (
+                None,
+                r#"{"code":404,"message":"gone"}"#,
+                None,
+                Some("gone"),
+                "a number for a code",
             ),
             (None, "<html>502", None, None, "a proxy's page"),
             (None, "", None, None, "no body"),

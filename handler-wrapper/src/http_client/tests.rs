@@ -505,3 +505,42 @@ mod by_reqwest {
         }
     }
 }
+
+/// A service that answers by itself, with these headers.
+async fn answered(answer: http::Response<()>, inside: fn()) -> serde_json::Value {
+    let client = TraceRequests::new().layer(::tower::service_fn(move |_| {
+        inside();
+        std::future::ready(Ok::<_, std::io::Error>(answer.clone()))
+    }));
+    let kept = Kept::default();
+    let request = http::Request::post("http://shop.example/orders.Orders/Get");
+    let sent = client.oneshot(request.body(()).unwrap());
+    kept.invoke(SAMPLED, sent).await.unwrap();
+    kept.one("shop.example")
+}
+
+#[tokio::test]
+async fn a_status_of_grpc_counts() {
+    for (code, flags, reason) in [
+        ("0", [false, false, false], "no failure"),
+        ("5", [true, false, false], "not found"),
+        ("8", [true, true, false], "too much"),
+        ("13", [false, false, true], "internal"),
+        ("x", [false, false, false], "no code"),
+    ] {
+        let answer = http::Response::builder().header("grpc-status", code);
+        let call = answered(answer.body(()).unwrap(), || {}).await;
+        let seen = ["error", "throttle", "fault"].map(|flag| call.get(flag).is_some());
+        assert_eq!(seen, flags, "{code}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_that_was_seen_inside_stays() {
+    let call = answered(http::Response::new(()), || {
+        crate::record_error(&std::fmt::Error);
+    });
+    let call = call.await;
+    assert_eq!(call["fault"], true, "{call}");
+    assert!(call["cause"].is_object(), "{call}");
+}

@@ -2,6 +2,9 @@
 
 use super::Dialect;
 
+/// Bytes after which no more is read: a document keeps 250 characters, of at most 4 bytes.
+const ENOUGH: usize = 1000;
+
 /// `query` without literals and comments, white space and lists of placeholders shortened.
 ///
 /// It has no parser for each dialect, so where dialects differ on where a literal ends, the rest
@@ -12,7 +15,7 @@ pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
         kept: String::with_capacity(query.len().min(512)),
         dialect,
     };
-    while !sanitizer.rest.is_empty() {
+    while !sanitizer.rest.is_empty() && sanitizer.kept.len() <= ENOUGH {
         if sanitizer.step().is_none() {
             sanitizer.put("?");
             break;
@@ -21,6 +24,9 @@ pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
     let kept = sanitizer.kept;
     kept.trim_end().to_owned()
 }
+
+/// What may begin a literal.
+const QUOTES: [char; 3] = ['\'', '"', '`'];
 
 struct Sanitizer<'a> {
     rest: &'a str,
@@ -34,8 +40,9 @@ impl<'a> Sanitizer<'a> {
         let rest = self.rest;
         let first = rest.chars().next()?;
         match first {
-            _ if rest.starts_with("--") => self.skip_line(),
-            '#' if self.dialect == Dialect::Other => self.skip_line(),
+            _ if rest.starts_with("--") => self.skip_line()?,
+            '#' if self.dialect == Dialect::Other => self.skip_line()?,
+            '[' if self.dialect == Dialect::Other => self.bracket()?,
             _ if rest.starts_with("/*") => self.skip_comment()?,
             '\'' => self.literal('\'')?,
             '"' if self.dialect == Dialect::Other => self.literal('"')?,
@@ -82,9 +89,34 @@ impl<'a> Sanitizer<'a> {
         }
     }
 
-    fn skip_line(&mut self) {
-        self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
+    /// `#` is a sign of names in some dialects, and `--` without a space two signs in MySQL:
+    /// then a quote behind it begins a literal.
+    fn skip_line(&mut self) -> Option<()> {
+        let line = &self.rest[..self.rest.find('\n').unwrap_or(self.rest.len())];
+        let sure = line.strip_prefix("--").is_some_and(|comment| {
+            self.dialect == Dialect::Postgres || comment.starts_with(char::is_whitespace)
+        });
+        if !sure && (line.contains(QUOTES) || line.contains("/*")) {
+            return None;
+        }
+        self.take(line.len());
         self.space();
+        Some(())
+    }
+
+    /// `[…]` is a name in SQL Server and SQLite, where it may hold a quote.
+    fn bracket(&mut self) -> Option<()> {
+        let name = &self.rest[..self.rest.find(']').unwrap_or(self.rest.len())];
+        if name.contains(QUOTES)
+            || ["--", "/*", "#"]
+                .iter()
+                .any(|comment| name.contains(comment))
+        {
+            return None;
+        }
+        let sign = self.take(1);
+        self.put(sign);
+        Some(())
     }
 
     /// Comments may hold comments in PostgreSQL, where others see the end of the outer one.
@@ -225,11 +257,62 @@ mod tests {
     fn double_quotes_and_hashes_depend_on_the_dialect() {
         for (query, postgres, other) in [
             ("\"my 1\" = 1", "\"my 1\" = ?", "? = ?"),
-            ("a #>> '{b}' # c", "a #>> ? # c", "a"),
+            ("a #>> '{b}' # c", "a #>> ? # c", "a ?"),
         ] {
             assert_eq!(sanitize(query, Dialect::Postgres), postgres);
             assert_eq!(sanitize(query, Dialect::Other), other);
         }
+    }
+
+    /// What begins a comment or a name in one dialect, and nothing in another.
+    #[test]
+    fn where_dialects_differ_no_literal_is_shown() {
+        for (query, expected, reason) in [
+            (
+                "select [it's] from t where a = 'SECRET'",
+                "select ?",
+                "name of SQL Server",
+            ),
+            (
+                "select [my col], a[1] from t",
+                "select [my col], a[?] from t",
+                "no quote in it",
+            ),
+            (
+                "select * from #t where a = 'x\nSECRET'",
+                "select * from ?",
+                "its temporary table",
+            ),
+            (
+                "select 5--1, 'x\nSECRET'",
+                "select ??",
+                "a minus of MySQL, twice",
+            ),
+            (
+                "a = 5 -- it's\nand b",
+                "a = ? and b",
+                "a comment in all of them",
+            ),
+            (
+                "a # no quote\nand b",
+                "a and b",
+                "nothing that could be shown",
+            ),
+        ] {
+            let kept = sanitize(query, Dialect::Other);
+            assert_eq!(kept, expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_kept() {
+        let query = format!("insert into t values {}", "('a'), ".repeat(100_000));
+        let kept = sanitize(&query, Dialect::Postgres);
+        assert!(
+            kept.chars().count() > 250 && kept.len() < 2000,
+            "{}",
+            kept.len()
+        );
     }
 
     /// Secrets that stand in quotes of every kind, cut at every place.

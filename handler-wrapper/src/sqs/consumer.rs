@@ -16,7 +16,7 @@ use super::{
     order::{self, Lane},
     stitch::{Batch, Stitched},
 };
-use crate::{capture::Recorded, clock, context::Context, failure::Failure};
+use crate::{capture::Recorded, clock, context::Context, failure::Failure, trace::Trace};
 
 /// Time that is left for the reply when messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -236,7 +236,7 @@ impl<M: Item, H> Run<'_, M, H> {
             segment,
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
-        let trace = context.trace().cloned();
+        let mut outcome = Outcome(context.trace().cloned());
         // The closure's own part of the work, before its first await, belongs to the message, too.
         let work = async {
             let future = {
@@ -254,14 +254,24 @@ impl<M: Item, H> Run<'_, M, H> {
             .catch_unwind()
             .await
             .unwrap_or(false);
-        if !succeeded {
+        if succeeded {
+            outcome.0 = None;
+        } else {
             pointer.amend(|document| document.error = true);
-            if let Some(trace) = trace {
-                trace.fail();
-            }
         }
         pointer.finish();
         succeeded
+    }
+}
+
+/// Until it is known that a message succeeded, it failed: it may be dropped in work.
+struct Outcome(Option<Arc<Trace>>);
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if let Some(trace) = &self.0 {
+            trace.fail();
+        }
     }
 }
 

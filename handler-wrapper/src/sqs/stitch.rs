@@ -14,7 +14,7 @@ use super::{Mode, message::Item};
 use crate::{
     clock,
     context::Context,
-    sampling::Facts,
+    sampling::{self, Facts},
     subsegment::Subsegment,
     trace::{Deadline, Trace},
 };
@@ -65,7 +65,7 @@ impl Stitched {
         };
         match message.carried(&trace.tracer.sources) {
             // A batch of one: the invocation has taken its trace from it already.
-            Some(header) if !trace.is_lambdas && trace.header.as_ref() == Some(&header) => {
+            Some(header) if !trace.is_lambdas && is_taken(trace, &header) => {
                 Self::in_invocations_trace(batch, None, message)
             }
             Some(header) if mode == Mode::Stitch => {
@@ -136,6 +136,18 @@ impl Stitched {
             },
         }
     }
+}
+
+/// True when the invocation has taken its trace from `carried`, and decided itself where that
+/// left it open.
+fn is_taken(trace: &Trace, carried: &TraceHeader) -> bool {
+    trace.header.as_ref().is_some_and(|own| {
+        let mut carried = carried.clone();
+        if !sampling::is_decided(&carried) {
+            carried.sampling = own.sampling;
+        }
+        *own == carried
+    })
 }
 
 /// Begins the thin subsegment that points to `segment`, and lets that point back: to the

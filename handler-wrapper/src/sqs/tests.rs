@@ -569,3 +569,26 @@ async fn a_local_rule_decides_for_messages() {
     assert_eq!(segments.len(), 1, "{segments:?}");
     assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "undecided");
 }
+
+#[tokio::test]
+async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when_asked_for() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.errors_always = true;
+    let event = batch([message("stuck", "")]);
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let work = consumer.each(event, async |_| {
+        std::future::pending::<()>().await;
+        Ok::<_, std::fmt::Error>(())
+    });
+    let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let invocation = Trace {
+        deadline: Some(limit(200)),
+        ..Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1")
+    };
+    assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
+    assert_eq!(
+        kept.one("orders")["cause"]["exceptions"][0]["type"],
+        "Cancelled"
+    );
+}

@@ -261,3 +261,52 @@ async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
     assert_eq!(work["metadata"]["default"]["late"], "chatty");
     assert_eq!(work["cause"]["exceptions"][0]["message"], "chatty");
 }
+
+#[tokio::test]
+async fn spans_that_are_left_out_of_order_leave_nothing_behind() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let (one, two) = (info_span!("one"), info_span!("two"));
+        let one_entered = one.enter();
+        let two_entered = two.enter();
+        drop(one_entered);
+        drop(two_entered);
+        crate::capture("after", async {}).await;
+    })
+    .await;
+    assert_eq!(
+        kept.one("after")["parent_id"],
+        kept.one("order-worker")["id"]
+    );
+}
+
+#[tokio::test]
+async fn a_second_layer_is_no_second_subsegment() {
+    let layers = tracing_subscriber::registry()
+        .with(SpanLayer::new())
+        .with(SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        info_span!("work").in_scope(|| crate::annotate("in", "work"));
+        crate::annotate("after", true);
+    })
+    .await;
+    assert_eq!(kept.one("work")["annotations"]["in"], "work");
+    assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
+}
+
+#[tokio::test]
+async fn urls_in_fields_are_cleaned() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let url = "https://me:SECRET@shop.example/orders?token=SECRET";
+        drop(info_span!("fetch", url, uri = %url, all = ?[url]));
+    })
+    .await;
+    let fetch = kept.one("fetch");
+    let url = "https://shop.example/orders";
+    assert_eq!(
+        fetch["metadata"]["default"],
+        json!({ "url": url, "uri": url, "all": format!("[\"{url}\"]") })
+    );
+    assert!(!format!("{:?}", kept.events()).contains("SECRET"));
+}
