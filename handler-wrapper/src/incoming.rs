@@ -1,5 +1,6 @@
 //! Finds the trace that came with an event.
 
+mod blocks;
 mod cursor;
 pub(crate) mod json;
 pub(crate) mod kind;

@@ -7,63 +7,33 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use super::blocks::{self, Strings};
 
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     json: &'a [u8],
     at: usize,
-    /// Keys and skipped strings so far.
-    seen: u32,
-    /// Whether a text may hold what is looked for, by a quicker look than that at its structure.
-    hope: Option<fn(&[u8]) -> bool>,
 }
-
-/// Strings after which the rest is asked for hope. Fewer are skipped as fast as they are asked.
-const PATIENCE: u32 = 64;
-
-/// Bytes that are looked at one by one before larger steps are worth it.
-const NEAR: usize = 16;
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(json: &'a [u8]) -> Self {
-        Self {
-            json,
-            at: 0,
-            seen: 0,
-            hope: None,
-        }
+        Self { json, at: 0 }
     }
 
-    /// The same, that ends the search where `hope` says that what is looked for is not in the rest.
-    pub(super) fn hoping(json: &'a [u8], hope: fn(&[u8]) -> bool) -> Self {
-        Self {
-            hope: Some(hope),
-            ..Self::new(json)
-        }
-    }
-
-    /// True, and at the end of the text, when there is no hope in what comes next.
-    fn is_hopeless(&mut self) -> bool {
-        self.seen = self.seen.saturating_add(1);
-        let hope = self.hope.filter(|_| self.seen == PATIENCE);
-        let hopeless = hope.is_some_and(|hope| !hope(self.json.get(self.at..).unwrap_or_default()));
-        if hopeless {
-            self.at = self.json.len();
-        }
-        hopeless
-    }
-
-    /// The first byte of what comes next.
+    /// The first byte of what comes next. Control characters are passed as if they were white
+    /// space.
+    #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
-        let rest = self.json.get(self.at..)?;
-        self.at += rest
-            .iter()
-            .position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
+        let byte = *self.json.get(self.at)?;
+        if byte > b' ' {
+            return Some(byte);
+        }
+        self.at = blocks::find_visible(self.json, self.at + 1)?;
         self.json.get(self.at).copied()
     }
 
     /// Moves past `byte` if it comes next.
+    #[inline]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -73,12 +43,54 @@ impl<'a> Cursor<'a> {
     /// In an object: moves to the value of the next member and gives its key, with its escapes.
     /// None, and past the object, when there are no more.
     pub(super) fn next_key(&mut self) -> Option<&'a [u8]> {
-        self.eat(b',');
-        if self.eat(b'}') || self.is_hopeless() {
-            return None;
+        self.find_key(Some)
+    }
+
+    /// The same for the next of those members whose key, with its escapes, `is` something. The
+    /// others are passed with what is in them, as fast as what is skipped.
+    #[inline]
+    pub(super) fn find_key<T>(&mut self, is: impl Fn(&'a [u8]) -> Option<T>) -> Option<T> {
+        let mut depth = 1;
+        let mut start = None;
+        for block in Strings::new(self.json, self.at) {
+            if let Some(after) = block.depth_above(1, depth) {
+                depth = after;
+                continue;
+            }
+            let mut places = block.opening | block.closing | block.begins | block.ends;
+            while places != 0 {
+                let bit = places & places.wrapping_neg();
+                let at = block.at + places.trailing_zeros() as usize;
+                places ^= bit;
+                if block.opening & bit != 0 {
+                    depth += 1;
+                } else if block.closing & bit != 0 {
+                    depth -= 1;
+                    if depth == 0 {
+                        self.at = at + 1;
+                        return None;
+                    }
+                } else if depth > 1 {
+                    // Nobody asks for what is in here.
+                } else if block.begins & bit != 0 {
+                    start = Some(at + 1);
+                } else if let Some(start) = start.take() {
+                    let mut next = Self {
+                        at: at + 1,
+                        ..*self
+                    };
+                    // Without a colon it is a value.
+                    if next.eat(b':')
+                        && let Some(found) = is(&self.json[start..at])
+                    {
+                        *self = next;
+                        return Some(found);
+                    }
+                }
+            }
         }
-        let key = self.string()?;
-        self.eat(b':').then_some(key)
+        self.at = self.json.len();
+        None
     }
 
     /// In a list: moves to the next element. False, and past the list, when there are no more.
@@ -88,94 +100,56 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves past a string and gives what is between its quotes, with its escapes.
+    #[inline]
     pub(super) fn string(&mut self) -> Option<&'a [u8]> {
-        if !self.eat(b'"') {
+        if self.peek() != Some(b'"') {
             return None;
         }
-        let start = self.at;
-        loop {
-            // A search for the quote alone is faster than one for quotes and backslashes: the
-            // backslashes that may escape it stand right before it.
-            let end = self.at + quote(self.json.get(self.at..)?)?;
-            self.at = end + 1;
-            let text = &self.json[start..end];
-            let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
-            if backslashes.is_multiple_of(2) {
-                return Some(text);
-            }
-        }
+        let start = self.at + 1;
+        let end = blocks::end_of_string(self.json, start)?;
+        self.at = end + 1;
+        Some(&self.json[start..end])
     }
 
-    /// Moves past a value of any kind. None when the text ends in it, or it is none.
+    /// Moves past a value of any kind. None when it is none, or when the text ends in it: then to
+    /// the end of the text, so that nobody looks for the value's end again.
+    #[inline]
     pub(super) fn skip(&mut self) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.string().map(drop),
-            b'{' | b'[' => self.skip_nested(),
-            _ => {
-                let rest = self.json.get(self.at..)?;
-                let length = rest
-                    .iter()
-                    .position(|byte| matches!(byte, b',' | b'}' | b']'))
-                    .filter(|length| *length > 0)?;
-                self.at += length;
-                Some(())
-            }
-        }
+        let first = self.peek()?;
+        let start = self.at;
+        let end = match first {
+            b'"' => blocks::end_of_string(self.json, self.at + 1).map(|quote| quote + 1),
+            b'{' | b'[' => end_of_nested(self.json, self.at).map(|bracket| bracket + 1),
+            _ => blocks::find_end(self.json, self.at),
+        };
+        self.at = end.unwrap_or(self.json.len());
+        (end? > start).then_some(())
     }
+}
 
-    fn skip_nested(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            self.at += structure(self.json.get(self.at..)?)?;
-            match self.json[self.at] {
-                b'"' => {
-                    if self.is_hopeless() {
-                        return None;
-                    }
-                    self.string()?;
-                    continue;
+/// Place of the bracket that ends an object or a list, from that which begins it.
+fn end_of_nested(text: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0;
+    for block in Strings::new(text, at) {
+        if let Some(after) = block.depth_above(0, depth) {
+            depth = after;
+            continue;
+        }
+        let mut places = block.opening | block.closing;
+        while places != 0 {
+            let bit = places & places.wrapping_neg();
+            if block.opening & bit != 0 {
+                depth += 1;
+            } else {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(block.at + places.trailing_zeros() as usize);
                 }
-                b'{' | b'[' => depth += 1,
-                _ => depth -= 1,
             }
-            self.at += 1;
-            if depth == 0 {
-                return Some(());
-            }
+            places ^= bit;
         }
     }
-}
-
-/// Place of the next quote. Most strings are shorter than the call of a vectorised search is worth.
-fn quote(text: &[u8]) -> Option<usize> {
-    let near = &text[..text.len().min(NEAR)];
-    let found = near.iter().position(|byte| *byte == b'"');
-    found.or_else(|| Some(near.len() + memchr(b'"', &text[near.len()..])?))
-}
-
-/// Place of the next quote or bracket. What has none for long, such as a list of numbers, is
-/// passed in steps that the compiler makes vector instructions of.
-fn structure(text: &[u8]) -> Option<usize> {
-    let near = &text[..text.len().min(NEAR)];
-    if let Some(found) = near.iter().position(is_structure) {
-        return Some(found);
-    }
-    let mut at = near.len();
-    for step in text[at..].chunks_exact(NEAR) {
-        if step
-            .iter()
-            .fold(false, |any, byte| any | is_structure(byte))
-        {
-            break;
-        }
-        at += NEAR;
-    }
-    Some(at + text[at..].iter().position(is_structure)?)
-}
-
-/// Brackets of both kinds differ in one bit.
-fn is_structure(byte: &u8) -> bool {
-    *byte == b'"' || matches!(*byte | 0x20, b'{' | b'}')
+    None
 }
 
 /// The text of a string, None when it is not UTF-8 or has an escape that is none.
@@ -189,6 +163,8 @@ pub(super) fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -220,7 +196,7 @@ mod tests {
 
     #[test]
     fn steps_of_any_length_find_the_same() {
-        for length in 0..3 * NEAR {
+        for length in 0..200 {
             let filler = "1".repeat(length);
             for json in [
                 format!("[{filler}],"),
@@ -234,17 +210,83 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_hope_the_search_ends() {
-        let list = format!("[{}0],", "\"a\",".repeat(2 * PATIENCE as usize));
-        for (hope, ends) in [(false, true), (true, false)] {
-            let hope: fn(&[u8]) -> bool = if hope { |_| true } else { |_| false };
-            let mut cursor = Cursor::hoping(list.as_bytes(), hope);
-            assert_eq!(cursor.skip().is_none(), ends);
-            assert_eq!(cursor.peek().is_none(), ends);
+    /// Text of what matters to the search, at any distance from the borders of blocks.
+    fn any_text(rng: &mut fastrand::Rng) -> String {
+        let pieces = [
+            "\"", "\\", "\\\"", "{", "]", ":", ",", " ", "é", "\n", "\u{1}", "words",
+        ];
+        let mut text = String::new();
+        for _ in 0..rng.usize(0..12) {
+            let piece = pieces[rng.usize(..pieces.len())];
+            text.push_str(&piece.repeat(rng.usize(1..6) * rng.usize(1..14)));
         }
-        let few = Cursor::hoping(b"[\"a\"],", |_| false).skip();
-        assert!(few.is_some(), "not worth the question");
+        text
+    }
+
+    fn any_value(rng: &mut fastrand::Rng, depth: u8) -> Value {
+        let few = rng.usize(0..6);
+        match rng.u8(if depth == 0 { 0..4 } else { 0..6 }) {
+            0 => Value::Null,
+            1 => rng.i64(..).into(),
+            2 | 3 => any_text(rng).into(),
+            4 => (0..few).map(|_| any_value(rng, depth - 1)).collect(),
+            _ => (0..few)
+                .map(|_| (any_text(rng), any_value(rng, depth - 1)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn skips_what_serde_json_writes() {
+        let mut rng = fastrand::Rng::with_seed(20_261_122);
+        for round in 0..3_000 {
+            let value = any_value(&mut rng, 4);
+            let mut json = value.to_string();
+            if rng.bool() {
+                json = serde_json::to_string_pretty(&value).unwrap();
+            }
+            let text = format!("{json} , \\\"\"[");
+            let mut cursor = Cursor::new(text.as_bytes());
+            cursor.skip();
+            assert!(cursor.eat(b','), "round {round}: {text}");
+            assert_eq!(cursor.at, json.len() + 2, "round {round}: {text}");
+
+            let Value::Object(members) = value else {
+                continue;
+            };
+            let text = |raw| unescape(raw).unwrap().into_owned();
+            let mut cursor = Cursor::new(json.as_bytes());
+            assert!(cursor.eat(b'{'));
+            let mut keys = Vec::new();
+            while let Some(key) = cursor.next_key() {
+                keys.push(text(key));
+                let start = cursor.at;
+                cursor.skip();
+                let found: Value =
+                    serde_json::from_slice(&json.as_bytes()[start..cursor.at]).unwrap();
+                assert_eq!(
+                    found,
+                    members[keys.last().unwrap()],
+                    "round {round}: {json}"
+                );
+            }
+            assert_eq!(cursor.at, json.len(), "round {round}: {json}");
+            keys.sort();
+            assert!(keys.iter().eq(members.keys()), "round {round}: {json}");
+
+            // With the others passed over, and nothing found that is no key of the object.
+            for wanted in keys {
+                let mut cursor = Cursor::new(json.as_bytes());
+                cursor.eat(b'{');
+                let found = cursor.find_key(|raw| (text(raw) == wanted).then_some(()));
+                assert!(found.is_some(), "round {round}: {wanted} in {json}");
+                let start = cursor.at;
+                cursor.skip();
+                let found: Value =
+                    serde_json::from_slice(&json.as_bytes()[start..cursor.at]).unwrap();
+                assert_eq!(found, members[&wanted], "round {round}: {wanted} in {json}");
+            }
+        }
     }
 
     #[test]

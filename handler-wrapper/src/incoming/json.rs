@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use memchr::memmem;
+use memchr::memchr;
 use tracestitch_wire::{header::TraceHeader, w3c};
 
 use super::{
@@ -71,18 +71,8 @@ pub(crate) fn find_in_body(body: &[u8], sources: &Sources) -> Option<TraceHeader
     find(body, sources, Place::Body)
 }
 
-/// False when no name of a trace header is in `text`: most bodies with many fields end here.
-fn may_carry(text: &[u8]) -> bool {
-    // "Trace" and "trace" as well as "TRACE": a vectorised search for what they share.
-    memmem::find(text, b"race").is_some() || memmem::find(text, b"RACE").is_some()
-}
-
 fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
-    let mut cursor = match place {
-        Place::Body => Cursor::hoping(json, may_carry),
-        // In an event a name may stand in the base64 of a stream's record.
-        _ => Cursor::new(json),
-    };
+    let mut cursor = Cursor::new(json);
     let mut search = Search {
         sources,
         traceparent: None,
@@ -108,6 +98,29 @@ fn is_header(key: &[u8]) -> bool {
     ]
     .into_iter()
     .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// Length of the longest name of [`Place::role`], in bytes.
+const LONGEST: usize = "multiValueHeaders".len();
+
+/// A key without its escapes, in `name`; None for one that is no name. Names have letters, `-` and
+/// `_`, of which each is escaped by its number alone.
+fn unescape_name<'n>(raw: &[u8], name: &'n mut [u8; LONGEST]) -> Option<&'n [u8]> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let (mut rest, mut length) = (raw, 0);
+    while let [byte, others @ ..] = rest {
+        let place = name.get_mut(length)?;
+        (*place, rest) = match (byte, others) {
+            (b'\\', [b'u', b'0', b'0', high, low, others @ ..]) => {
+                let byte = digit(*high)? << 4 | digit(*low)?;
+                (u8::try_from(byte).ok()?, others)
+            }
+            (b'\\', _) => return None,
+            (byte, others) => (*byte, others),
+        };
+        length += 1;
+    }
+    name.get(..length)
 }
 
 /// What kind of object this is.
@@ -138,6 +151,26 @@ impl Place {
         }
     }
 
+    /// What is looked for under the key `raw`, which has its escapes still.
+    #[inline]
+    fn role(self, raw: &[u8], sources: &Sources) -> Option<Role> {
+        let mut name = [0; LONGEST];
+        let key = match memchr(b'\\', raw) {
+            Some(_) => unescape_name(raw, &mut name)?,
+            None => raw,
+        };
+        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
+        let allowed = self.source().is_some_and(|source| sources.allow(source));
+        match self {
+            _ if allowed && is_header(key) => Some(Role::Header),
+            _ if allowed && is(w3c::NAME) => Some(Role::Parent),
+            _ if allowed && is(w3c::STATE_NAME) => Some(Role::State),
+            Self::Kinesis if key == b"data" => Some(Role::Text),
+            Self::Body if key == b"Message" => Some(Role::Text),
+            _ => self.under(key).map(Role::Object),
+        }
+    }
+
     /// The object under `key`, if headers may be in it.
     fn under(self, key: &[u8]) -> Option<Self> {
         let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
@@ -158,6 +191,21 @@ impl Place {
             _ => None,
         }
     }
+}
+
+/// What is looked for under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A header of X-Ray.
+    Header,
+    /// `traceparent`.
+    Parent,
+    /// `tracestate`.
+    State,
+    /// An object with more of them.
+    Object(Place),
+    /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
+    Text,
 }
 
 /// The trace context of the W3C in one object: its two fields come in any order.
@@ -205,31 +253,23 @@ impl Search<'_> {
         place: Place,
         context: &mut W3c<'j>,
     ) -> Option<TraceHeader> {
-        while let Some(raw) = cursor.next_key() {
-            let Some(key) = unescape(raw) else {
-                cursor.skip()?;
-                continue;
-            };
-            let key = key.as_bytes();
-            let allowed = place
-                .source()
-                .is_some_and(|source| self.sources.allow(source));
-            let found = if allowed && is_header(key) {
-                candidate(cursor).and_then(|text| carried(&text))
-            } else if allowed && key.eq_ignore_ascii_case(w3c::NAME.as_bytes()) {
-                let parsed = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
-                context.parent = context.parent.take().or(parsed);
-                None
-            } else if allowed && key.eq_ignore_ascii_case(w3c::STATE_NAME.as_bytes()) {
-                let state = candidate(cursor);
-                context.state = context.state.take().or(state);
-                None
-            } else {
-                match place.under(key) {
-                    Some(Place::Record) => self.single_record(cursor),
-                    Some(inner) => self.object(cursor, inner),
-                    None => self.text(cursor, place, key),
+        let sources = self.sources;
+        while let Some(role) = cursor.find_key(|raw| place.role(raw, sources)) {
+            let found = match role {
+                Role::Header => candidate(cursor).and_then(|text| carried(&text)),
+                Role::Parent => {
+                    let parsed = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
+                    context.parent = context.parent.take().or(parsed);
+                    None
                 }
+                Role::State => {
+                    let state = candidate(cursor);
+                    context.state = context.state.take().or(state);
+                    None
+                }
+                Role::Object(Place::Record) => self.single_record(cursor),
+                Role::Object(inner) => self.object(cursor, inner),
+                Role::Text => self.text(cursor, place),
             };
             if found.is_some() {
                 return found;
@@ -240,39 +280,27 @@ impl Search<'_> {
 
     /// The records of a batch have traces of their own: only one alone is the invocation's.
     fn single_record(&mut self, cursor: &mut Cursor<'_>) -> Option<TraceHeader> {
-        if !cursor.eat(b'[') {
-            cursor.skip();
+        let mut first = cursor.clone();
+        cursor.skip()?;
+        if !(first.eat(b'[') && first.next_element()) {
             return None;
         }
-        if !cursor.next_element() {
+        let mut second = first.clone();
+        second.skip()?;
+        if second.next_element() {
             return None;
         }
-        let mut rest = cursor.clone();
-        rest.skip()?;
-        let mut single = true;
-        while rest.next_element() {
-            single = false;
-            rest.skip()?;
-        }
-        let found = single.then(|| self.object(cursor, Place::Record)).flatten();
-        *cursor = rest;
-        found
+        self.object(&mut first, Place::Record)
     }
 
-    /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
-    fn text(&mut self, cursor: &mut Cursor<'_>, place: Place, key: &[u8]) -> Option<TraceHeader> {
-        let data = place == Place::Kinesis && key == b"data";
-        let message = place == Place::Body && key == b"Message";
-        if !(data || message) || self.texts == MAX_TEXTS {
-            cursor.skip();
-            return None;
-        }
-        if cursor.peek() != Some(b'"') {
+    /// Moves past JSON in a string, and searches it.
+    fn text(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
+        if self.texts == MAX_TEXTS || cursor.peek() != Some(b'"') {
             cursor.skip();
             return None;
         }
         let raw = cursor.string().filter(|raw| raw.len() <= MAX_BODY)?;
-        let text = if data {
+        let text = if place == Place::Kinesis {
             BASE64_STANDARD.decode(raw).ok()?
         } else {
             unescape(raw)?.into_owned().into_bytes()
@@ -290,32 +318,24 @@ fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
     match cursor.peek()? {
         b'"' => unescape(cursor.string()?),
         b'[' => {
-            cursor.eat(b'[');
-            let mut first = None;
-            while cursor.next_element() {
-                if first.is_none() && cursor.peek() == Some(b'"') {
-                    first = cursor.string();
-                } else {
-                    first = first.or(Some(b""));
-                    cursor.skip()?;
-                }
-            }
-            unescape(first?)
+            let mut list = cursor.clone();
+            cursor.skip()?;
+            list.eat(b'[');
+            unescape(list.string()?)
         }
         b'{' => {
-            cursor.eat(b'{');
-            let mut value = None;
-            while let Some(key) = cursor.next_key() {
-                if value.is_none()
-                    && matches!(key, b"Value" | b"S" | b"stringValue" | b"StringValue")
-                    && cursor.peek() == Some(b'"')
-                {
-                    value = cursor.string();
-                } else {
-                    cursor.skip()?;
+            let mut object = cursor.clone();
+            cursor.skip()?;
+            object.eat(b'{');
+            let is_value =
+                |key: &[u8]| matches!(key, b"Value" | b"S" | b"stringValue" | b"StringValue");
+            while object.find_key(|key| is_value(key).then_some(())).is_some() {
+                if object.peek() == Some(b'"') {
+                    return unescape(object.string()?);
                 }
+                object.skip()?;
             }
-            unescape(value?)
+            None
         }
         _ => {
             cursor.skip();
@@ -332,13 +352,7 @@ fn at_paths(json: &[u8], sources: &Sources) -> Option<TraceHeader> {
             if !cursor.eat(b'{') {
                 return None;
             }
-            loop {
-                let key = unescape(cursor.next_key()?);
-                if key.is_some_and(|key| key == wanted) {
-                    break;
-                }
-                cursor.skip()?;
-            }
+            cursor.find_key(|key| (unescape(key)? == wanted).then_some(()))?;
         }
         let text = candidate(&mut cursor)?;
         carried(&text).or_else(|| w3c::parse(text.trim()).ok())

@@ -63,6 +63,10 @@ fn places_where_a_header_is_found() {
         (r#"{"traceHeader":"HEADER"}"#, "embedded"),
         (r#"{"\u005ftraceId":"HEADER"}"#, "key with an escape"),
         (
+            r#"{"\u0058\u002d\u0041\u006D\u007A\u006e\u002d\u0054\u0072\u0061\u0063\u0065\u002d\u0049\u0064":"HEADER"}"#,
+            "key of escapes",
+        ),
+        (
             r#"{"_traceId":"nonsense","traceHeader":"HEADER"}"#,
             "first valid one wins",
         ),
@@ -91,6 +95,9 @@ fn places_where_none_is() {
         "[{\"_traceId\":\"HEADER\"}]",
         "{}",
         r#"{"body":{"_traceId":"HEADER"}}"#,
+        r#"{"note":"_traceId","to":"HEADER"}"#,
+        r#"{"note":"\"_traceId\":\"HEADER\""}"#,
+        r#"{"note":"\\\"_traceId\":\"HEADER\""}"#,
         r#"{"headers":"text"}"#,
         r#"{"headers":{"x-amzn-trace-id":{"a":1}}}"#,
         r#"{"headers":{"x-amzn-trace-id":[]}}"#,
@@ -246,6 +253,14 @@ fn hostile_text_is_passed_over() {
     let messages = r#"{"Message":"#.repeat(50_000);
     let many: String = (0..10_000).map(|n| format!(r#""trace{n}":{n},"#)).collect();
     let many = format!(r#"{{{many}"_traceId":"HEADER"}}"#);
+    // Each is a value that has no end.
+    let endless = [
+        r#""_traceId":1"#,
+        r#""headers":1"#,
+        r#""_traceId":["#,
+        r#""_traceId":"\""#,
+    ]
+    .map(|member| format!("{{{}", member.repeat(80_000)));
     let twice = r#"{"_traceId":"Root=x","_traceId":"HEADER","_traceId":"HEADER"}"#;
     for (json, expected, reason) in [
         (&b"plain text with a trace"[..], false, "text"),
@@ -266,6 +281,14 @@ fn hostile_text_is_passed_over() {
         (deep_objects.as_bytes(), false, "nested in known places"),
         (messages.as_bytes(), false, "texts in texts"),
         (many.as_bytes(), true, "ten thousand fields"),
+        (endless[0].as_bytes(), false, "endless numbers"),
+        (
+            endless[1].as_bytes(),
+            false,
+            "endless numbers in a known place",
+        ),
+        (endless[2].as_bytes(), false, "endless lists"),
+        (endless[3].as_bytes(), false, "endless strings"),
         (
             twice.as_bytes(),
             true,
