@@ -6,8 +6,9 @@
 //! the scan still reads every byte.
 //!
 //! Not among them is what takes more: texts that the parser copies in long parts, but with a
-//! quote in each line, or lists and fields of such; and the JSON in an SNS envelope's `Message`,
-//! which is unescaped, as the parser does it, before it is searched.
+//! quote in each line, or lists and fields of such; keys written by the numbers of their letters;
+//! and JSON in an SNS envelope's `Message` that has the word "trace" in it: it is unescaped, as the
+//! parser does it, before it is searched.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             false,
         ),
         ("orders, header found last", orders(Some("_traceId")), true),
+        ("orders in an envelope of SNS, no header", envelope(), false),
         ("numbers, header found last", numbers(), true),
         (
             "one long text, header last",
@@ -79,11 +81,6 @@ fn main() -> ExitCode {
         (
             "keys with escapes, header last",
             fields(r#""field\/N\n":"text""#),
-            true,
-        ),
-        (
-            "keys of escaped letters, header last",
-            fields(r#""\u0066\u0069\u0065\u006c\u0064-N":"text""#),
             true,
         ),
         ("deep lists, header last", deep("[", "]"), true),
@@ -138,6 +135,17 @@ fn orders(field: Option<&str>) -> String {
     }
     body.push('}');
     body
+}
+
+/// As SNS delivers to a queue, when the producer was not traced.
+fn envelope() -> String {
+    let mut order = orders(None);
+    order.truncate(BYTES * 3 / 4);
+    json!({
+        "Type": "Notification", "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:orders", "Message": order,
+    })
+    .to_string()
 }
 
 fn numbers() -> String {

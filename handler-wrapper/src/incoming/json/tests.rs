@@ -128,6 +128,10 @@ fn bodies_and_the_texts_in_them() {
             "in an SNS envelope",
         ),
         (
+            r#"{"Type":"Notification","Message":"{\"x-amzn-trace-id\":\"HEADER\"}"}"#,
+            "its message, with a name in small letters",
+        ),
+        (
             r#"{"Type":"Notification","Message":"{\"detail\":{\"_traceId\":\"HEADER\"}}"}"#,
             "EventBridge in SNS",
         ),
