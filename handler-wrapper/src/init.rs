@@ -86,18 +86,22 @@ impl Init {
             return;
         }
         document.finish(ended.unwrap_or_else(clock::now));
-        trace.close(under(document, header));
+        trace.close(under(document, trace, header));
         for document in documents {
             trace.close(Box::new(document));
         }
     }
 }
 
-/// Beside the handler: under Lambda's own segment, or a segment itself where there is none.
-fn under(mut document: Box<Document>, header: &TraceHeader) -> Box<Document> {
-    match header.parent {
+/// Beside the handler: under Lambda's own segment, or a segment itself where there is none. Of a
+/// trace that is not sampled nobody else sends one.
+fn under(mut document: Box<Document>, trace: &Trace, header: &TraceHeader) -> Box<Document> {
+    match header.parent.filter(|_| !trace.is_held()) {
         Some(parent) => document.parent_id = Some(parent),
         None => document.become_segment(FUNCTION),
+    }
+    if trace.is_held() {
+        document.annotations.insert("unsampled".into(), true.into());
     }
     document.trace_id = header.root;
     document
@@ -230,6 +234,27 @@ mod tests {
                 .all(|document| document["trace_id"] == ROOT)
         );
         assert!(!init.context().is_recording(), "it is over");
+    }
+
+    /// Of an invocation that is only recorded if it fails.
+    #[test]
+    fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        let mut tracer = kept.tracer();
+        tracer.errors_always = true;
+        let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        let trace = Arc::new(Trace::new(Arc::new(tracer), header.parse().ok(), "r-1"));
+        init.hand_over(&trace);
+        let handler = crate::invocation::begin_handler(&trace).unwrap();
+        handler.record_error(&std::fmt::Error);
+        handler.finish();
+        let root = kept.one("init");
+        assert!(root.get("parent_id").is_none() && root.get("type").is_none());
+        assert_eq!(root["annotations"]["unsampled"], true);
+        assert_eq!(kept.one("load settings")["parent_id"], root["id"]);
     }
 
     #[test]
