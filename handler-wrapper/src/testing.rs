@@ -120,8 +120,8 @@ impl Sink for Kept {
         self.push(Event::Close(serde_json::from_slice(&document).unwrap()));
     }
 
-    fn discard(&self, id: SegmentId) {
-        self.push(Event::Discard(id));
+    fn discard(&self, ids: &[SegmentId]) {
+        ids.iter().for_each(|id| self.push(Event::Discard(*id)));
     }
 
     fn flush(&self) -> Flushed {

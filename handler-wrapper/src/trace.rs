@@ -96,29 +96,36 @@ impl Tracer {
         if self.init.is_some() {
             return;
         }
-        let json = if self.redaction.is_none() {
-            document.to_json()
-        } else {
-            // A rule sees each text once: it gets a copy, as the document goes on.
-            let mut document = document.clone();
-            self.redaction.apply(&mut document);
-            document.to_json()
-        };
-        self.sink.open(document.id, &json);
+        self.sink
+            .open(document.id, &self.json_in_progress(document));
+    }
+
+    /// `document`, which goes on, as it may leave the process.
+    pub(crate) fn json_in_progress(&self, document: &Document) -> Vec<u8> {
+        if self.redaction.is_none() {
+            return document.to_json();
+        }
+        // A rule sees each text once: it gets a copy, as the document goes on.
+        self.json(Box::new(document.clone()))
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, mut document: Box<Document>) {
+    pub(crate) fn close(&self, document: Box<Document>) {
         if let Some(held) = &self.init {
             return held.close(*document);
         }
+        self.sink.close(document.id, self.json(document));
+    }
+
+    /// `document` as it may leave the process.
+    pub(crate) fn json(&self, mut document: Box<Document>) -> Vec<u8> {
         self.redaction.apply(&mut document);
-        self.sink.close(document.id, document.to_json());
+        document.to_json()
     }
 
     /// Takes back what was opened.
     pub(crate) fn discard(&self, id: SegmentId) {
-        self.sink.discard(id);
+        self.sink.discard(&[id]);
     }
 
     /// True for the first caller in the life of the process.
@@ -241,9 +248,11 @@ impl Trace {
     /// The outermost document of this trace here: a subsegment under Lambda's segment where there
     /// is one, else a segment.
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
-        let name = self.tracer.function_name.clone().into();
         match header.parent.filter(|_| !self.is_held()) {
-            Some(parent) if self.is_lambdas => Document::subsegment(name, header.root, parent, now),
+            Some(parent) if self.is_lambdas => {
+                let name = self.tracer.function_name.clone().into();
+                Document::subsegment(name, header.root, parent, now)
+            }
             parent => self.segment(header, parent, now),
         }
     }
@@ -269,7 +278,7 @@ impl Trace {
     /// `document` has begun.
     pub(crate) fn open(&self, document: &Document) {
         match &self.held {
-            Some(held) => held.open(document.id),
+            Some(held) => held.open(&self.tracer, document),
             None => self.tracer.open(document),
         }
     }
@@ -277,19 +286,16 @@ impl Trace {
     /// `document` is over.
     pub(crate) fn close(&self, document: Box<Document>) {
         match &self.held {
-            Some(held) => {
-                for document in held.close(*document) {
-                    self.tracer.close(Box::new(document));
-                }
-            }
+            Some(held) => held.close(&self.tracer, document),
             None => self.tracer.close(document),
         }
     }
 
     /// What was opened turned out to be none.
     pub(crate) fn discard(&self, id: SegmentId) {
-        if !self.is_held() {
-            self.tracer.discard(id);
+        match &self.held {
+            Some(held) => held.discard(&self.tracer, id),
+            None => self.tracer.discard(id),
         }
     }
 }

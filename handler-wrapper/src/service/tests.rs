@@ -430,11 +430,7 @@ async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
         Ok(Value::Null)
     })
     .await;
-    assert_eq!(
-        kept.events(),
-        [Event::Begin, Event::End("r-1".to_owned())],
-        "nothing of a success"
-    );
+    assert!(kept.closed().is_empty(), "nothing of a success");
 
     let (kept, header) = unsampled(async || {
         crate::capture("work", async {}).await;

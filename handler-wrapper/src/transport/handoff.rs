@@ -64,10 +64,10 @@ enum Link {
 struct Connection {
     data: Socket,
     signal: Socket,
-    /// Frames that the data socket did not take, the first one perhaps in part.
-    waiting: VecDeque<Frame>,
+    /// Frames that the data socket did not take, the first ones perhaps in part.
+    waiting: VecDeque<Frames>,
     waiting_bytes: usize,
-    /// Bytes of the first waiting frame that were written.
+    /// Bytes of the first waiting frames that were written.
     written: usize,
     /// Estimated bytes in the kernel since the extension was last asked to read.
     unread: usize,
@@ -75,10 +75,11 @@ struct Connection {
     handed: u64,
 }
 
+/// What is written at once: a write costs more than the bytes in it.
 #[derive(Debug)]
-struct Frame {
+struct Frames {
     bytes: Vec<u8>,
-    /// It carries a finished document, from this byte on.
+    /// The last one carries a document that is over, from this byte on.
     finished: Option<usize>,
 }
 
@@ -174,29 +175,29 @@ impl Handoff {
     }
 
     pub(crate) fn open(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
-        self.write(&Message::Open { id, document })
+        self.write([Message::Open { id, document }])
     }
 
     pub(crate) fn close(&mut self, id: SegmentId, document: Vec<u8>) -> Vec<Vec<u8>> {
         if !matches!(self.link, Link::Up(_)) {
             return vec![document];
         }
-        self.write(&Message::Close {
+        self.write([Message::Close {
             id,
             document: &document,
-        })
+        }])
     }
 
-    pub(crate) fn discard(&mut self, id: SegmentId) -> Vec<Vec<u8>> {
-        self.write(&Message::Discard { id })
+    pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
+        self.write(ids.iter().map(|id| Message::Discard { id: *id }))
     }
 
     /// Gives back the finished documents that cannot go this way.
-    fn write(&mut self, message: &Message<'_>) -> Vec<Vec<u8>> {
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
         let Link::Up(connection) = &mut self.link else {
             return Vec::new();
         };
-        match connection.write(message) {
+        match connection.write(Frames::new(messages)) {
             Ok(()) => Vec::new(),
             Err(error) => self.leave(&error),
         }
@@ -252,7 +253,7 @@ impl Handoff {
         connection
             .waiting
             .into_iter()
-            .filter_map(Frame::into_finished)
+            .filter_map(Frames::into_finished)
             .collect()
     }
 }
@@ -286,14 +287,16 @@ fn is_closed(mut signal: &Socket) -> bool {
     }
 }
 
-impl Frame {
-    fn new(message: &Message<'_>) -> Self {
+impl Frames {
+    fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>) -> Self {
         let mut bytes = Vec::with_capacity(1024);
-        message.encode(&mut bytes);
-        let finished = match message {
-            Message::Close { document, .. } => Some(bytes.len() - document.len()),
-            _ => None,
-        };
+        let mut finished = None;
+        for message in messages {
+            message.encode(&mut bytes);
+            if let Message::Close { document, .. } = message {
+                finished = Some(bytes.len() - document.len());
+            }
+        }
         Self { bytes, finished }
     }
 
@@ -303,11 +306,10 @@ impl Frame {
 }
 
 impl Connection {
-    fn write(&mut self, message: &Message<'_>) -> io::Result<()> {
-        let frame = Frame::new(message);
-        self.unread += frame.bytes.len() + WRITE_OVERHEAD;
-        self.waiting_bytes += frame.bytes.len();
-        self.waiting.push_back(frame);
+    fn write(&mut self, frames: Frames) -> io::Result<()> {
+        self.unread += frames.bytes.len() + WRITE_OVERHEAD;
+        self.waiting_bytes += frames.bytes.len();
+        self.waiting.push_back(frames);
         self.flush()?;
         if self.waiting_bytes > MAX_WAITING {
             return Err(io::Error::other("it has not read for 4 MiB"));
@@ -324,18 +326,18 @@ impl Connection {
     /// has read what there was.
     fn flush(&mut self) -> io::Result<usize> {
         let mut taken = 0;
-        while let Some(frame) = self.waiting.front() {
-            let sent = send(&self.data, &frame.bytes[self.written..])?;
+        while let Some(frames) = self.waiting.front() {
+            let sent = send(&self.data, &frames.bytes[self.written..])?;
             taken += sent;
             self.written += sent;
-            if self.written < frame.bytes.len() {
+            if self.written < frames.bytes.len() {
                 if taken > 0 {
                     say(&self.signal, &Message::Drain)?;
                 }
                 break;
             }
-            self.waiting_bytes -= frame.bytes.len();
-            self.handed += u64::from(frame.finished.is_some());
+            self.waiting_bytes -= frames.bytes.len();
+            self.handed += u64::from(frames.finished.is_some());
             self.written = 0;
             self.waiting.pop_front();
         }

@@ -98,6 +98,20 @@ fn documents_go_by_data_and_the_end_by_signal() {
 }
 
 #[test]
+fn what_is_discarded_at_once_is_written_at_once() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    let (mut data, _signal) = extension.accept();
+    let ids = [(); 3].map(|()| SegmentId::new());
+    assert!(handoff.discard(&ids).is_empty());
+    let Link::Up(connection) = &handoff.link else {
+        panic!("{:?}", handoff.link);
+    };
+    assert!(connection.unread < 2 * WRITE_OVERHEAD, "one write");
+    assert_eq!(read(&mut data), ["Hello", "Discard", "Discard", "Discard"]);
+}
+
+#[test]
 fn without_an_extension_documents_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut handoff = handoff(&folder.path().join("absent"));
