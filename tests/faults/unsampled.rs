@@ -12,14 +12,15 @@ use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
 use e2e::wait::PATIENCE;
 use e2e::world::World;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{Function, InvocationResult, Outcome};
 use tracestitch_local::store::Document;
 
 use crate::ends::messages;
-use crate::moments::{Moment, Striker};
+use crate::moments::{Moment, PACE_MICROS, Striker};
 use crate::rounds::Rounds;
-use crate::strikes::kill_function;
+use crate::strikes::{kill_function, signal_extension};
 use crate::victim::{Victim, plenty};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -202,6 +203,25 @@ async fn killed_right_after_the_reply() {
     let victim = start(|function, _| function.env("MAY_HANG", "1")).await;
     let outcome = victim.invoke_unsampled(1, then("hang_after_reply")).await;
     assert!(victim.environment.kill_function().await);
+    nothing(&victim, &[outcome]).await;
+}
+
+/// Right after the reply, with the socket full because the extension is stopped: it has not read
+/// yet what was begun, and not that all of it is discarded.
+#[tokio::test]
+async fn ended_after_a_success_that_did_not_fit_into_the_socket() {
+    let victim = start(|function, _| {
+        let slow = function
+            .env("MAY_HANG", "1")
+            .env("PACE_MICROS", PACE_MICROS);
+        slow.timeout(TIMEOUT)
+    })
+    .await;
+    let large = json!({ "steps": 60, "bytes": 8000, "then": "hang_after_reply" });
+    let (outcome, ()) = tokio::join!(victim.invoke_unsampled(1, large), async {
+        victim.noted(Verb::Begun, 1, "step-0", 1).await;
+        signal_extension(&victim.environment, Signal::SIGSTOP);
+    });
     nothing(&victim, &[outcome]).await;
 }
 

@@ -13,7 +13,7 @@
 //! | 1 | hello | JSON object, see [`Hello`] | first frame of both |
 //! | 2 | open | segment id (8 bytes), document in progress, or finished but not yet wanted | data |
 //! | 3 | close | segment id (8 bytes), finished document | data |
-//! | 4 | discard | segment id (8 bytes) | data |
+//! | 4 | discard | segment id (8 bytes) | data, and signal when data is full |
 //! | 5 | end | request id of the invocation that is over | signal |
 //! | 6 | drain | nothing | signal |
 //! | 7 | leave | nothing | signal, last frame |

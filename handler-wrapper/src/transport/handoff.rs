@@ -189,15 +189,19 @@ impl Handoff {
     }
 
     pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
-        self.write(ids.iter().map(|id| Message::Discard { id: *id }))
+        self.with(|connection| connection.discard(ids))
+    }
+
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
+        self.with(|connection| connection.write(Frames::new(messages)))
     }
 
     /// Gives back the finished documents that cannot go this way.
-    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
+    fn with(&mut self, tell: impl FnOnce(&mut Connection) -> io::Result<()>) -> Vec<Vec<u8>> {
         let Link::Up(connection) = &mut self.link else {
             return Vec::new();
         };
-        match connection.write(Frames::new(messages)) {
+        match tell(connection) {
             Ok(()) => Vec::new(),
             Err(error) => self.leave(&error),
         }
@@ -321,6 +325,18 @@ impl Connection {
         Ok(())
     }
 
+    fn discard(&mut self, ids: &[SegmentId]) -> io::Result<()> {
+        let discards = || Frames::new(ids.iter().map(|id| Message::Discard { id: *id }));
+        self.write(discards())?;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        // The kernel has some of what is discarded, and not yet this. If the process dies before
+        // it has, the extension must not take that for what the death left open: the signals are
+        // heard after all that was written to it.
+        say_all(&self.signal, &discards().bytes)
+    }
+
     /// Writes what waits, as far as there is room. Gives back how many bytes were taken. An
     /// extension that was told to read once, and has made room, is told again: it sleeps when it
     /// has read what there was.
@@ -354,7 +370,11 @@ impl Connection {
 fn say(signal: &Socket, message: &Message<'_>) -> io::Result<()> {
     let mut frame = Vec::with_capacity(64);
     message.encode(&mut frame);
-    if send(signal, &frame)? == frame.len() {
+    say_all(signal, &frame)
+}
+
+fn say_all(signal: &Socket, frames: &[u8]) -> io::Result<()> {
+    if send(signal, frames)? == frames.len() {
         Ok(())
     } else {
         Err(io::Error::other("it does not read its signals"))
