@@ -1,7 +1,4 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use crate::{
     Redaction, Subsegment,
@@ -40,38 +37,9 @@ fn under<T>(subsegment: &Subsegment, work: impl FnOnce() -> T) -> T {
     subsegment.context().sync_scope(work)
 }
 
-/// What the extension has of it: what was sent, and what is open and would be sent if the process
-/// died now.
-fn extension(kept: &Kept) -> (Vec<String>, Vec<String>) {
-    let text = |document: &Value, member| document[member].as_str().unwrap_or_default().to_owned();
-    let describe = |document: &Value| {
-        let finished = document.get("end_time").is_some();
-        assert_eq!(!finished, document["in_progress"] == true, "{document}");
-        let word = if finished { "" } else { " in progress" };
-        format!("{}{word}", text(document, "name"))
-    };
-    let (mut sent, mut open) = (Vec::new(), BTreeMap::new());
-    for event in kept.events() {
-        match event {
-            Event::Open(document) => {
-                open.insert(text(&document, "id"), describe(&document));
-            }
-            Event::Close(document) => {
-                open.remove(&text(&document, "id"));
-                sent.push(describe(&document));
-            }
-            Event::Discard(id) => drop(open.remove(&id.to_string())),
-            Event::Begin | Event::End(_) => {}
-        }
-    }
-    let mut open: Vec<_> = open.into_values().collect();
-    open.sort();
-    (sent, open)
-}
-
 #[track_caller]
 fn has(kept: &Kept, sent: &[&str], open: &[&str]) {
-    let (is_sent, is_open) = extension(kept);
+    let (is_sent, is_open) = kept.extension();
     assert_eq!((is_sent, is_open), (owned(sent), owned(open)));
 }
 
@@ -157,11 +125,11 @@ fn there_are_not_more_than_so_many() {
             crate::capture_sync("one of many", || {});
         }
     });
-    let (_, open) = extension(&kept);
+    let (_, open) = kept.extension();
     assert_eq!(open.len(), MAX_DOCUMENTS + 2, "and what they are a part of");
     outer.finish();
     fail(handler);
-    let (sent, open) = extension(&kept);
+    let (sent, open) = kept.extension();
     assert_eq!(sent.len(), MAX_DOCUMENTS + 1, "and the outermost");
     assert_eq!(open, [""; 0]);
 }
@@ -273,7 +241,7 @@ fn ends_at_the_same_time_leave_nothing_open() {
         for thread in threads {
             thread.join().unwrap();
         }
-        let (sent, open) = extension(&kept);
+        let (sent, open) = kept.extension();
         assert_eq!(open, [""; 0], "round {round}");
         assert_eq!(sent.len(), if failing { 7 } else { 0 }, "round {round}");
     }
