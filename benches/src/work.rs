@@ -70,9 +70,9 @@ pub(crate) fn run(work: &str) {
     });
 }
 
-/// Repetitions by invocation: of one, at most 1000 subsegments are recorded.
+/// Repetitions by invocation: of one, at most 1000 subsegments are recorded, and 200 kept back.
 fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
-    const MOST: u32 = 500;
+    const MOST: u32 = 150;
     (0..repeat)
         .step_by(MOST as usize)
         .map(move |done| MOST.min(repeat - done))

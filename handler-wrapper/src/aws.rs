@@ -32,7 +32,7 @@ use aws_smithy_types::{
 use aws_types::{SigningName, region::Region};
 use http::HeaderName;
 use tracestitch_wire::{
-    document::{Namespace, Text},
+    document::Namespace,
     header::{self, TraceHeader},
 };
 
@@ -74,7 +74,7 @@ use crate::{context::Context, subsegment::Subsegment};
 #[derive(Debug, Clone, Default)]
 pub struct TraceInterceptor {
     selection: Selection,
-    account_id: Option<Text>,
+    account_id: Option<String>,
 }
 
 impl TraceInterceptor {
@@ -122,7 +122,7 @@ impl TraceInterceptor {
     /// developer guide, "Segment documents", `aws`).
     #[must_use]
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
-        self.account_id = Some(account_id.into().into());
+        self.account_id = Some(account_id.into());
         self
     }
 
@@ -165,14 +165,12 @@ impl TraceInterceptor {
         let target = Target::of(service, operation);
         let subsegment = Subsegment::begin_with(context, target.name(service), |document| {
             document.namespace = Some(Namespace::Aws);
-            document.aws.reserve(USUAL_FACTS);
-            let operation = Text::from(operation.to_owned());
-            document.aws.insert("operation", operation.into());
+            document.aws.insert("operation", operation);
             if let Some(region) = cfg.load::<Region>() {
-                document.aws.insert("region", region.as_ref().into());
+                document.aws.insert("region", region.as_ref());
             }
             if let Some(account_id) = &self.account_id {
-                document.aws.insert("account_id", account_id.clone().into());
+                document.aws.insert("account_id", account_id.as_str());
             }
             self.selection
                 .put_request(document, target, input, captured);
@@ -203,9 +201,6 @@ fn text(header: Option<TraceHeader>) -> Option<String> {
 
 /// The header's name as the request keeps it: made of text it would be checked each time.
 static HEADER: HeaderName = HeaderName::from_static(header::NAME);
-
-/// Operation, region, a name or two, retries, request id.
-const USUAL_FACTS: usize = 8;
 
 /// The signing configuration says how long a presigned request is valid; others have no such
 /// limit.
@@ -296,13 +291,11 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if cfg.load::<Call>().is_some() {
-            let presigned = is_presigning(cfg);
+        let presigned = is_presigning(cfg);
+        if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
+            call.presigned = Some(presigned);
             if presigned {
                 context.request_mut().headers_mut().remove(header::NAME);
-            }
-            if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
-                call.presigned = Some(presigned);
             }
         }
         Ok(())

@@ -54,23 +54,25 @@ impl Default for State {
 impl Held {
     /// Something has begun; what begins first ends last.
     pub(crate) fn open(&self, tracer: &Tracer, document: &Document) {
+        let id = document.id;
         // Rules for redaction are the user's code: they run without the lock, here and below.
-        let json = tracer.json_in_progress(document);
-        let mut state = self.lock();
-        match &mut *state {
-            State::Undecided(waiting) => {
-                if self.outermost.set(document.id).is_ok() {
-                    // What came before it, of the init phase.
-                    for (id, json) in &waiting.finished {
-                        tracer.sink.open(*id, json);
+        tracer.in_progress(document, |json| {
+            let mut state = self.lock();
+            match &mut *state {
+                State::Undecided(waiting) => {
+                    if self.outermost.set(id).is_ok() {
+                        // What came before it, of the init phase.
+                        for (id, json) in &waiting.finished {
+                            tracer.sink.open(*id, json);
+                        }
                     }
+                    waiting.begun.push(id);
                 }
-                waiting.begun.push(document.id);
+                State::Wanted => {}
+                State::Unwanted => return,
             }
-            State::Wanted => {}
-            State::Unwanted => return,
-        }
-        tracer.sink.open(document.id, &json);
+            tracer.sink.open(id, json);
+        });
     }
 
     /// Says that the whole is a failure, though its outermost document may be none.
@@ -80,37 +82,38 @@ impl Held {
     }
 
     /// Something is over.
-    pub(crate) fn close(&self, tracer: &Tracer, document: Box<Document>) {
+    pub(crate) fn close(&self, tracer: &Tracer, document: Document) {
         let id = document.id;
         let is_outermost = self.outermost.get() == Some(&id);
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
             return self.give_up(tracer);
         }
-        let json = tracer.json(document);
-        let mut state = self.lock();
-        match &mut *state {
-            State::Undecided(waiting) if is_outermost => {
-                let finished = std::mem::take(&mut waiting.finished);
-                *state = State::Wanted;
-                for (id, json) in finished {
+        tracer.over(document, |json| {
+            let mut state = self.lock();
+            match &mut *state {
+                State::Undecided(waiting) if is_outermost => {
+                    for (id, json) in &waiting.finished {
+                        tracer.sink.close(*id, json);
+                    }
+                    *state = State::Wanted;
                     tracer.sink.close(id, json);
                 }
-                tracer.sink.close(id, json);
-            }
-            State::Undecided(waiting) => {
-                waiting.forget(id);
-                if waiting.finished.len() >= MAX_DOCUMENTS {
-                    return tracer.sink.discard(&[id]);
+                State::Undecided(waiting) => {
+                    waiting.forget(id);
+                    if waiting.finished.len() >= MAX_DOCUMENTS {
+                        return tracer.sink.discard(&[id]);
+                    }
+                    // What ends before the outermost begins is opened with it, if that ever
+                    // begins.
+                    if self.outermost.get().is_some() {
+                        tracer.sink.open(id, json);
+                    }
+                    waiting.finished.push((id, json.to_vec()));
                 }
-                // What ends before the outermost begins is opened with it, if that ever begins.
-                if self.outermost.get().is_some() {
-                    tracer.sink.open(id, &json);
-                }
-                waiting.finished.push((id, json));
+                State::Wanted => tracer.sink.close(id, json),
+                State::Unwanted => {}
             }
-            State::Wanted => tracer.sink.close(id, json),
-            State::Unwanted => {}
-        }
+        });
     }
 
     /// What was opened turned out to be none.

@@ -104,7 +104,10 @@ mod tests {
     use super::*;
     use crate::{
         service::TraceLayer,
-        testing::{Kept, ROOT},
+        testing::{
+            Kept, ROOT,
+            recorded::{self, Origin},
+        },
     };
 
     /// The headers of the answer to a request for which the runtime got `header`.
@@ -113,8 +116,8 @@ mod tests {
         tracer.sampling = rules.parse().unwrap();
         let app = service_fn(async |_: Request| Ok::<_, Error>(Response::new(Body::Empty)));
         let adapter = Adapter::from(app.map_response(Answer::of));
-        let event = include_str!("../tests/events/api-gateway-http.bare.json");
-        let request: LambdaRequest = serde_json::from_str(event).unwrap();
+        let event = recorded::text(Origin::Http, "apigw_v2_proxy_request");
+        let request: LambdaRequest = serde_json::from_slice(&event).unwrap();
         let mut context = lambda_runtime::Context::default();
         context.xray_trace_id = Some(header.to_owned());
         let handler = TraceLayer::with(tracer).layer(adapter);

@@ -93,13 +93,13 @@ impl TraceRequests {
         }
         let subsegment = Subsegment::begin_with(&current, host.to_owned(), |document| {
             document.namespace = Some(Namespace::Remote);
-            document.http = Some(Box::new(Http {
+            document.http = Some(Http {
                 request: Some(Request {
                     method: method.as_str().to_owned().into(),
                     url: clean_url(url).into_owned().into(),
                 }),
                 response: None,
-            }));
+            });
         });
         let context = if subsegment.is_recording() {
             subsegment.context()

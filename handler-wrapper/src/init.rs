@@ -52,7 +52,7 @@ impl Init {
         let document =
             Document::subsegment("init".into(), TraceId::new(now), SegmentId::new(), now);
         Self {
-            root: Subsegment::start(trace.clone(), Box::new(document)),
+            root: Subsegment::start(trace.clone(), document),
             trace,
             over: AtomicBool::new(false),
         }
@@ -88,14 +88,14 @@ impl Init {
         document.finish(ended.unwrap_or_else(clock::now));
         trace.close(under(document, trace, header));
         for document in documents {
-            trace.close(Box::new(document));
+            trace.close(document);
         }
     }
 }
 
 /// Beside the handler: under Lambda's own segment, or a segment itself where there is none. Of a
 /// trace that is not sampled nobody else sends one.
-fn under(mut document: Box<Document>, trace: &Trace, header: &TraceHeader) -> Box<Document> {
+fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Document {
     match header.parent.filter(|_| !trace.is_held()) {
         Some(parent) => document.parent_id = Some(parent),
         None => document.become_segment(FUNCTION),
@@ -157,7 +157,7 @@ impl Held {
                 drop(state);
                 if let Some(header) = &trace.header {
                     document.trace_id = header.root;
-                    trace.close(Box::new(document));
+                    trace.close(document);
                 }
             }
             State::Dropped => {}

@@ -99,7 +99,7 @@ pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
     document
         .annotations
         .insert("cold_start".into(), trace.tracer.is_cold_start().into());
-    Some(Subsegment::start(trace.clone(), Box::new(document)))
+    Some(Subsegment::start(trace.clone(), document))
 }
 
 /// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).

@@ -69,6 +69,7 @@ mod init;
 mod invocation;
 #[cfg(feature = "tracing")]
 mod log;
+mod memory;
 mod panics;
 mod redact;
 mod report;

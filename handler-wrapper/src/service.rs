@@ -196,8 +196,6 @@ where
 }
 
 #[cfg(all(test, feature = "sqs"))]
-mod events;
-#[cfg(all(test, feature = "sqs"))]
 mod recorded;
 #[cfg(test)]
 mod tests;

@@ -65,22 +65,17 @@ impl Subsegment {
             return Self(None);
         }
         let name = name.into().into();
-        let mut document = Box::new(Document::subsegment(
-            name,
-            parent.trace_id,
-            parent.id,
-            clock::now(),
-        ));
+        let mut document = Document::subsegment(name, parent.trace_id, parent.id, clock::now());
         prepare(&mut document);
         Self::start_at(depth, parent.trace.clone(), document)
     }
 
     /// Begins `document` as the uppermost of `trace`.
-    pub(crate) fn start(trace: Arc<Trace>, document: Box<Document>) -> Self {
+    pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
         Self::start_at(0, trace, document)
     }
 
-    fn start_at(depth: u16, trace: Arc<Trace>, document: Box<Document>) -> Self {
+    fn start_at(depth: u16, trace: Arc<Trace>, document: Document) -> Self {
         trace.open(&document);
         Self(Some(Arc::new(Open {
             trace,
@@ -219,8 +214,8 @@ pub(crate) struct Open {
     pub(crate) trace_id: TraceId,
     /// How many stand between it and the uppermost of its trace.
     depth: u16,
-    /// None when it is over. Boxed, because it is moved often and large.
-    document: Mutex<Option<Box<Document>>>,
+    /// None when it is over.
+    document: Mutex<Option<Document>>,
 }
 
 impl Open {
@@ -262,7 +257,7 @@ impl Open {
     }
 
     /// Takes the document; what comes later is left out.
-    pub(crate) fn take(&self) -> Option<Box<Document>> {
+    pub(crate) fn take(&self) -> Option<Document> {
         self.document
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,8 @@
 //! A sink that keeps what it gets, for the tests of this crate.
 
+pub(crate) mod carrying;
+pub(crate) mod recorded;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -146,8 +149,8 @@ impl Sink for Kept {
         self.push(Event::Open(serde_json::from_slice(document).unwrap()));
     }
 
-    fn close(&self, _id: SegmentId, document: Vec<u8>) {
-        self.push(Event::Close(serde_json::from_slice(&document).unwrap()));
+    fn close(&self, _id: SegmentId, document: &[u8]) {
+        self.push(Event::Close(serde_json::from_slice(document).unwrap()));
     }
 
     fn discard(&self, ids: &[SegmentId]) {

@@ -20,7 +20,7 @@ use crate::{
     incoming::Sources,
     init,
     invocation::FUNCTION,
-    panics,
+    memory, panics,
     redact::Redaction,
     sampling::SamplingRules,
     transport::{Sink, Transport},
@@ -96,31 +96,31 @@ impl Tracer {
         if self.init.is_some() {
             return;
         }
-        self.sink
-            .open(document.id, &self.json_in_progress(document));
+        self.in_progress(document, |json| self.sink.open(document.id, json));
     }
 
-    /// `document`, which goes on, as it may leave the process.
-    pub(crate) fn json_in_progress(&self, document: &Document) -> Vec<u8> {
+    /// Gives `document`, which goes on, to `take` as it may leave the process.
+    pub(crate) fn in_progress(&self, document: &Document, take: impl FnOnce(&[u8])) {
         if self.redaction.is_none() {
-            return document.to_json();
+            return memory::with_json(document, take);
         }
         // A rule sees each text once: it gets a copy, as the document goes on.
-        self.json(Box::new(document.clone()))
+        self.over(document.clone(), take);
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, document: Box<Document>) {
+    pub(crate) fn close(&self, document: Document) {
         if let Some(held) = &self.init {
-            return held.close(*document);
+            return held.close(document);
         }
-        self.sink.close(document.id, self.json(document));
+        let id = document.id;
+        self.over(document, |json| self.sink.close(id, json));
     }
 
-    /// `document` as it may leave the process.
-    pub(crate) fn json(&self, mut document: Box<Document>) -> Vec<u8> {
+    /// Gives `document` to `take` as it may leave the process.
+    pub(crate) fn over(&self, mut document: Document, take: impl FnOnce(&[u8])) {
         self.redaction.apply(&mut document);
-        document.to_json()
+        memory::with_json(&document, take);
     }
 
     /// Takes back what was opened.
@@ -284,7 +284,7 @@ impl Trace {
     }
 
     /// `document` is over.
-    pub(crate) fn close(&self, document: Box<Document>) {
+    pub(crate) fn close(&self, document: Document) {
         match &self.held {
             Some(held) => held.close(&self.tracer, document),
             None => self.tracer.close(document),

@@ -30,7 +30,7 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// same id, also by a document that is finished and closed later, or never.
     fn open(&self, id: SegmentId, document: &[u8]);
     /// Work is over.
-    fn close(&self, id: SegmentId, document: Vec<u8>);
+    fn close(&self, id: SegmentId, document: &[u8]);
     /// Work that was opened turned out to be none, or not worth to be told.
     fn discard(&self, ids: &[SegmentId]);
     /// Work was not recorded, for there is too much of it.
@@ -59,7 +59,7 @@ pub(crate) struct Nowhere;
 impl Sink for Nowhere {
     fn begin(&self) {}
     fn open(&self, _id: SegmentId, _document: &[u8]) {}
-    fn close(&self, _id: SegmentId, _document: Vec<u8>) {}
+    fn close(&self, _id: SegmentId, _document: &[u8]) {}
     fn discard(&self, _ids: &[SegmentId]) {}
     fn flush(&self) -> Flushed {
         Flushed::All
@@ -113,19 +113,22 @@ impl Transport {
         self.handoff.as_ref().map(lock)
     }
 
-    fn hand_over(&self, id: SegmentId, document: Vec<u8>) {
+    fn hand_over(&self, id: SegmentId, document: &[u8]) {
         let refused = match self.handoff() {
-            Some(mut handoff) => handoff.close(id, document),
-            None => vec![document],
+            Some(mut handoff) if handoff.is_up() => Some(handoff.close(id, document)),
+            _ => None,
         };
-        self.send(refused);
+        match refused {
+            Some(refused) => self.send(&refused),
+            None => self.send(&[document]),
+        }
     }
 
-    fn send(&self, documents: Vec<Vec<u8>>) {
+    fn send<D: AsRef<[u8]>>(&self, documents: &[D]) {
         match &self.direct {
             Some(direct) => documents
-                .into_iter()
-                .for_each(|document| direct.send(&document)),
+                .iter()
+                .for_each(|document| direct.send(document.as_ref())),
             None if documents.is_empty() => {}
             None => lock(&self.counts).lose(self.no_daemon, documents.len()),
         }
@@ -169,13 +172,13 @@ impl Sink for Transport {
             direct.begin();
         }
         let refused = self.handoff().map(|mut handoff| handoff.begin());
-        self.send(refused.unwrap_or_default());
+        self.send(&refused.unwrap_or_default());
     }
 
     fn open(&self, id: SegmentId, document: &[u8]) {
         if document.len() <= MAX_DOCUMENT {
             let refused = self.handoff().map(|mut handoff| handoff.open(id, document));
-            return self.send(refused.unwrap_or_default());
+            return self.send(&refused.unwrap_or_default());
         }
         // The first part is the document itself; it has no parts yet, or they stand on their own.
         match datagram::fit(document.to_vec()).documents.first() {
@@ -185,12 +188,12 @@ impl Sink for Transport {
         }
     }
 
-    fn close(&self, id: SegmentId, document: Vec<u8>) {
+    fn close(&self, id: SegmentId, document: &[u8]) {
         if document.len() <= MAX_DOCUMENT {
             lock(&self.counts).documents += 1;
             return self.hand_over(id, document);
         }
-        let fitted = datagram::fit(document);
+        let fitted = datagram::fit(document.to_vec());
         {
             let parts = fitted.documents.len() + fitted.lost;
             let mut counts = lock(&self.counts);
@@ -206,13 +209,13 @@ impl Sink for Transport {
         for (part, document) in fitted.documents.into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
             let id = if part == 0 { id } else { SegmentId::new() };
-            self.hand_over(id, document);
+            self.hand_over(id, &document);
         }
     }
 
     fn discard(&self, ids: &[SegmentId]) {
         let refused = self.handoff().map(|mut handoff| handoff.discard(ids));
-        self.send(refused.unwrap_or_default());
+        self.send(&refused.unwrap_or_default());
     }
 
     fn leave_out(&self) {
@@ -222,7 +225,7 @@ impl Sink for Transport {
     fn flush(&self) -> Flushed {
         let handed = self.handoff().map(|mut handoff| handoff.flush());
         let (handed, refused) = handed.unwrap_or((Flushed::All, Vec::new()));
-        self.send(refused);
+        self.send(&refused);
         let sent = self.direct.as_ref().map(Direct::flush);
         match (handed, sent.unwrap_or(Flushed::All)) {
             (Flushed::All, Flushed::All) => Flushed::All,
@@ -233,7 +236,7 @@ impl Sink for Transport {
 
     fn end(&self, request_id: &str) {
         let refused = self.handoff().map(|mut handoff| handoff.end(request_id));
-        self.send(refused.unwrap_or_default());
+        self.send(&refused.unwrap_or_default());
         if let Some(direct) = &self.direct {
             direct.finish();
         }

@@ -11,6 +11,7 @@
 mod annotation;
 mod cause;
 mod edit;
+mod facts;
 mod fields;
 mod http;
 mod json;
@@ -25,6 +26,7 @@ pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
     cause::{Cause, Exception, StackFrame, clean_message},
     edit::Place,
+    facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
     sql::Sql,
@@ -38,6 +40,9 @@ use crate::{
 
 /// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
+
+/// Bytes that most documents stay below.
+const USUAL_LENGTH: usize = 512;
 
 /// One segment or independent subsegment, as one JSON document.
 ///
@@ -93,11 +98,11 @@ pub struct Document {
     /// The callee is to blame: HTTP 5xx, or a failure in the function's own code.
     pub fault: bool,
     /// The HTTP exchange.
-    pub http: Option<Box<Http>>,
+    pub http: Option<Http>,
     /// The database call.
     pub sql: Option<Box<Sql>>,
-    /// Facts of an AWS call or resource, by their snake-case names (`operation`, `table_name`).
-    pub aws: Fields<&'static str, Value>,
+    /// Facts of an AWS call or resource.
+    pub aws: Facts,
     /// Why it failed.
     pub cause: Option<Box<Cause>>,
     /// Indexed values: filter expressions find traces by them. X-Ray indexes 50 in a trace.
@@ -132,7 +137,7 @@ impl Document {
             fault: false,
             http: None,
             sql: None,
-            aws: Fields::new(),
+            aws: Facts::new(),
             cause: None,
             annotations: Fields::new(),
             metadata: Fields::new(),
@@ -200,9 +205,15 @@ impl Document {
 
     /// The document as compact JSON, as the daemon wants it.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Vec::with_capacity(512);
-        self.write(&mut json);
+        let mut json = Vec::new();
+        self.write_json(&mut json);
         json
+    }
+
+    /// Appends what [`to_json`](Self::to_json) gives to `out`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.reserve(USUAL_LENGTH);
+        self.write(out);
     }
 }
 
@@ -224,7 +235,7 @@ impl Json for Document {
             .flag(key!("fault"), self.fault)
             .optional(key!("http"), &self.http)
             .optional(key!("sql"), &self.sql)
-            .fields(key!("aws"), &self.aws)
+            .facts(key!("aws"), &self.aws)
             .optional(key!("cause"), &self.cause)
             .fields(key!("annotations"), &self.annotations)
             .fields(key!("metadata"), &self.metadata)

@@ -190,9 +190,28 @@ impl fmt::Display for TraceHeader {
 }
 
 /// As it goes out. Each outgoing call has one: so it is put together without `format!`.
+impl TraceHeader {
+    /// Bytes of the printed form. Exactly: a header's value is made of the text without copying it
+    /// where no room is left in it.
+    fn length(&self) -> usize {
+        let parent = self
+            .parent
+            .map_or(0, |_| ";Parent=".len() + SegmentId::LENGTH);
+        let sampled = self
+            .sampling
+            .value()
+            .map_or(0, |value| ";Sampled=".len() + value.len());
+        let others = match self.others.len() {
+            0 => 0,
+            length => 1 + length,
+        };
+        "Root=".len() + TraceId::LENGTH + parent + sampled + others
+    }
+}
+
 impl From<&TraceHeader> for String {
     fn from(header: &TraceHeader) -> Self {
-        let mut text = Self::with_capacity(80 + header.others.len());
+        let mut text = Self::with_capacity(header.length());
         text.push_str("Root=");
         header.root.push_to(&mut text);
         if let Some(parent) = header.parent {

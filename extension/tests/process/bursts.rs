@@ -208,8 +208,7 @@ fn the_largest_frames_are_split_and_trimmed_and_counted() {
     assert_eq!(names, expected);
     world.wait_until_asked(2);
     drop(function);
-    world.shutdown("spindown");
-    let counts = report(&world.end().1);
+    let counts = report(&world.spin_down());
     assert_eq!(
         (&counts["received"], &counts["split"], &counts["trimmed"]),
         (&3.into(), &4.into(), &1.into())

@@ -34,9 +34,7 @@ fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_fo
     assert_eq!(world.document_already_there()["id"], HANDLER);
 
     drop(function);
-    world.shutdown("spindown");
-    let (status, log) = world.end();
-    assert!(status.success(), "{status}: {log}");
+    let log = world.spin_down();
     assert_eq!(log, "", "nothing was lost, so nothing is said");
     assert!(!world.socket().exists());
 }
@@ -59,8 +57,7 @@ fn many_invocations_of_one_environment() {
         world.wait_until_asked(n + 1);
         assert_eq!(world.document_already_there()["id"], CALL);
     }
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -115,8 +112,7 @@ fn with_no_function_nothing_is_held() {
         world.invoke(&format!("r-{n}"));
         world.wait_until_asked(n + 1);
     }
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -128,8 +124,7 @@ fn deadlines_of_emulators_do_not_disturb() {
     function.end("r-1");
     world.wait_until_asked(2);
     assert_eq!(world.document()["id"], CALL);
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -152,8 +147,7 @@ fn where_lambda_refuses_invocation_events_documents_leave_all_the_same() {
     // Without an end, at intervals.
     function.close(HANDLER);
     assert_eq!(world.document()["id"], HANDLER);
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -162,8 +156,7 @@ fn on_managed_instances_it_does_not_ask_for_invocation_events() {
     world.start(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")]);
     world.wait_until_asked(1);
     assert_eq!(world.registrations(), [r#"{"events":["SHUTDOWN"]}"#]);
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -173,8 +166,7 @@ fn switched_off_it_binds_nothing_and_stays() {
     world.wait_until_asked(1);
     assert_eq!(world.registrations(), [r#"{"events":["SHUTDOWN"]}"#]);
     assert!(!world.socket().exists());
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -192,9 +184,7 @@ fn without_a_daemon_losses_are_reported_in_one_line() {
     function.close(HANDLER);
     function.end("r-1");
     world.wait_until_asked(2);
-    world.shutdown("spindown");
-    let (status, log) = world.end();
-    assert!(status.success(), "{status}: {log}");
+    let log = world.spin_down();
     let [warning, report] = log.lines().collect::<Vec<_>>()[..] else {
         panic!("expected a warning and a report: {log}");
     };
@@ -212,9 +202,7 @@ fn a_socket_path_that_cannot_be_does_not_stop_it() {
     world.wait_until_asked(1);
     world.invoke("r-1");
     world.wait_until_asked(2);
-    world.shutdown("spindown");
-    let (status, log) = world.end();
-    assert!(status.success(), "{status}: {log}");
+    let log = world.spin_down();
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains("at most 107 are possible"), "{log}");
 }
@@ -225,9 +213,7 @@ fn a_failing_runtime_api_is_asked_again() {
     world.fail(3);
     world.start(&[]);
     world.wait_until_asked(1);
-    world.shutdown("spindown");
-    let (status, log) = world.end();
-    assert!(status.success(), "{status}: {log}");
+    let log = world.spin_down();
     assert_eq!(log.lines().count(), 1, "one warning for all of them: {log}");
     assert!(log.contains("status 500"), "{log}");
 }
@@ -239,12 +225,10 @@ fn two_extensions_do_not_share_a_socket() {
     let socket = world.socket();
     second.start(&[("TRACESTITCH_SOCKET", socket.to_str().unwrap())]);
     second.wait_until_asked(1);
-    second.shutdown("spindown");
-    let (_, log) = second.end();
+    let log = second.spin_down();
     assert!(log.contains("another process listens"), "{log}");
     assert!(socket.exists(), "the first one's socket is still there");
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]

@@ -94,6 +94,5 @@ fn a_call_that_never_ends_is_closed_when_its_process_is_replaced() {
     let document = world.document();
     let exception = &document["cause"]["exceptions"][0];
     assert_eq!(exception["type"], "FunctionLost");
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }

@@ -38,9 +38,7 @@ fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
     assert!(streams.iter_mut().all(is_closed));
     world.invoke("r-1");
     world.wait_until_asked(2);
-    world.shutdown("spindown");
-    let (status, log) = world.end();
-    assert!(status.success(), "{status}: {log}");
+    let log = world.spin_down();
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains("handoff version 2"), "{log}");
 }
@@ -58,8 +56,7 @@ fn frames_of_a_later_version_are_passed_over() {
     function.end("r-1");
     world.wait_until_asked(2);
     assert_eq!(world.document_already_there()["id"], CALL);
-    world.shutdown("spindown");
-    let (_, log) = world.end();
+    let log = world.spin_down();
     assert_eq!(log, "");
 }
 

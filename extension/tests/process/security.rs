@@ -56,8 +56,7 @@ fn nothing_listens_on_the_network() {
         remote.ends_with(&format!(":{port:04X}")),
         "it takes nothing from others: {remote}"
     );
-    world.shutdown("spindown");
-    assert!(world.end().0.success());
+    world.spin_down();
 }
 
 #[test]
@@ -78,8 +77,7 @@ fn what_it_was_told_is_in_no_log() {
         speak(&world);
         world.invoke("r-1");
         world.wait_until_asked(2);
-        world.shutdown("spindown");
-        let log = world.end().1;
+        let log = world.spin_down();
         assert!(!log.contains(SECRET), "{log}");
         assert!(log.contains("TRACESTITCH_ENABLED is not"), "{log}");
         log

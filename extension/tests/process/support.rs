@@ -184,6 +184,14 @@ impl World {
         document
     }
 
+    /// Asks it to stop, as Lambda does where nothing is wrong, and gives what it said.
+    pub(crate) fn spin_down(&mut self) -> String {
+        self.shutdown("spindown");
+        let (status, log) = self.end();
+        assert!(status.success(), "{status}: {log}");
+        log
+    }
+
     /// How the extension ended, and what it wrote to stderr.
     #[track_caller]
     pub(crate) fn end(&mut self) -> (ExitStatus, String) {

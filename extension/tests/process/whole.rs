@@ -122,8 +122,7 @@ fn twenty_thousand_subsegments_are_delivered_or_counted() {
             20_001,
             "the handler's own, too: {function}"
         );
-        world.shutdown("spindown");
-        let extension = report(&world.end().1);
+        let extension = report(&world.spin_down());
         assert_eq!(extension["received"], function["handed"]);
         let (read, stall) = reader.read();
         (documents as usize - read.len(), stall)
@@ -141,8 +140,7 @@ fn megabytes_of_metadata_are_trimmed_with_a_mark() {
             (&function["documents"], &function["trimmed"]),
             (&26.into(), &25.into())
         );
-        world.shutdown("spindown");
-        assert_eq!(report(&world.end().1)["received"], function["handed"]);
+        assert_eq!(report(&world.spin_down())["received"], function["handed"]);
         let (read, stall) = reader.read();
         let marked = |document: &&Vec<u8>| {
             let document: Value = serde_json::from_slice(document).unwrap();
@@ -213,6 +211,5 @@ fn what_the_function_was_told_is_in_no_log() {
     let warnings = log.lines().filter(|line| line.contains(" is not "));
     assert_eq!(warnings.count(), settings.len() - 1, "{log}");
     assert_eq!(counts(&output)["handed"], 2);
-    world.shutdown("spindown");
-    assert!(!world.end().1.contains(SECRET));
+    assert!(!world.spin_down().contains(SECRET));
 }

@@ -19,10 +19,10 @@ mod sqs;
 mod value;
 
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
-use serde_json::Value;
+use tracestitch_wire::document::Fact;
 
 /// What is recorded of `member` of an input; None where it is absent or not known.
-pub(super) fn of_input(service: &str, input: &Input, member: &str) -> Option<Value> {
+pub(super) fn of_input<'a>(service: &str, input: &'a Input, member: &str) -> Option<Fact<'a>> {
     // Without a service's feature there is nothing to read with.
     let _ = (input, member);
     match service {
@@ -54,7 +54,7 @@ pub(super) fn has_names(input: &Input) -> bool {
 }
 
 /// What is recorded of `member` of an output; None where it is absent or not known.
-pub(super) fn of_output(service: &str, output: &Output, member: &str) -> Option<Value> {
+pub(super) fn of_output<'a>(service: &str, output: &'a Output, member: &str) -> Option<Fact<'a>> {
     let _ = (output, member);
     match service {
         #[cfg(feature = "dynamodb")]

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::config_bag::ConfigBag;
 use http::header::{CONTENT_LENGTH, HeaderName};
 use serde::Deserialize;
-use tracestitch_wire::document::{Cause, Document, Exception, Http, Response, Text};
+use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
 
 // Names as the response keeps them: made of text they would be checked each time.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -24,9 +24,8 @@ pub(super) fn record(
     cfg: &ConfigBag,
 ) {
     if let Some(attempts) = cfg.load::<RequestAttempts>() {
-        document
-            .aws
-            .insert("retries", attempts.attempts().saturating_sub(1).into());
+        let retries = attempts.attempts().saturating_sub(1);
+        document.aws.insert("retries", retries);
     }
     let response = context.response();
     if let Some(response) = response {
@@ -59,16 +58,14 @@ fn record_response(document: &mut Document, response: &HttpResponse) {
         status,
         content_length,
     });
-    document.http = Some(Box::new(Http {
+    document.http = Some(Http {
         request: None,
         response,
-    }));
+    });
     let request_id = header(&REQUEST_ID).or_else(|| header(&REQUEST_ID_OF_S3));
     for (key, value) in [("request_id", request_id), ("id_2", header(&ID_2))] {
         if let Some(value) = value {
-            document
-                .aws
-                .insert(key, Text::from(value.to_owned()).into());
+            document.aws.insert(key, value);
         }
     }
 }

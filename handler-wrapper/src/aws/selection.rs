@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use aws_smithy_types::telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes};
-use serde_json::Value;
-use tracestitch_wire::document::{Document, Name, Text};
+use tracestitch_wire::document::{Document, Fact, Name};
 
 use super::{
     members,
@@ -127,7 +126,7 @@ impl Selection {
     ) {
         let name = |member: &str| {
             let text = captured(kept?, member)?;
-            Some(Text::from(text.to_owned()).into())
+            Some(Fact::Text(text))
         };
         let typed = |member: &str| members::of_input(target.known?.name, input, member);
         let names = target.known.map_or(&[][..], |service| service.names);
@@ -159,7 +158,7 @@ impl Selection {
         &self,
         document: &mut Document,
         parameters: impl IntoIterator<Item = &'a Parameter>,
-        read: impl Fn(&str) -> Option<Value>,
+        read: impl Fn(&str) -> Option<Fact<'a>>,
     ) {
         for &(member, key) in parameters {
             let omitted = self.omitted.iter().any(|(service, omitted)| {

@@ -142,7 +142,7 @@ fn what_ended_before_all_began_counts_too() {
         let mut document = trace.segment(header, None, crate::clock::now());
         document.name = "init".into();
         document.finish(crate::clock::now());
-        trace.close(Box::new(document));
+        trace.close(document);
     };
     let (kept, trace) = unsampled(Redaction::none());
     ended(&trace);
@@ -198,7 +198,7 @@ fn each_trace_is_decided_for_itself() {
         let header = trace.recorded().unwrap();
         let mut document = trace.segment(header, None, crate::clock::now());
         document.name = name.into();
-        Subsegment::start(trace, Box::new(document))
+        Subsegment::start(trace, document)
     };
     let (good, bad) = (message("good"), message("bad"));
     under(&good, || crate::capture_sync("in the good one", || {}));

@@ -3,7 +3,7 @@
 //! | place | in |
 //! |---|---|
 //! | `headers`, `multiValueHeaders` | API Gateway, load balancer, function URL, VPC Lattice; embedded in a body |
-//! | `request.headers` | AppSync |
+//! | `request.headers` | AppSync; of a batch, the first resolver's: all are of one request |
 //! | `Records[0].Sns`, and an SNS envelope in a body | `MessageAttributes`, then the JSON in `Message` |
 //! | `Records[0].kinesis.data`, `Records[0].dynamodb.NewImage` | streams, when the batch is one record |
 //! | `detail` | EventBridge, also in a body |
@@ -88,6 +88,10 @@ fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
         traceparent: None,
         texts: 0,
     };
+    let place = match place {
+        Place::Event if cursor.eat(b'[') => Place::Resolver,
+        _ => place,
+    };
     search
         .object(&mut cursor, place)
         .or_else(|| at_paths(json, sources))
@@ -112,6 +116,8 @@ enum Place {
     Event,
     Body,
     Headers,
+    /// The first of a list, which is AppSync's batch.
+    Resolver,
     Request,
     /// An envelope's own fields: its attributes, or EventBridge's detail.
     Envelope,
@@ -128,7 +134,7 @@ impl Place {
             Self::Headers => Some(Source::Http),
             Self::Envelope => Some(Source::Envelope),
             Self::Event | Self::Body | Self::Fields => Some(Source::Embedded),
-            Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
+            Self::Resolver | Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
         }
     }
 
@@ -143,6 +149,7 @@ impl Place {
                 () if is("Records") && self == Self::Event => Some(Self::Record),
                 () => None,
             },
+            Self::Resolver => is("request").then_some(Self::Request),
             Self::Request => is("headers").then_some(Self::Headers),
             Self::Record if is("Sns") => Some(Self::Body),
             Self::Record if is("kinesis") => Some(Self::Kinesis),

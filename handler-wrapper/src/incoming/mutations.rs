@@ -1,6 +1,6 @@
-//! What the fuzz targets hold, for a bounded number of inputs in every test run: the recorded
-//! events and hostile texts, each changed at random. `handler-wrapper/fuzz/run` goes on for as
-//! long as it is told.
+//! What the fuzz targets hold, for a bounded number of inputs in every test run: recorded events,
+//! without a context and with one, and hostile texts, each changed at random.
+//! `handler-wrapper/fuzz/run` goes on for as long as it is told.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fastrand::Rng;
 use tracestitch_wire::{header::TraceHeader, w3c};
 
-use crate::{embed, incoming::kind};
+use crate::{
+    embed,
+    incoming::kind,
+    testing::{
+        carrying::carrying,
+        recorded::{self, RECORDED},
+    },
+};
 
 const ROUNDS: usize = 20_000;
 
@@ -41,12 +48,12 @@ const PIECES: [&str; 24] = [
 ];
 
 fn seeds() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/events");
-    let events = fs::read_dir(folder).unwrap();
-    let mut seeds: Vec<Vec<u8>> = events
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        .collect();
-    seeds.sort();
+    let files = recorded::files();
+    let mut seeds: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    for (origin, name, kind, ..) in RECORDED {
+        let with = carrying(kind, &recorded::event(origin, name));
+        seeds.extend(with.iter().map(|(_, event)| event.to_string().into_bytes()));
+    }
     let hostile = [
         "[".repeat(5_000),
         r#"{"headers":"#.repeat(1_000),

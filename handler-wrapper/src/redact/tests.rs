@@ -43,15 +43,15 @@ async fn plant() {
     })
     .await;
     let planted = Subsegment::begin_with(&crate::Context::current(), "planted", |document| {
-        document.aws.insert("secret_id", SECRET.into());
+        document.aws.insert("secret_id", SECRET);
         document.put_metadata(SECRET.into(), SECRET.into(), SECRET.into());
-        document.http = Some(Box::new(Http {
+        document.http = Some(Http {
             request: Some(Request {
                 method: SECRET.into(),
                 url: format!("https://shop.example/{SECRET}").into(),
             }),
             response: None,
-        }));
+        });
         document.sql = Some(Box::new(Sql {
             url: Some(format!("postgres://h/{SECRET}").into()),
             sanitized_query: Some(format!("select {SECRET}").into()),

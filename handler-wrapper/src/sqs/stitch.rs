@@ -122,7 +122,7 @@ impl Stitched {
         let pointer = point(batch, &trace, target, message);
         match document {
             Some(document) => {
-                let segment = Subsegment::start(trace, Box::new(document));
+                let segment = Subsegment::start(trace, document);
                 Self {
                     context: segment.context(),
                     segment,

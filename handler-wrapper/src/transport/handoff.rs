@@ -17,6 +17,7 @@ use super::Flushed;
 use super::counts::Counts;
 use crate::{
     config::{Config, Route},
+    memory::emptied,
     report::{self, Once},
 };
 
@@ -67,6 +68,8 @@ struct Connection {
     /// Frames that the data socket did not take, the first ones perhaps in part.
     waiting: VecDeque<Frames>,
     waiting_bytes: usize,
+    /// Memory of the frames that were written last, for the next ones.
+    spare: Vec<u8>,
     /// Bytes of the first waiting frames that were written.
     written: usize,
     /// Estimated bytes in the kernel since the extension was last asked to read.
@@ -168,6 +171,7 @@ impl Handoff {
             signal: open(Channel::Signal)?,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            spare: Vec::new(),
             written: 0,
             unread: 0,
             handed: 0,
@@ -178,14 +182,17 @@ impl Handoff {
         self.write([Message::Open { id, document }])
     }
 
-    pub(crate) fn close(&mut self, id: SegmentId, document: Vec<u8>) -> Vec<Vec<u8>> {
-        if !matches!(self.link, Link::Up(_)) {
-            return vec![document];
+    /// True when the extension takes documents, as far as is known.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
+    pub(crate) fn close(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
+        if self.is_up() {
+            self.write([Message::Close { id, document }])
+        } else {
+            vec![document.to_vec()]
         }
-        self.write([Message::Close {
-            id,
-            document: &document,
-        }])
     }
 
     pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
@@ -193,7 +200,7 @@ impl Handoff {
     }
 
     fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
-        self.with(|connection| connection.write(Frames::new(messages)))
+        self.with(|connection| connection.write(messages))
     }
 
     /// Gives back the finished documents that cannot go this way.
@@ -292,8 +299,8 @@ fn is_closed(mut signal: &Socket) -> bool {
 }
 
 impl Frames {
-    fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>) -> Self {
-        let mut bytes = Vec::with_capacity(1024);
+    /// `bytes` is empty memory to write them to.
+    fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>, mut bytes: Vec<u8>) -> Self {
         let mut finished = None;
         for message in messages {
             message.encode(&mut bytes);
@@ -310,7 +317,8 @@ impl Frames {
 }
 
 impl Connection {
-    fn write(&mut self, frames: Frames) -> io::Result<()> {
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> io::Result<()> {
+        let frames = Frames::new(messages, std::mem::take(&mut self.spare));
         self.unread += frames.bytes.len() + WRITE_OVERHEAD;
         self.waiting_bytes += frames.bytes.len();
         self.waiting.push_back(frames);
@@ -326,7 +334,7 @@ impl Connection {
     }
 
     fn discard(&mut self, ids: &[SegmentId]) -> io::Result<()> {
-        let discards = || Frames::new(ids.iter().map(|id| Message::Discard { id: *id }));
+        let discards = || ids.iter().map(|id| Message::Discard { id: *id });
         self.write(discards())?;
         if self.waiting.is_empty() {
             return Ok(());
@@ -334,7 +342,7 @@ impl Connection {
         // The kernel has some of what is discarded, and not yet this. If the process dies before
         // it has, the extension must not take that for what the death left open: the signals are
         // heard after all that was written to it.
-        say_all(&self.signal, &discards().bytes)
+        say_all(&self.signal, &Frames::new(discards(), Vec::new()).bytes)
     }
 
     /// Writes what waits, as far as there is room. Gives back how many bytes were taken. An
@@ -355,7 +363,9 @@ impl Connection {
             self.waiting_bytes -= frames.bytes.len();
             self.handed += u64::from(frames.finished.is_some());
             self.written = 0;
-            self.waiting.pop_front();
+            if let Some(written) = self.waiting.pop_front() {
+                self.spare = emptied(written.bytes);
+            }
         }
         Ok(taken)
     }

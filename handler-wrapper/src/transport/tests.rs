@@ -64,7 +64,7 @@ fn a_burst_of_thousands_reaches_the_daemon_whole() {
     let transport = Transport::new(&config);
     let mut read = Vec::new();
     for document in &documents {
-        transport.close(SegmentId::new(), document.clone());
+        transport.close(SegmentId::new(), document);
         read_all(&socket, &mut read);
     }
     let deadline = Instant::now() + PATIENCE;
@@ -83,7 +83,7 @@ fn what_waits_at_the_end_leaves_all_the_same() {
     let (socket, config) = daemon();
     let transport = Transport::new(&config);
     for n in 0..100 {
-        transport.close(SegmentId::new(), document(n));
+        transport.close(SegmentId::new(), &document(n));
     }
     transport.end("r-1");
     assert_eq!(transport.counts().sent, 100);
@@ -100,7 +100,7 @@ fn an_absent_daemon_costs_nothing_but_the_documents() {
     drop(socket);
     let transport = Transport::new(&config);
     for n in 0..10 {
-        transport.close(SegmentId::new(), document(n));
+        transport.close(SegmentId::new(), &document(n));
     }
     transport.end("r-1");
     let counts = transport.counts();
@@ -137,7 +137,7 @@ fn a_name_is_resolved_beside_the_handler() {
     let deadline = Instant::now() + PATIENCE;
 
     let transport = Transport::new(&named("localhost"));
-    transport.close(SegmentId::new(), document(1));
+    transport.close(SegmentId::new(), &document(1));
     while transport.flush() != Flushed::All {
         assert!(Instant::now() < deadline, "localhost has no address");
         thread::yield_now();
@@ -145,7 +145,7 @@ fn a_name_is_resolved_beside_the_handler() {
     assert_eq!(receive(&socket, 1, IDLE), [document(1)]);
 
     let nobody = Transport::new(&named("nobody.invalid"));
-    nobody.close(SegmentId::new(), document(2));
+    nobody.close(SegmentId::new(), &document(2));
     while nobody.counts().lost(Loss::DaemonUnknown) == 0 {
         nobody.end("r-1");
         assert!(Instant::now() < deadline, "it is still being looked for");
@@ -162,7 +162,7 @@ fn after_a_restore_the_socket_is_opened_again() {
     };
     let transport = Transport::new(&snapshot);
     let sender = |n| {
-        transport.close(SegmentId::new(), document(n));
+        transport.close(SegmentId::new(), &document(n));
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.recv_from(&mut [0; 1024]).unwrap().1
     };
@@ -233,7 +233,7 @@ fn each_document_goes_one_way_whenever_the_extension_stops_reading() {
         let mut decoder = Decoder::default();
         let mut read = Vec::new();
         for n in 0..1_000 {
-            transport.close(SegmentId::new(), document(n));
+            transport.close(SegmentId::new(), &document(n));
             if n < reads {
                 read.extend(closed(&data, &mut decoder));
             }
@@ -296,7 +296,7 @@ fn documents_that_are_too_large_are_split_and_trimmed_before_they_leave() {
         let id = SegmentId::new();
         let before = transport.counts();
         transport.open(id, text.as_bytes());
-        transport.close(id, text.into_bytes());
+        transport.close(id, text.as_bytes());
         // Beyond what waits for the extension, parts go to the daemon.
         let mut read = Vec::new();
         let deadline = Instant::now() + PATIENCE;

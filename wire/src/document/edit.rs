@@ -60,9 +60,8 @@ impl Document {
                 edit_text(key, Place::Key, edit);
             }
         }
-        for (key, value) in self.aws.iter_mut() {
-            edit_value(value, Place::Aws(key), edit);
-        }
+        self.aws
+            .edit(|name, value| edit_value(value, Place::Aws(name), edit));
         if let Some(request) = self.http.as_mut().and_then(|http| http.request.as_mut()) {
             edit_text(&mut request.method, Place::Method, edit);
             edit_text(&mut request.url, Place::Url, edit);

@@ -23,11 +23,6 @@ impl<K: PartialEq, V> Fields<K, V> {
         Self(Vec::new())
     }
 
-    /// Sets memory aside for `more` entries.
-    pub fn reserve(&mut self, more: usize) {
-        self.0.reserve(more);
-    }
-
     /// Adds `value` under `key`, or replaces the one that is there.
     pub fn insert(&mut self, key: K, value: V) {
         match self.0.iter_mut().find(|(known, _)| *known == key) {

@@ -34,15 +34,15 @@ fn an_aws_call_that_failed() {
     call.namespace = Some(Namespace::Aws);
     call.error = true;
     call.throttle = true;
-    call.aws.insert("operation", "GetItem".into());
-    call.aws.insert("retries", 2.into());
-    call.http = Some(Box::new(Http {
+    call.aws.insert("operation", "GetItem");
+    call.aws.insert("retries", 2);
+    call.http = Some(Http {
         request: None,
         response: Some(Response {
             status: Some(400),
             content_length: Some(112),
         }),
-    }));
+    });
     let mut exception = Exception::new("ThrottlingException", "Rate exceeded");
     exception.remote = true;
     call.cause = Some(Box::new(Cause::from_exception(exception)));
@@ -207,14 +207,14 @@ fn marked() -> Document {
     work.annotate("number".into(), 6_275_000_001_i64.into());
     let nested = serde_json::json!({ "key MARK": ["deep MARK", 6_275_000_001_i64] });
     work.put_metadata("namespace MARK".into(), "entry MARK".into(), nested);
-    work.aws.insert("queue_url", "https://MARK".into());
-    work.http = Some(Box::new(Http {
+    work.aws.insert("queue_url", "https://MARK");
+    work.http = Some(Http {
         request: Some(Request {
             method: "MARK".into(),
             url: "https://h/MARK".into(),
         }),
         response: None,
-    }));
+    });
     work.sql = Some(Box::new(Sql {
         url: Some("db://MARK".into()),
         sanitized_query: Some("select MARK".into()),

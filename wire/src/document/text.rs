@@ -111,10 +111,14 @@ impl From<Cow<'static, str>> for Text {
     }
 }
 
-impl From<Text> for serde_json::Value {
-    fn from(text: Text) -> Self {
-        Self::String(text.0.into_owned())
+/// What X-Ray keeps of `text`.
+pub(super) fn start(text: &str) -> &str {
+    // A character takes at least one byte, so short texts need not be walked through.
+    if text.len() <= TEXT_LENGTH {
+        return text;
     }
+    let end = text.char_indices().nth(TEXT_LENGTH);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// `text` without what stands after its first `length` characters.

@@ -26,6 +26,9 @@ impl Message<'_> {
     /// ```
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
+        if let Self::Open { document, .. } | Self::Close { document, .. } = self {
+            out.reserve(LENGTH + 1 + ID + document.len());
+        }
         out.extend([0; LENGTH]);
         match self {
             Self::Hello(hello) => {

@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use serde_json::Value;
+use tracestitch_wire::document::Fact;
 
 use super::value::{Member, count, enumerations, keys, members, names_of, object};
 
@@ -127,14 +128,15 @@ members! {
     }
 }
 
-fn by_table(metrics: &HashMap<String, Vec<ItemCollectionMetrics>>) -> Option<Value> {
+fn by_table(metrics: &HashMap<String, Vec<ItemCollectionMetrics>>) -> Option<Fact<'_>> {
     let tables = metrics.iter();
-    let tables = tables.filter_map(|(table, metrics)| Some((table.clone(), metrics.recorded()?)));
-    Some(Value::Object(tables.collect()))
+    let tables = tables
+        .filter_map(|(table, metrics)| Some((table.clone(), Value::from(metrics.recorded()?))));
+    Some(Fact::Value(Value::Object(tables.collect())))
 }
 
 impl Member for ConsumedCapacity {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         object([
             ("TableName", self.table_name.recorded()),
             ("CapacityUnits", self.capacity_units.recorded()),
@@ -146,7 +148,7 @@ impl Member for ConsumedCapacity {
 
 impl Member for ItemCollectionMetrics {
     /// Without the key of the collection, which is data.
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         object([(
             "SizeEstimateRangeGB",
             self.size_estimate_range_gb.recorded(),
@@ -155,7 +157,7 @@ impl Member for ItemCollectionMetrics {
 }
 
 impl Member for ProvisionedThroughput {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         object([
             ("ReadCapacityUnits", self.read_capacity_units.recorded()),
             ("WriteCapacityUnits", self.write_capacity_units.recorded()),
@@ -164,26 +166,26 @@ impl Member for ProvisionedThroughput {
 }
 
 impl Member for GlobalSecondaryIndex {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         self.index_name.recorded()
     }
 }
 
 impl Member for LocalSecondaryIndex {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         self.index_name.recorded()
     }
 }
 
 impl Member for AttributeDefinition {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         self.attribute_name.recorded()
     }
 }
 
 impl Member for GlobalSecondaryIndexUpdate {
     /// The index that is updated, created or deleted.
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         let update = self.update.as_ref().map(|index| &index.index_name);
         let create = self.create.as_ref().map(|index| &index.index_name);
         let delete = self.delete.as_ref().map(|index| &index.index_name);

@@ -2,7 +2,7 @@
 
 use aws_sdk_eventbridge::operation::put_events::PutEventsInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
-use serde_json::Value;
+use tracestitch_wire::document::Fact;
 
 use super::value::{Member, list, members};
 
@@ -15,7 +15,7 @@ members! {
 
 /// The bus, or the buses when the entries name several. An entry that names none goes to the
 /// default one.
-fn buses(input: &PutEventsInput) -> Option<Value> {
+fn buses(input: &PutEventsInput) -> Option<Fact<'_>> {
     let mut buses: Vec<&str> = input
         .entries()
         .iter()

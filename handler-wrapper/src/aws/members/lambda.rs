@@ -3,7 +3,7 @@
 use aws_sdk_lambda::operation::invoke::{InvokeInput, InvokeOutput};
 use aws_sdk_lambda::types::{InvocationType, LogType};
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
-use serde_json::Value;
+use tracestitch_wire::document::Fact;
 
 use super::value::{Member, enumerations, members};
 

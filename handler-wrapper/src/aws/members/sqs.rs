@@ -17,7 +17,7 @@ use aws_sdk_sqs::operation::{
 };
 use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageSystemAttributeName, QueueAttributeName};
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
-use serde_json::Value;
+use tracestitch_wire::document::Fact;
 
 use super::value::{Member, count, enumerations, keys, members, names_of, object};
 
@@ -109,13 +109,13 @@ fn older_names(input: &ReceiveMessageInput) -> &Option<Vec<QueueAttributeName>> 
 }
 
 /// The names of a queue's attributes: their values can be access policies.
-fn names<'a>(attributes: impl Iterator<Item = &'a QueueAttributeName>) -> Option<Value> {
+fn names<'a>(attributes: impl Iterator<Item = &'a QueueAttributeName>) -> Option<Fact<'static>> {
     keys(attributes.map(QueueAttributeName::as_str))
 }
 
 impl Member for BatchResultErrorEntry {
     /// Without the message, which may quote the entry.
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         object([
             ("Id", self.id.recorded()),
             ("Code", self.code.recorded()),

@@ -1,7 +1,7 @@
 //! What is recorded of a member, by its type.
 
 use serde_json::Value;
-use tracestitch_wire::document::Text;
+use tracestitch_wire::document::Fact;
 
 /// Longest list that is recorded in full: DynamoDB takes no more tables in one call, and SQS no
 /// more entries.
@@ -9,29 +9,29 @@ const MOST: usize = 100;
 
 /// A member that is recorded as it is.
 pub(super) trait Member {
-    fn recorded(&self) -> Option<Value>;
+    fn recorded(&self) -> Option<Fact<'_>>;
 }
 
 impl<T: Member> Member for Option<T> {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         self.as_ref().and_then(Member::recorded)
     }
 }
 
 impl Member for str {
-    fn recorded(&self) -> Option<Value> {
-        Some(Text::from(self.to_owned()).into())
+    fn recorded(&self) -> Option<Fact<'_>> {
+        Some(Fact::Text(self))
     }
 }
 
 impl Member for String {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         self.as_str().recorded()
     }
 }
 
 impl<T: Member> Member for Vec<T> {
-    fn recorded(&self) -> Option<Value> {
+    fn recorded(&self) -> Option<Fact<'_>> {
         list(self, Member::recorded)
     }
 }
@@ -39,8 +39,8 @@ impl<T: Member> Member for Vec<T> {
 macro_rules! plain {
     ($($type:ty),*) => {$(
         impl Member for $type {
-            fn recorded(&self) -> Option<Value> {
-                Some(Value::from(*self))
+            fn recorded(&self) -> Option<Fact<'_>> {
+                Some(Fact::from(*self))
             }
         }
     )*};
@@ -51,7 +51,7 @@ plain!(bool, i32, i64, f64);
 macro_rules! enumerations {
     ($($type:ty),* $(,)?) => {$(
         impl Member for $type {
-            fn recorded(&self) -> Option<Value> {
+            fn recorded(&self) -> Option<Fact<'_>> {
                 self.as_str().recorded()
             }
         }
@@ -60,32 +60,34 @@ macro_rules! enumerations {
 pub(super) use enumerations;
 
 /// A list of what `record` makes of each item.
-pub(super) fn list<T>(
+pub(super) fn list<'a, T>(
     items: impl IntoIterator<Item = T>,
-    record: impl FnMut(T) -> Option<Value>,
-) -> Option<Value> {
-    let items: Vec<Value> = items.into_iter().take(MOST).filter_map(record).collect();
-    Some(items.into())
+    record: impl FnMut(T) -> Option<Fact<'a>>,
+) -> Option<Fact<'static>> {
+    let items = items.into_iter().take(MOST).filter_map(record);
+    Some(Fact::Value(items.map(Value::from).collect()))
 }
 
 /// The keys of a map, sorted: a map of the SDK has no order of its own.
-pub(super) fn keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Value> {
+pub(super) fn keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Fact<'static>> {
     let mut keys: Vec<&str> = keys.into_iter().collect();
     keys.sort_unstable();
     list(keys, Member::recorded)
 }
 
 /// How long a list is; None when it is absent.
-pub(super) fn count<T>(list: Option<&[T]>) -> Option<Value> {
+pub(super) fn count<T>(list: Option<&[T]>) -> Option<Fact<'static>> {
     list.map(|list| list.len().into())
 }
 
 /// An object of those fields that are there.
-pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Option<Value> {
+pub(super) fn object<const N: usize>(
+    fields: [(&str, Option<Fact<'_>>); N],
+) -> Option<Fact<'static>> {
     let fields = fields
         .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    Some(Value::Object(fields.collect()))
+        .filter_map(|(key, fact)| Some((key.to_owned(), Value::from(fact?))));
+    Some(Fact::Value(Value::Object(fields.collect())))
 }
 
 /// A function that says of which inputs the names, too, are read here.
@@ -101,7 +103,7 @@ pub(super) use names_of;
 /// A function that finds the type of an erased input or output, and in it the member.
 macro_rules! members {
     (fn $name:ident($erased:ty); $($type:ty as $bind:ident { $($member:literal => $value:expr,)* })*) => {
-        pub(super) fn $name(erased: &$erased, member: &str) -> Option<Value> {
+        pub(super) fn $name<'a>(erased: &'a $erased, member: &str) -> Option<Fact<'a>> {
             $(
                 if let Some($bind) = erased.downcast_ref::<$type>() {
                     return match member {

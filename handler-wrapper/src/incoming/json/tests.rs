@@ -52,6 +52,10 @@ fn places_where_a_header_is_found() {
             "AppSync",
         ),
         (
+            r#"[{"request":{"headers":{"x-amzn-trace-id":"HEADER"}}},{}]"#,
+            "AppSync's batch",
+        ),
+        (
             r#"{"detail":{"traceHeader":"HEADER"}}"#,
             "EventBridge envelope",
         ),

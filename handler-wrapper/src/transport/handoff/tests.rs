@@ -86,7 +86,7 @@ fn documents_go_by_data_and_the_end_by_signal() {
 
     let id = SegmentId::new();
     assert!(handoff.open(id, b"{}").is_empty());
-    assert!(handoff.close(id, b"{..}".to_vec()).is_empty());
+    assert!(handoff.close(id, b"{..}").is_empty());
     assert_eq!(
         read(&mut signal),
         ["Hello"],
@@ -136,10 +136,7 @@ fn without_an_extension_documents_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut handoff = handoff(&folder.path().join("absent"));
     assert!(handoff.open(SegmentId::new(), b"{}").is_empty());
-    assert_eq!(
-        handoff.close(SegmentId::new(), b"{}".to_vec()),
-        [b"{}".to_vec()]
-    );
+    assert_eq!(handoff.close(SegmentId::new(), b"{}"), [b"{}".to_vec()]);
     assert!(handoff.end("r-1").is_empty());
 }
 
@@ -150,7 +147,7 @@ fn an_extension_that_comes_late_is_found() {
     let mut handoff = handoff(&path);
     let listener = UnixListener::bind(&path).unwrap();
     handoff.begin();
-    assert!(handoff.close(SegmentId::new(), b"{}".to_vec()).is_empty());
+    assert!(handoff.close(SegmentId::new(), b"{}").is_empty());
     assert_eq!(
         read(&mut listener.accept().unwrap().0),
         ["Hello", "close 2"]
@@ -170,11 +167,7 @@ fn what_is_not_our_socket_is_refused() {
         (&link, "a link, even to our socket"),
     ] {
         let mut handoff = handoff(path);
-        assert_eq!(
-            handoff.close(SegmentId::new(), b"{}".to_vec()).len(),
-            1,
-            "{reason}"
-        );
+        assert_eq!(handoff.close(SegmentId::new(), b"{}").len(), 1, "{reason}");
     }
 }
 
@@ -183,12 +176,9 @@ fn an_extension_that_died_gives_the_document_back() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     drop(extension.accept());
+    assert_eq!(handoff.close(SegmentId::new(), b"{}"), [b"{}".to_vec()]);
     assert_eq!(
-        handoff.close(SegmentId::new(), b"{}".to_vec()),
-        [b"{}".to_vec()]
-    );
-    assert_eq!(
-        handoff.close(SegmentId::new(), b"{}".to_vec()).len(),
+        handoff.close(SegmentId::new(), b"{}").len(),
         1,
         "it stays that way"
     );
@@ -202,7 +192,7 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
     // Far more than the kernel takes unread.
     let document = vec![b'x'; 1000];
     for _ in 0..1000 {
-        assert!(handoff.close(SegmentId::new(), document.clone()).is_empty());
+        assert!(handoff.close(SegmentId::new(), &document).is_empty());
     }
     assert!(read(&mut signal).contains(&"Drain".to_owned()));
     assert_eq!(
@@ -245,7 +235,7 @@ fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
     let (mut data, mut signal) = extension.accept();
     handoff.open(SegmentId::new(), b"{}");
     for _ in 0..1000 {
-        assert!(handoff.close(SegmentId::new(), vec![b'x'; 1000]).is_empty());
+        assert!(handoff.close(SegmentId::new(), &[b'x'; 1000]).is_empty());
     }
     assert_eq!(handoff.flush(), (Flushed::Nothing, Vec::new()));
     let given_back = handoff.end("r-1");
@@ -262,7 +252,7 @@ fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
         "{signals:?}"
     );
     assert_eq!(
-        handoff.close(SegmentId::new(), b"{}".to_vec()).len(),
+        handoff.close(SegmentId::new(), b"{}").len(),
         1,
         "so does all that comes later"
     );
@@ -288,7 +278,7 @@ fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connecti
     let mut handoff = handoff(&extension.path());
     let (data, signal) = extension.accept();
     for _ in 0..1000 {
-        handoff.close(SegmentId::new(), vec![b'x'; 1000]);
+        handoff.close(SegmentId::new(), &[b'x'; 1000]);
     }
     handoff.end("r-1");
     extension.listener.set_nonblocking(true).unwrap();
@@ -298,7 +288,7 @@ fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connecti
     drop((data, signal));
     assert!(handoff.begin().is_empty());
     let (mut data, _signal) = extension.accept();
-    assert!(handoff.close(SegmentId::new(), b"{}".to_vec()).is_empty());
+    assert!(handoff.close(SegmentId::new(), b"{}").is_empty());
     assert_eq!(read(&mut data), ["Hello", "close 2"]);
 }
 
@@ -308,7 +298,7 @@ fn without_another_way_documents_wait_for_the_extension() {
     let mut handoff = Handoff::new(&config(&extension.path()), false);
     let (mut data, _signal) = extension.accept();
     for _ in 0..1000 {
-        assert!(handoff.close(SegmentId::new(), vec![b'x'; 1000]).is_empty());
+        assert!(handoff.close(SegmentId::new(), &[b'x'; 1000]).is_empty());
     }
     assert!(handoff.end("r-1").is_empty());
     data.set_nonblocking(true).unwrap();
@@ -325,7 +315,7 @@ fn an_extension_of_another_version_is_noticed_before_the_first_document() {
     let mut handoff = handoff(&extension.path());
     drop(extension.accept());
     assert!(handoff.begin().is_empty());
-    assert_eq!(handoff.close(SegmentId::new(), b"{}".to_vec()).len(), 1);
+    assert_eq!(handoff.close(SegmentId::new(), b"{}").len(), 1);
     extension.listener.set_nonblocking(true).unwrap();
     assert!(handoff.begin().is_empty());
     let nobody = extension.listener.accept().unwrap_err();
@@ -349,14 +339,14 @@ fn a_folder_to_which_others_may_write_is_refused() {
     ] {
         mode(bits).unwrap();
         let mut handoff = handoff(&extension.path());
-        let returned = handoff.close(SegmentId::new(), b"{}".to_vec());
+        let returned = handoff.close(SegmentId::new(), b"{}");
         assert_eq!(returned.is_empty(), taken, "{reason}");
     }
     let link = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(extension.folder.path(), link.path().join("l")).unwrap();
     mode(0o700).unwrap();
     let mut handoff = handoff(&link.path().join("l/s"));
-    let returned = handoff.close(SegmentId::new(), b"{}".to_vec());
+    let returned = handoff.close(SegmentId::new(), b"{}");
     assert_eq!(returned.len(), 1, "a link in place of the folder");
 }
 
@@ -367,7 +357,7 @@ fn a_hung_extension_costs_bounded_memory() {
     let (_data, _signal) = extension.accept();
     let mut given_back = 0;
     for _ in 0..200 {
-        given_back += handoff.close(SegmentId::new(), vec![b'x'; 60_000]).len();
+        given_back += handoff.close(SegmentId::new(), &[b'x'; 60_000]).len();
     }
     assert!(matches!(handoff.link, Link::Left(_)), "given up");
     assert_eq!(given_back + handoff.counts().handed as usize, 200);

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::document::{
-    Cause, Exception, Fields, Http, Link, Namespace, Request, Response, Sql, StackFrame,
+    Cause, Exception, Facts, Fields, Http, Link, Namespace, Request, Response, Sql, StackFrame,
 };
 
 const SECRET: &str = "s3cr3t";
@@ -13,7 +13,6 @@ const TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 /// struct is written out, so that a field that is added does not compile until it is here.
 fn full() -> Document {
     let text = || Text::from(SECRET);
-    let secret = || Value::from(SECRET);
     let mut document = Document {
         name: SECRET.into(),
         id: ID.parse().unwrap(),
@@ -28,7 +27,7 @@ fn full() -> Document {
         error: true,
         throttle: true,
         fault: true,
-        http: Some(Box::new(Http {
+        http: Some(Http {
             request: Some(Request {
                 method: text(),
                 url: text(),
@@ -37,14 +36,14 @@ fn full() -> Document {
                 status: Some(200),
                 content_length: Some(2),
             }),
-        })),
+        }),
         sql: Some(Box::new(Sql {
             url: Some(text()),
             sanitized_query: Some(text()),
             database_type: Some(text()),
             user: Some(text()),
         })),
-        aws: Fields::new(),
+        aws: Facts::new(),
         cause: Some(Box::new(Cause {
             exceptions: vec![Exception {
                 id: ID.parse().unwrap(),
@@ -68,7 +67,7 @@ fn full() -> Document {
             id: ID.parse().unwrap(),
         }],
     };
-    document.aws.insert("table_name", secret());
+    document.aws.insert("table_name", SECRET);
     document.aws.insert("table_names", json!([SECRET, SECRET]));
     document
         .aws
