@@ -348,7 +348,10 @@ mod tests {
         let mut failed = complete();
         failed["error"] = true.into();
         let mut orphan = complete();
-        orphan.as_object_mut().unwrap().remove("parent_id");
+        orphan
+            .as_object_mut()
+            .unwrap()
+            .retain(|member, _| !matches!(member.as_str(), "type" | "parent_id"));
         for (bodies, reason) in [
             (vec![complete(), complete()], "twice"),
             (
