@@ -97,6 +97,7 @@ pub(crate) const ROWS: [Row; 14] = [
         name: "invocation of 5 subsegments, errors always",
         work: "invocation",
         header: UNSAMPLED,
+        send: Send::ToExtension,
         errors_always: true,
         over: Some("invocation, bare"),
         ..SUBSEGMENT

@@ -63,7 +63,8 @@ pub fn frames(input: &[u8]) {
         })
         .sum();
     let counts = machine.counts();
-    assert_eq!(counts.received, closed as u64);
+    // Some may have been opened as finished ones.
+    assert!(counts.received >= closed as u64);
     assert_eq!(
         counts.received + counts.interrupted,
         sent as u64 + counts.lost.values().sum::<u64>()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Exception};
 use tracestitch_wire::time::Timestamp;
@@ -63,6 +64,19 @@ impl fmt::Display for Interruption {
             ),
         }
     }
+}
+
+/// True for a document that has its end already: its work was over when the function died, and
+/// only waited for what it was a part of.
+pub(crate) fn is_finished(document: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Ends {
+        end_time: Option<f64>,
+        #[serde(default)]
+        in_progress: bool,
+    }
+    serde_json::from_slice(document)
+        .is_ok_and(|ends: Ends| ends.end_time.is_some() && !ends.in_progress)
 }
 
 /// The document in progress as a finished one: it ends at `at`, as a fault with a cause.
@@ -143,6 +157,35 @@ mod tests {
         document["start_time"] = 2_000_000_000.5.into();
         let document = closed(&document, &Interruption::Unknown);
         assert_eq!(document["end_time"], 2_000_000_000.5);
+    }
+
+    #[test]
+    fn finished_documents_are_told_from_those_in_progress() {
+        for (document, expected, reason) in [
+            (
+                r#"{"start_time":1.5,"end_time":2.5}"#,
+                true,
+                "it has its end",
+            ),
+            (
+                r#"{"end_time":2.5,"in_progress":false}"#,
+                true,
+                "it says so",
+            ),
+            (
+                r#"{"start_time":1.5,"in_progress":true}"#,
+                false,
+                "none yet",
+            ),
+            (r#"{"end_time":2.5,"in_progress":true}"#, false, "both"),
+            (r#"{"start_time":1.5}"#, false, "neither"),
+            (r#"{"end_time":null}"#, false, "no time"),
+            (r#"{"subsegments":[{"end_time":2.5}]}"#, false, "a part's"),
+            (r#"{"end_time":2.5"#, false, "cut off"),
+            ("[]", false, "no object"),
+        ] {
+            assert_eq!(is_finished(document.as_bytes()), expected, "{reason}");
+        }
     }
 
     #[test]

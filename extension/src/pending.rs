@@ -48,7 +48,8 @@ impl Pending {
         }
     }
 
-    /// Keeps a document in progress, in place of an earlier one of the same id.
+    /// Keeps a document in progress, or one that is finished and not yet wanted, in place of an
+    /// earlier one of the same id.
     pub(crate) fn open(&mut self, session: u64, id: SegmentId, document: &[u8]) {
         self.forget(session, id);
         if self.admit(document) {
@@ -94,9 +95,16 @@ impl Pending {
         }
     }
 
-    /// Finishes all that `session` left open.
+    /// Finishes all that `session` left open. What was finished already stays as it is: the
+    /// function had not lived to say whether it is wanted, and that it died is what it was kept
+    /// for.
     pub(crate) fn interrupt(&mut self, session: u64, at: Timestamp, why: &Interruption) {
         for document in self.open.remove(&session).unwrap_or_default().into_values() {
+            if interrupted::is_finished(&document) {
+                self.counts.received += 1;
+                self.finished.push(document);
+                continue;
+            }
             self.bytes -= document.len();
             self.counts.interrupted += 1;
             match interrupted::close(&document, at, why) {
@@ -187,6 +195,25 @@ mod tests {
         assert_eq!(pending.take_finished().len(), 1);
         assert_eq!(pending.counts().interrupted, 2);
         assert_eq!(pending.counts().lost[&Loss::Malformed], 1);
+        assert_eq!((pending.bytes, pending.documents), (0, 0));
+    }
+
+    #[test]
+    fn what_was_finished_stays_as_it_is_when_its_function_dies() {
+        const DONE: &[u8] = br#"{"start_time":1.000000,"end_time":2.000000}"#;
+        let mut pending = Pending::default();
+        for (n, reason) in [(1, "kept"), (2, "not wanted"), (3, "wanted before")] {
+            pending.open(1, id(n), br#"{"start_time":1.0,"in_progress":true}"#);
+            pending.open(1, id(n), DONE);
+            assert_eq!(pending.take_finished(), Vec::<Vec<u8>>::new(), "{reason}");
+        }
+        pending.forget(1, id(2));
+        pending.close(1, id(3), DONE);
+        assert_eq!(pending.take_finished(), [DONE]);
+        pending.interrupt(1, AT, &Interruption::Crash);
+        assert_eq!(pending.take_finished(), [DONE]);
+        assert_eq!(pending.counts().received, 2);
+        assert_eq!(pending.counts().interrupted, 0);
         assert_eq!((pending.bytes, pending.documents), (0, 0));
     }
 

@@ -26,7 +26,8 @@ pub(crate) enum Loss {
 /// `received + interrupted + split = sent + lost`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Finished documents that the function handed over.
+    /// Finished documents that the function handed over, without those that it did not want in
+    /// the end.
     pub(crate) received: u64,
     /// Documents that were open when the function died, closed by the extension.
     pub(crate) interrupted: u64,

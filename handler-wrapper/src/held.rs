@@ -1,27 +1,78 @@
 //! Documents of a trace that is not sampled, kept back until it is known how it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracestitch_wire::{document::Document, id::SegmentId};
 
-/// Most documents that are kept back; later ones are left out, but never the outermost.
+use crate::trace::Tracer;
+
+/// Most finished documents that are kept back; later ones are left out, but never the outermost.
 const MAX_DOCUMENTS: usize = 200;
 
 /// The documents of one invocation or message.
 ///
-/// They stay as they are, unserialised: most of them are thrown away.
+/// All of them are opened at the extension, the finished ones, too: when the process dies it sends
+/// what was finished and closes what was not. Only what the outermost comes to decides whether
+/// they are closed here, or discarded. Finished ones stay here as well, for where there is no
+/// extension.
+///
+/// What is sent is sent under the lock, so that nothing is opened after it was discarded.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     outermost: OnceLock<SegmentId>,
-    documents: Mutex<Vec<Document>>,
+    state: Mutex<State>,
     failed: AtomicBool,
+}
+
+#[derive(Debug)]
+enum State {
+    Undecided(Waiting),
+    /// It failed: what goes on in it is recorded as in a trace that is sampled.
+    Wanted,
+    /// It went well: what goes on in it is not recorded.
+    Unwanted,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// What has begun and is not over.
+    begun: Vec<SegmentId>,
+    finished: Vec<(SegmentId, Vec<u8>)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        // Most invocations have a few: room for them at once.
+        Self::Undecided(Waiting {
+            begun: Vec::with_capacity(8),
+            finished: Vec::with_capacity(8),
+        })
+    }
 }
 
 impl Held {
     /// Something has begun; what begins first ends last.
-    pub(crate) fn open(&self, id: SegmentId) {
-        self.outermost.get_or_init(|| id);
+    pub(crate) fn open(&self, tracer: &Tracer, document: &Document) {
+        let id = document.id;
+        // Rules for redaction are the user's code: they run without the lock, here and below.
+        tracer.in_progress(document, |json| {
+            let mut state = self.lock();
+            match &mut *state {
+                State::Undecided(waiting) => {
+                    if self.outermost.set(id).is_ok() {
+                        // What came before it, of the init phase.
+                        for (id, json) in &waiting.finished {
+                            tracer.sink.open(*id, json);
+                        }
+                    }
+                    waiting.begun.push(id);
+                }
+                State::Wanted => {}
+                State::Unwanted => return,
+            }
+            tracer.sink.open(id, json);
+        });
     }
 
     /// Says that the whole is a failure, though its outermost document may be none.
@@ -30,23 +81,75 @@ impl Held {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    /// Something is over. Gives the documents that are to be sent now.
-    pub(crate) fn close(&self, document: Document) -> Vec<Document> {
-        let mut documents = self
-            .documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.outermost.get() != Some(&document.id) {
-            if documents.len() < MAX_DOCUMENTS {
-                documents.push(document);
+    /// Something is over.
+    pub(crate) fn close(&self, tracer: &Tracer, document: Document) {
+        let id = document.id;
+        let is_outermost = self.outermost.get() == Some(&id);
+        if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
+            return self.give_up(tracer);
+        }
+        tracer.over(document, |json| {
+            let mut state = self.lock();
+            match &mut *state {
+                State::Undecided(waiting) if is_outermost => {
+                    for (id, json) in &waiting.finished {
+                        tracer.sink.close(*id, json);
+                    }
+                    *state = State::Wanted;
+                    tracer.sink.close(id, json);
+                }
+                State::Undecided(waiting) => {
+                    waiting.forget(id);
+                    if waiting.finished.len() >= MAX_DOCUMENTS {
+                        return tracer.sink.discard(&[id]);
+                    }
+                    // What ends before the outermost begins is opened with it, if that ever
+                    // begins.
+                    if self.outermost.get().is_some() {
+                        tracer.sink.open(id, json);
+                    }
+                    waiting.finished.push((id, json.to_vec()));
+                }
+                State::Wanted => tracer.sink.close(id, json),
+                State::Unwanted => {}
             }
-            return Vec::new();
+        });
+    }
+
+    /// What was opened turned out to be none.
+    pub(crate) fn discard(&self, tracer: &Tracer, id: SegmentId) {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Undecided(waiting) => waiting.forget(id),
+            State::Wanted => {}
+            State::Unwanted => return,
         }
-        let mut all = std::mem::take(&mut *documents);
-        if !document.fault && !self.failed.load(Ordering::Relaxed) {
-            return Vec::new();
+        tracer.sink.discard(&[id]);
+    }
+
+    /// It went well: nothing of it is to be sent, however the process ends from now on.
+    fn give_up(&self, tracer: &Tracer) {
+        let mut state = self.lock();
+        if let State::Undecided(waiting) = std::mem::replace(&mut *state, State::Unwanted) {
+            let mut ids = waiting.begun;
+            ids.extend(waiting.finished.iter().map(|(id, _)| *id));
+            tracer.sink.discard(&ids);
         }
-        all.push(document);
-        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Waiting {
+    fn forget(&mut self, id: SegmentId) {
+        // What began last is most often over first.
+        if let Some(place) = self.begun.iter().rposition(|begun| *begun == id) {
+            self.begun.swap_remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -237,6 +237,27 @@ mod tests {
         assert!(!init.context().is_recording(), "it is over");
     }
 
+    /// Of an invocation that is only recorded if it fails.
+    #[test]
+    fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        init.context()
+            .sync_scope(|| crate::capture_sync("load settings", || {}));
+        let mut tracer = kept.tracer();
+        tracer.errors_always = true;
+        let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        let trace = Arc::new(Trace::new(Arc::new(tracer), header.parse().ok(), "r-1"));
+        init.hand_over(&trace);
+        let handler = crate::invocation::begin_handler(&trace).unwrap();
+        handler.record_error(&std::fmt::Error);
+        handler.finish();
+        let root = kept.one("init");
+        assert!(root.get("parent_id").is_none() && root.get("type").is_none());
+        assert_eq!(root["annotations"]["unsampled"], true);
+        assert_eq!(kept.one("load settings")["parent_id"], root["id"]);
+    }
+
     #[test]
     fn work_that_ends_later_is_in_it_too() {
         let kept = Kept::default();
@@ -295,28 +316,6 @@ mod tests {
             (&root["parent_id"], &root["origin"]),
             (&PARENT.into(), &FUNCTION.into())
         );
-    }
-
-    #[test]
-    fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
-        let kept = Kept::default();
-        let init = Init::begin();
-        init.context()
-            .sync_scope(|| crate::capture_sync("load settings", || {}));
-        let mut tracer = kept.tracer();
-        tracer.errors_always = true;
-        let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
-        let trace = Arc::new(Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1"));
-        init.hand_over(&trace);
-        let handler = crate::invocation::begin_handler(&trace).unwrap();
-        handler.record_error(&std::fmt::Error);
-        handler.finish();
-        let root = kept.one("init");
-        assert!(
-            root.get("type").is_none() && root.get("parent_id").is_none(),
-            "{root}"
-        );
-        assert_eq!(root["annotations"]["unsampled"], true);
     }
 
     #[cfg(feature = "aws-sdk")]

@@ -3,6 +3,7 @@
 pub(crate) mod carrying;
 pub(crate) mod recorded;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
@@ -60,6 +61,35 @@ impl Kept {
         named.retain(|document| document["name"] == name);
         assert_eq!(named.len(), 1, "documents named {name}: {named:?}");
         named.remove(0)
+    }
+
+    /// What the extension has of it, by name: what was sent, and what is open and would be sent
+    /// if the process died now.
+    pub(crate) fn extension(&self) -> (Vec<String>, Vec<String>) {
+        let text = |document: &Value, key| document[key].as_str().unwrap_or_default().to_owned();
+        let describe = |document: &Value| {
+            let finished = document.get("end_time").is_some();
+            assert_eq!(!finished, document["in_progress"] == true, "{document}");
+            let word = if finished { "" } else { " in progress" };
+            format!("{}{word}", text(document, "name"))
+        };
+        let (mut sent, mut open) = (Vec::new(), BTreeMap::new());
+        for event in self.events() {
+            match event {
+                Event::Open(document) => {
+                    open.insert(text(&document, "id"), describe(&document));
+                }
+                Event::Close(document) => {
+                    open.remove(&text(&document, "id"));
+                    sent.push(describe(&document));
+                }
+                Event::Discard(id) => drop(open.remove(&id.to_string())),
+                Event::Begin | Event::End(_) => {}
+            }
+        }
+        let mut open: Vec<_> = open.into_values().collect();
+        open.sort();
+        (sent, open)
     }
 
     /// Runs `work` as a handler whose invocation got `header`.
@@ -123,8 +153,8 @@ impl Sink for Kept {
         self.push(Event::Close(serde_json::from_slice(document).unwrap()));
     }
 
-    fn discard(&self, id: SegmentId) {
-        self.push(Event::Discard(id));
+    fn discard(&self, ids: &[SegmentId]) {
+        ids.iter().for_each(|id| self.push(Event::Discard(*id)));
     }
 
     fn flush(&self) -> Flushed {

@@ -96,30 +96,36 @@ impl Tracer {
         if self.init.is_some() {
             return;
         }
-        let hand_over = |document: &Document| {
-            memory::with_json(document, |json| self.sink.open(document.id, json));
-        };
+        self.in_progress(document, |json| self.sink.open(document.id, json));
+    }
+
+    /// Gives `document`, which goes on, to `take` as it may leave the process.
+    pub(crate) fn in_progress(&self, document: &Document, take: impl FnOnce(&[u8])) {
         if self.redaction.is_none() {
-            return hand_over(document);
+            return memory::with_json(document, take);
         }
         // A rule sees each text once: it gets a copy, as the document goes on.
-        let mut document = document.clone();
-        self.redaction.apply(&mut document);
-        hand_over(&document);
+        self.over(document.clone(), take);
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, mut document: Document) {
+    pub(crate) fn close(&self, document: Document) {
         if let Some(held) = &self.init {
             return held.close(document);
         }
+        let id = document.id;
+        self.over(document, |json| self.sink.close(id, json));
+    }
+
+    /// Gives `document` to `take` as it may leave the process.
+    pub(crate) fn over(&self, mut document: Document, take: impl FnOnce(&[u8])) {
         self.redaction.apply(&mut document);
-        memory::with_json(&document, |json| self.sink.close(document.id, json));
+        memory::with_json(&document, take);
     }
 
     /// Takes back what was opened.
     pub(crate) fn discard(&self, id: SegmentId) {
-        self.sink.discard(id);
+        self.sink.discard(&[id]);
     }
 
     /// True for the first caller in the life of the process.
@@ -242,9 +248,11 @@ impl Trace {
     /// The outermost document of this trace here: a subsegment under Lambda's segment where there
     /// is one, else a segment.
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
-        let name = self.tracer.function_name.clone().into();
         match header.parent.filter(|_| !self.is_held()) {
-            Some(parent) if self.is_lambdas => Document::subsegment(name, header.root, parent, now),
+            Some(parent) if self.is_lambdas => {
+                let name = self.tracer.function_name.clone().into();
+                Document::subsegment(name, header.root, parent, now)
+            }
             parent => self.segment(header, parent, now),
         }
     }
@@ -270,7 +278,7 @@ impl Trace {
     /// `document` has begun.
     pub(crate) fn open(&self, document: &Document) {
         match &self.held {
-            Some(held) => held.open(document.id),
+            Some(held) => held.open(&self.tracer, document),
             None => self.tracer.open(document),
         }
     }
@@ -278,19 +286,16 @@ impl Trace {
     /// `document` is over.
     pub(crate) fn close(&self, document: Document) {
         match &self.held {
-            Some(held) => {
-                for document in held.close(document) {
-                    self.tracer.close(document);
-                }
-            }
+            Some(held) => held.close(&self.tracer, document),
             None => self.tracer.close(document),
         }
     }
 
     /// What was opened turned out to be none.
     pub(crate) fn discard(&self, id: SegmentId) {
-        if !self.is_held() {
-            self.tracer.discard(id);
+        match &self.held {
+            Some(held) => held.discard(&self.tracer, id),
+            None => self.tracer.discard(id),
         }
     }
 }

@@ -26,12 +26,13 @@ use crate::{
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// An invocation begins.
     fn begin(&self);
-    /// Work has begun; it is over only with `close` or `discard`.
+    /// Work has begun; it is over only with `close` or `discard`. Replaces what was opened by the
+    /// same id, also by a document that is finished and closed later, or never.
     fn open(&self, id: SegmentId, document: &[u8]);
     /// Work is over.
     fn close(&self, id: SegmentId, document: &[u8]);
-    /// Work that was opened turned out to be none.
-    fn discard(&self, id: SegmentId);
+    /// Work that was opened turned out to be none, or not worth to be told.
+    fn discard(&self, ids: &[SegmentId]);
     /// Work was not recorded, for there is too much of it.
     fn leave_out(&self) {}
     /// Lets out what waits in the process.
@@ -59,7 +60,7 @@ impl Sink for Nowhere {
     fn begin(&self) {}
     fn open(&self, _id: SegmentId, _document: &[u8]) {}
     fn close(&self, _id: SegmentId, _document: &[u8]) {}
-    fn discard(&self, _id: SegmentId) {}
+    fn discard(&self, _ids: &[SegmentId]) {}
     fn flush(&self) -> Flushed {
         Flushed::All
     }
@@ -180,9 +181,10 @@ impl Sink for Transport {
             return self.send(&refused.unwrap_or_default());
         }
         // The first part is the document itself; it has no parts yet, or they stand on their own.
-        let parts = datagram::fit(document.to_vec()).documents;
-        if let Some(document) = parts.first() {
-            self.open(id, document);
+        match datagram::fit(document.to_vec()).documents.first() {
+            Some(document) => self.open(id, document),
+            // What was opened before must not be taken for it.
+            None => self.discard(&[id]),
         }
     }
 
@@ -202,7 +204,7 @@ impl Sink for Transport {
         }
         if fitted.documents.is_empty() {
             // What was opened must not be closed as a fault later.
-            self.discard(id);
+            self.discard(&[id]);
         }
         for (part, document) in fitted.documents.into_iter().enumerate() {
             // Parts that were split off have ids of their own, in their document only.
@@ -211,8 +213,8 @@ impl Sink for Transport {
         }
     }
 
-    fn discard(&self, id: SegmentId) {
-        let refused = self.handoff().map(|mut handoff| handoff.discard(id));
+    fn discard(&self, ids: &[SegmentId]) {
+        let refused = self.handoff().map(|mut handoff| handoff.discard(ids));
         self.send(&refused.unwrap_or_default());
     }
 

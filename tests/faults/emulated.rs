@@ -31,7 +31,8 @@ impl Emulated {
             .function("victim", binaries::victim())
             .timeout(TIMEOUT)
             .env("JOURNAL", "/tmp/journal")
-            .env("LIMIT_MB", "250");
+            .env("LIMIT_MB", "250")
+            .env("TRACESTITCH_ERRORS", "always");
         let rie = function.start().await;
         let journal = rie.directory().join("tmp/journal");
         Self {
@@ -41,9 +42,9 @@ impl Emulated {
         }
     }
 
-    async fn invoke(&self, n: u64, then: &str) -> Answer {
+    async fn invoke(&self, n: u64, then: &str, decision: &str) -> Answer {
         let event = json!({ "n": n, "steps": 2, "then": then }).to_string();
-        let header = format!("Root={};Parent={PARENT};Sampled=1", root(n));
+        let header = format!("Root={};Parent={PARENT};{decision}", root(n));
         self.rie
             .invoke(Invocation::new(event).trace_header_verbatim(header.as_bytes()))
             .await
@@ -67,10 +68,13 @@ impl Emulated {
     }
 }
 
+const SAMPLED: &str = "Sampled=1";
+const UNSAMPLED: &str = "Sampled=0";
+
 /// An invocation that ends so, and a whole one after it.
-async fn end(then: &str, status: u16, why: &str, words: &str) {
+async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
     let mut emulated = Emulated::start().await;
-    let answer = emulated.invoke(1, then).await;
+    let answer = emulated.invoke(1, then, decision).await;
     assert_eq!(
         answer.status,
         status,
@@ -78,10 +82,18 @@ async fn end(then: &str, status: u16, why: &str, words: &str) {
         answer.body,
         emulated.rie.logs()
     );
-    let next = emulated.invoke(2, "return").await;
+    let next = emulated.invoke(2, "return", decision).await;
     assert_eq!(next.json()["n"], 2, "{}", emulated.rie.logs());
     emulated.rie.stop().await;
-    Pen::new(&emulated.journal).note(Verb::Finished, 2, "victim", "");
+    let pen = Pen::new(&emulated.journal);
+    pen.note(Verb::Finished, 2, "victim", "");
+    if decision == UNSAMPLED {
+        // It went well: nothing of it is recorded.
+        let second = emulated.journal().into_iter();
+        for entry in second.filter(|entry| entry.invocation == 2) {
+            pen.note(Verb::Absent, 2, &entry.name, "");
+        }
+    }
     let documents = emulated.documents(why).await;
     let messages = messages(&documents);
     assert_eq!(messages.len(), 2, "{messages:?}");
@@ -94,32 +106,50 @@ async fn end(then: &str, status: u16, why: &str, words: &str) {
 /// The emulator answers a timeout with status 200 and a text.
 #[tokio::test]
 async fn timeout_with_a_blocked_thread() {
-    end("block", 200, "FunctionTimeout", "timed out").await;
+    end(SAMPLED, "block", 200, "FunctionTimeout", "timed out").await;
 }
 
 #[tokio::test]
 async fn timeout_with_a_pending_await() {
-    end("wait", 200, "FunctionTimeout", "timed out").await;
+    end(SAMPLED, "wait", 200, "FunctionTimeout", "timed out").await;
+}
+
+/// Recorded all the same, because the function is told to record what fails.
+#[tokio::test]
+async fn timeout_of_what_is_not_sampled() {
+    end(UNSAMPLED, "wait", 200, "FunctionTimeout", "timed out").await;
+}
+
+#[tokio::test]
+async fn exit_of_what_is_not_sampled() {
+    end(UNSAMPLED, "exit", 502, "FunctionCrash", "exited").await;
 }
 
 #[tokio::test]
 async fn exit() {
-    end("exit", 502, "FunctionCrash", "exited").await;
+    end(SAMPLED, "exit", 502, "FunctionCrash", "exited").await;
 }
 
 #[tokio::test]
 async fn abort() {
-    end("abort", 502, "FunctionCrash", "crashed").await;
+    end(SAMPLED, "abort", 502, "FunctionCrash", "crashed").await;
 }
 
 #[tokio::test]
 async fn stack_overflow() {
-    end("overflow", 502, "FunctionCrash", "crashed").await;
+    end(SAMPLED, "overflow", 502, "FunctionCrash", "crashed").await;
 }
 
 #[tokio::test]
 async fn out_of_memory() {
-    end("allocate", 502, "FunctionCrash", "ran out of memory").await;
+    end(
+        SAMPLED,
+        "allocate",
+        502,
+        "FunctionCrash",
+        "ran out of memory",
+    )
+    .await;
 }
 
 /// SIGTERM in the middle of an invocation: the environment is taken away.
@@ -136,7 +166,7 @@ async fn shut_down_in_the_middle() {
         .await;
     };
     tokio::select! {
-        answer = emulated.invoke(1, "wait") => panic!("{answer:?}"),
+        answer = emulated.invoke(1, "wait", SAMPLED) => panic!("{answer:?}"),
         () = doomed => {}
     }
     emulated.rie.stop_at_once().await;

@@ -29,4 +29,5 @@ mod moments;
 mod rounds;
 mod soak;
 mod strikes;
+mod unsampled;
 mod victim;

@@ -83,13 +83,18 @@ impl Rounds {
     /// Ends a run, and demands the documents that must be there; see [`Victim::end`].
     pub(crate) async fn judge(&mut self, number: u64, victim: &Victim, why: &str) {
         victim.environment.shutdown().await;
+        self.struck(victim);
+        if let Err(problems) = victim.documents(why).await {
+            panic!("{}\n{problems}", self.name(number));
+        }
+    }
+
+    /// Counts where in its work it was struck.
+    pub(crate) fn struck(&mut self, victim: &Victim) {
         let entries = victim.journal.entries();
         let struck = entries.iter().position(|entry| entry.verb == Verb::Struck);
         if let Some(struck) = struck {
             *self.phases.entry(phase(&entries[..struck])).or_default() += 1;
-        }
-        if let Err(problems) = victim.documents(why).await {
-            panic!("{}\n{problems}", self.name(number));
         }
     }
 

@@ -12,6 +12,7 @@ use e2e::world::World;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{self, Environment, Invoke, Outcome, Tracing};
 use tracestitch_local::store::Document;
+use tracestitch_wire::header::Sampling;
 
 use crate::moments::PACE_MICROS;
 
@@ -110,7 +111,16 @@ impl Victim {
     /// Invokes it with `work`, in a trace of the invocation's own, and writes down what the
     /// function cannot.
     pub(crate) async fn invoke(&self, n: u64, work: Value) -> Outcome {
-        let header = format!("Root={};Parent={PARENT};Sampled=1", root(n));
+        self.invoke_with(n, work, "Sampled=1").await
+    }
+
+    /// The same, in a trace that is not sampled.
+    pub(crate) async fn invoke_unsampled(&self, n: u64, work: Value) -> Outcome {
+        self.invoke_with(n, work, "Sampled=0").await
+    }
+
+    async fn invoke_with(&self, n: u64, work: Value, decision: &str) -> Outcome {
+        let header = format!("Root={};Parent={PARENT};{decision}", root(n));
         let pen = self.pen();
         for name in ["init", "settings"] {
             pen.note(Verb::Held, n, name, "");
@@ -210,7 +220,11 @@ impl Victim {
             let root = header.root.to_string();
             let (_, invocation) = root.rsplit_once('-').unwrap_or_default();
             let invocation = u64::from_str_radix(invocation, 16).unwrap_or_default();
-            let id = header.parent.map(|id| id.to_string()).unwrap_or_default();
+            // What is not sampled carries on the id that it came with.
+            let id = header
+                .parent
+                .filter(|_| header.sampling == Sampling::Sampled);
+            let id = id.map(|id| id.to_string()).unwrap_or_default();
             oracle.was_called(invocation, "DynamoDB", &id);
         }
         oracle

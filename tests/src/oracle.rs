@@ -16,7 +16,7 @@
 //! *Closed as a fault* is how the extension ends what a dead function left open: `end_time`,
 //! `fault`, and a cause whose type says what happened. *Complete* is neither fault nor error,
 //! with an `end_time` and no cause. Each has the id that the journal knows, and hangs under
-//! something that is known, too.
+//! something that is known, too, or is marked as not sampled and hangs under nothing.
 //!
 //! `gone` says that the extension was killed. What it had not sent may be lost with it, so of work
 //! that was about to end before that, or was over and not `settled`, there is at most one document
@@ -194,8 +194,12 @@ impl Oracle {
                 if !state.id.is_empty() && state.id != document.id {
                     problems.push(problem(format_args!("id {}: {}", state.id, document.body)));
                 }
-                let parent = document.parent_id.as_deref().unwrap_or_default();
-                if !ids.contains(parent) {
+                let known = match &document.parent_id {
+                    Some(parent) => ids.contains(parent.as_str()),
+                    // Nobody else records a trace that is not sampled.
+                    None => document.body["annotations"]["unsampled"] == true,
+                };
+                if !known {
                     problems.push(problem(format_args!("unknown parent: {}", document.body)));
                 }
             }
@@ -343,6 +347,11 @@ mod tests {
         endless.as_object_mut().unwrap().remove("end_time");
         let mut failed = complete();
         failed["error"] = true.into();
+        let mut orphan = complete();
+        orphan
+            .as_object_mut()
+            .unwrap()
+            .retain(|member, _| !matches!(member.as_str(), "type" | "parent_id"));
         for (bodies, reason) in [
             (vec![complete(), complete()], "twice"),
             (
@@ -363,6 +372,7 @@ mod tests {
             ),
             (vec![endless], "in progress"),
             (vec![failed], "an error that did not happen"),
+            (vec![orphan], "no parent in a trace that others record"),
         ] {
             assert!(!problems(&done, &bodies).is_empty(), "{reason}");
         }

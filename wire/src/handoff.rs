@@ -11,9 +11,9 @@
 //! | kind | name | payload | channel |
 //! |---|---|---|---|
 //! | 1 | hello | JSON object, see [`Hello`] | first frame of both |
-//! | 2 | open | segment id (8 bytes), document in progress | data |
+//! | 2 | open | segment id (8 bytes), document in progress, or finished but not yet wanted | data |
 //! | 3 | close | segment id (8 bytes), finished document | data |
-//! | 4 | discard | segment id (8 bytes) | data |
+//! | 4 | discard | segment id (8 bytes) | data, and signal when data is full |
 //! | 5 | end | request id of the invocation that is over | signal |
 //! | 6 | drain | nothing | signal |
 //! | 7 | leave | nothing | signal, last frame |
@@ -77,10 +77,13 @@ pub enum Message<'a> {
     /// Who is talking.
     Hello(Hello),
     /// Work has begun: if no close or discard follows, the function died in the middle of it.
+    /// Replaces an earlier open of the same id.
     Open {
         /// Id of the segment or subsegment.
         id: SegmentId,
-        /// Its document in progress, as JSON.
+        /// Its document in progress, as JSON. Or a finished one of work that only counts if what
+        /// it is a part of fails: a function that dies has failed, and the document stays as it
+        /// is.
         document: &'a [u8],
     },
     /// Work is over. Stands alone or replaces an earlier open of the same id.

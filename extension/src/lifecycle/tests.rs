@@ -325,6 +325,32 @@ fn discarded_documents_are_forgotten() {
     assert_eq!(actions, [Action::Exit]);
 }
 
+/// Work of a trace that is not sampled: it counts only if it fails.
+#[test]
+fn what_was_finished_but_not_wanted_yet_arrives_whole_when_the_function_dies() {
+    let mut world = World::new();
+    world.connect(1);
+    world.invoke("r");
+    world.open(1, 1);
+    world.open(1, 2);
+    let open_finished = |world: &mut World, id| {
+        let document = &closed_document(id);
+        let id = segment(id);
+        assert_eq!(world.say(1, Message::Open { id, document }), []);
+    };
+    open_finished(&mut world, 2);
+    world.open(1, 3);
+    open_finished(&mut world, 3);
+    world.say(1, Message::Discard { id: segment(3) });
+    assert_eq!(world.end(1, "r"), [Action::ClearTimer, Action::AskNext]);
+    world.give(Input::Gone { session: 1 });
+    let actions = world.give(Input::Shutdown(ShutdownReason::Timeout));
+    assert_eq!(
+        sent(&actions),
+        [interrupted("1", "FunctionTimeout"), finished("2")]
+    );
+}
+
 #[test]
 fn what_a_function_takes_along_when_it_leaves_is_not_closed() {
     let mut world = World::new();

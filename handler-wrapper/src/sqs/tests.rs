@@ -530,6 +530,7 @@ async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
     assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "bad");
     let closed = kept.closed();
     assert_eq!(closed.iter().filter(|d| d["name"] == "work").count(), 2);
+    assert_eq!(kept.extension().1, [""; 0], "nothing is left of the others");
 }
 
 #[tokio::test]
@@ -552,6 +553,7 @@ async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
     let segments = segments(&kept);
     assert_eq!(segments.len(), 1, "{segments:?}");
     assert_eq!(segments[0]["cause"]["exceptions"][0]["type"], "Cancelled");
+    assert_eq!(kept.extension().1, [""; 0]);
 }
 
 #[tokio::test]

@@ -65,12 +65,12 @@ enum Link {
 struct Connection {
     data: Socket,
     signal: Socket,
-    /// Frames that the data socket did not take, the first one perhaps in part.
-    waiting: VecDeque<Frame>,
+    /// Frames that the data socket did not take, the first ones perhaps in part.
+    waiting: VecDeque<Frames>,
     waiting_bytes: usize,
-    /// Memory of the frame that was written last, for the next one.
+    /// Memory of the frames that were written last, for the next ones.
     spare: Vec<u8>,
-    /// Bytes of the first waiting frame that were written.
+    /// Bytes of the first waiting frames that were written.
     written: usize,
     /// Estimated bytes in the kernel since the extension was last asked to read.
     unread: usize,
@@ -78,10 +78,11 @@ struct Connection {
     handed: u64,
 }
 
+/// What is written at once: a write costs more than the bytes in it.
 #[derive(Debug)]
-struct Frame {
+struct Frames {
     bytes: Vec<u8>,
-    /// It carries a finished document, from this byte on.
+    /// The last one carries a document that is over, from this byte on.
     finished: Option<usize>,
 }
 
@@ -178,7 +179,7 @@ impl Handoff {
     }
 
     pub(crate) fn open(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
-        self.write(&Message::Open { id, document })
+        self.write([Message::Open { id, document }])
     }
 
     /// True when the extension takes documents, as far as is known.
@@ -188,22 +189,26 @@ impl Handoff {
 
     pub(crate) fn close(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
         if self.is_up() {
-            self.write(&Message::Close { id, document })
+            self.write([Message::Close { id, document }])
         } else {
             vec![document.to_vec()]
         }
     }
 
-    pub(crate) fn discard(&mut self, id: SegmentId) -> Vec<Vec<u8>> {
-        self.write(&Message::Discard { id })
+    pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
+        self.with(|connection| connection.discard(ids))
+    }
+
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
+        self.with(|connection| connection.write(messages))
     }
 
     /// Gives back the finished documents that cannot go this way.
-    fn write(&mut self, message: &Message<'_>) -> Vec<Vec<u8>> {
+    fn with(&mut self, tell: impl FnOnce(&mut Connection) -> io::Result<()>) -> Vec<Vec<u8>> {
         let Link::Up(connection) = &mut self.link else {
             return Vec::new();
         };
-        match connection.write(message) {
+        match tell(connection) {
             Ok(()) => Vec::new(),
             Err(error) => self.leave(&error),
         }
@@ -259,7 +264,7 @@ impl Handoff {
         connection
             .waiting
             .into_iter()
-            .filter_map(Frame::into_finished)
+            .filter_map(Frames::into_finished)
             .collect()
     }
 }
@@ -293,14 +298,16 @@ fn is_closed(mut signal: &Socket) -> bool {
     }
 }
 
-impl Frame {
-    /// `bytes` is empty memory to write it to.
-    fn new(message: &Message<'_>, mut bytes: Vec<u8>) -> Self {
-        message.encode(&mut bytes);
-        let finished = match message {
-            Message::Close { document, .. } => Some(bytes.len() - document.len()),
-            _ => None,
-        };
+impl Frames {
+    /// `bytes` is empty memory to write them to.
+    fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>, mut bytes: Vec<u8>) -> Self {
+        let mut finished = None;
+        for message in messages {
+            message.encode(&mut bytes);
+            if let Message::Close { document, .. } = message {
+                finished = Some(bytes.len() - document.len());
+            }
+        }
         Self { bytes, finished }
     }
 
@@ -310,11 +317,11 @@ impl Frame {
 }
 
 impl Connection {
-    fn write(&mut self, message: &Message<'_>) -> io::Result<()> {
-        let frame = Frame::new(message, std::mem::take(&mut self.spare));
-        self.unread += frame.bytes.len() + WRITE_OVERHEAD;
-        self.waiting_bytes += frame.bytes.len();
-        self.waiting.push_back(frame);
+    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> io::Result<()> {
+        let frames = Frames::new(messages, std::mem::take(&mut self.spare));
+        self.unread += frames.bytes.len() + WRITE_OVERHEAD;
+        self.waiting_bytes += frames.bytes.len();
+        self.waiting.push_back(frames);
         self.flush()?;
         if self.waiting_bytes > MAX_WAITING {
             return Err(io::Error::other("it has not read for 4 MiB"));
@@ -326,23 +333,35 @@ impl Connection {
         Ok(())
     }
 
+    fn discard(&mut self, ids: &[SegmentId]) -> io::Result<()> {
+        let discards = || ids.iter().map(|id| Message::Discard { id: *id });
+        self.write(discards())?;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        // The kernel has some of what is discarded, and not yet this. If the process dies before
+        // it has, the extension must not take that for what the death left open: the signals are
+        // heard after all that was written to it.
+        say_all(&self.signal, &Frames::new(discards(), Vec::new()).bytes)
+    }
+
     /// Writes what waits, as far as there is room. Gives back how many bytes were taken. An
     /// extension that was told to read once, and has made room, is told again: it sleeps when it
     /// has read what there was.
     fn flush(&mut self) -> io::Result<usize> {
         let mut taken = 0;
-        while let Some(frame) = self.waiting.front() {
-            let sent = send(&self.data, &frame.bytes[self.written..])?;
+        while let Some(frames) = self.waiting.front() {
+            let sent = send(&self.data, &frames.bytes[self.written..])?;
             taken += sent;
             self.written += sent;
-            if self.written < frame.bytes.len() {
+            if self.written < frames.bytes.len() {
                 if taken > 0 {
                     say(&self.signal, &Message::Drain)?;
                 }
                 break;
             }
-            self.waiting_bytes -= frame.bytes.len();
-            self.handed += u64::from(frame.finished.is_some());
+            self.waiting_bytes -= frames.bytes.len();
+            self.handed += u64::from(frames.finished.is_some());
             self.written = 0;
             if let Some(written) = self.waiting.pop_front() {
                 self.spare = emptied(written.bytes);
@@ -361,7 +380,11 @@ impl Connection {
 fn say(signal: &Socket, message: &Message<'_>) -> io::Result<()> {
     let mut frame = Vec::with_capacity(64);
     message.encode(&mut frame);
-    if send(signal, &frame)? == frame.len() {
+    say_all(signal, &frame)
+}
+
+fn say_all(signal: &Socket, frames: &[u8]) -> io::Result<()> {
+    if send(signal, frames)? == frames.len() {
         Ok(())
     } else {
         Err(io::Error::other("it does not read its signals"))

@@ -15,7 +15,7 @@ use lambda_runtime::{Error, FunctionResponse, LambdaEvent, Runtime, service_fn, 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracestitch::aws::TraceInterceptor;
-use tracestitch::{Context, TraceLayer};
+use tracestitch::{Context, Sampling, TraceLayer};
 
 use crate::ends::Then;
 
@@ -122,6 +122,8 @@ fn enter(n: u64) {
         journal::note(init, n, name, "");
     }
     let header = Context::current().trace_header();
+    // What is not sampled carries on the id that it came with.
+    let header = header.filter(|header| header.sampling == Sampling::Sampled);
     let id = header.and_then(|header| header.parent);
     let id = id.map(|id| id.to_string()).unwrap_or_default();
     journal::note("begun", n, "victim", &id);

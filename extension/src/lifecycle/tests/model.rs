@@ -20,6 +20,8 @@ enum Step {
     ConnectData(u64),
     Open(u64, u64),
     Close(u64, u64),
+    /// Opens a document that is finished, and counts only if its function dies.
+    OpenFinished(u64, u64),
     Discard(u64, u64),
     EndCurrent(u64),
     EndOther(u64),
@@ -77,7 +79,8 @@ impl Random {
         match self.below(64) {
             0..8 => Step::Connect(session),
             8 => Step::ConnectData(session),
-            9..21 => Step::Open(session, id),
+            9..17 => Step::Open(session, id),
+            17..21 => Step::OpenFinished(session, id),
             21..35 => Step::Close(session, id),
             35..37 => Step::Discard(session, id),
             37..43 => Step::EndCurrent(session),
@@ -102,13 +105,17 @@ impl Random {
 struct Model {
     /// Connected sessions, and whether they can signal.
     connected: BTreeMap<u64, bool>,
-    open: BTreeMap<(u64, u64), u64>,
+    /// Names of open documents, and whether they are finished.
+    open: BTreeMap<(u64, u64), (u64, bool)>,
     /// Names of documents that must be sent as they are, and as interrupted.
     finished: BTreeSet<u64>,
     interrupted: BTreeSet<u64>,
+    /// Names of those that were open, but finished, when their session ended.
+    left: BTreeSet<u64>,
     /// Names of those that were sent.
     sent: BTreeSet<u64>,
     sent_finished: usize,
+    sent_left: usize,
     serial: u64,
     invokes: u64,
     asked: u64,
@@ -132,8 +139,12 @@ impl Model {
     fn lose(&mut self, session: u64) {
         self.connected.remove(&session);
         for id in 0..IDS {
-            if let Some(name) = self.open.remove(&(session, id)) {
-                self.interrupted.insert(name);
+            if let Some((name, finished)) = self.open.remove(&(session, id)) {
+                let ended = match finished {
+                    true => &mut self.left,
+                    false => &mut self.interrupted,
+                };
+                ended.insert(name);
             }
         }
     }
@@ -234,6 +245,9 @@ impl Run {
         let expected = if text.contains(r#""cause""#) {
             // Its session may have ended without our having been asked why.
             &self.model.interrupted
+        } else if self.model.left.contains(&name) {
+            self.model.sent_left += 1;
+            &self.model.left
         } else {
             self.model.sent_finished += 1;
             &self.model.finished
@@ -284,9 +298,16 @@ impl Run {
             }
             Step::Open(s, id) if connected(&s) => {
                 let name = self.model.name();
-                self.model.open.insert((s, id), name);
+                self.model.open.insert((s, id), (name, false));
                 let document =
                     format!(r#"{{"name":"{name}","start_time":1.0,"in_progress":true}}"#);
+                let (id, document) = (segment(id), document.as_bytes());
+                self.say(s, Message::Open { id, document })?;
+            }
+            Step::OpenFinished(s, id) if connected(&s) => {
+                let name = self.model.name();
+                self.model.open.insert((s, id), (name, true));
+                let document = format!(r#"{{"name":"{name}","end_time":2.0}}"#);
                 let (id, document) = (segment(id), document.as_bytes());
                 self.say(s, Message::Open { id, document })?;
             }
@@ -412,11 +433,12 @@ impl Run {
             counts.received + counts.interrupted == self.model.sent.len() as u64 + lost,
             "the counters add up",
         )?;
+        let (finished, left) = (&self.model.finished, &self.model.left);
         promise(
-            counts.received == self.model.finished.len() as u64,
+            counts.received == (finished.len() + self.model.sent_left) as u64,
             "all is counted",
         )?;
-        let all = self.model.finished.len() + self.model.interrupted.len();
+        let all = finished.len() + left.len() + self.model.interrupted.len();
         promise(
             self.narrow || (self.model.sent.len() == all && lost == 0),
             "nothing is lost",

@@ -98,6 +98,40 @@ fn documents_go_by_data_and_the_end_by_signal() {
 }
 
 #[test]
+fn what_is_discarded_at_once_is_written_at_once() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    let (mut data, _signal) = extension.accept();
+    let ids = [(); 3].map(|()| SegmentId::new());
+    assert!(handoff.discard(&ids).is_empty());
+    let Link::Up(connection) = &handoff.link else {
+        panic!("{:?}", handoff.link);
+    };
+    assert!(connection.unread < 2 * WRITE_OVERHEAD, "one write");
+    assert_eq!(read(&mut data), ["Hello", "Discard", "Discard", "Discard"]);
+}
+
+/// If the process died now, the extension would find what is discarded and not that it is.
+#[test]
+fn what_is_discarded_behind_a_full_socket_is_signalled_too() {
+    let extension = Extension::listen();
+    let mut handoff = handoff(&extension.path());
+    let (_data, mut signal) = extension.accept();
+    let id = SegmentId::new();
+    let full = |handoff: &Handoff| match &handoff.link {
+        Link::Up(connection) => !connection.waiting.is_empty(),
+        other => panic!("{other:?}"),
+    };
+    while !full(&handoff) {
+        assert!(handoff.open(id, &[b' '; 50_000]).is_empty());
+    }
+    assert!(handoff.discard(&[id, SegmentId::new()]).is_empty());
+    let mut said = read(&mut signal);
+    said.retain(|message| message != "Drain");
+    assert_eq!(said, ["Hello", "Discard", "Discard"]);
+}
+
+#[test]
 fn without_an_extension_documents_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut handoff = handoff(&folder.path().join("absent"));
