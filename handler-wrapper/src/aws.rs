@@ -257,6 +257,8 @@ impl Intercept for TraceInterceptor {
     ) -> Result<(), BoxError> {
         let current = Context::current();
         if current.trace().is_some()
+            // A second interceptor of this kind would record the same call again.
+            && cfg.get_mut_from_interceptor_state::<Call>().is_none()
             && let Some(call) = self.begin(&current, context.input(), cfg)
         {
             cfg.interceptor_state().store_put(call);

@@ -18,6 +18,23 @@ async fn a_client_may_go_before_its_call_ends() {
     assert_eq!(flags(&kept.one("DynamoDB")), OK);
 }
 
+/// As `client.config().to_builder()` makes it for those who set theirs again.
+#[tokio::test]
+async fn a_call_that_is_intercepted_twice_is_recorded_once() {
+    let twice =
+        |config: aws_sdk_dynamodb::config::Builder| config.interceptor(TraceInterceptor::new());
+    let (kept, headers) = call(SAMPLED, [Answer::ok("{}")], twice).await;
+    let closed = kept.closed();
+    let calls: Vec<_> = closed.iter().filter(|d| d["name"] == "DynamoDB").collect();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert_eq!(flags(calls[0]), OK);
+    let id = calls[0]["id"].as_str().unwrap();
+    assert_eq!(
+        headers,
+        [Some(format!("Root={ROOT};Parent={id};Sampled=1"))]
+    );
+}
+
 #[tokio::test]
 async fn a_stream_is_over_when_it_begins() {
     let endpoint = Endpoint::new([Answer::Stall]).await;
