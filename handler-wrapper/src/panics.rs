@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
-use std::panic::{self, PanicHookInfo};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use tracestitch_wire::document::{Cause, Exception, StackFrame, clean_message};
@@ -22,6 +22,12 @@ struct Seen {
 thread_local! {
     /// The last panic of this thread. It stays: each subsegment that it unwinds through wants it.
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// What `work` comes to: code of the user's that only tracing runs, to show or serialise a value.
+/// None when it panics, which is no reason to fail what is traced.
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// Installs the hook, once in the life of the process. The hook before it runs as before.
@@ -215,6 +221,47 @@ mod tests {
                 "{stack:?}"
             );
             assert!(stack.len() > 1 && stack.len() <= MAX_FRAMES);
+        }
+    }
+
+    /// An error and value whose own code panics.
+    #[derive(Debug)]
+    struct Broken;
+
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no message")
+        }
+    }
+
+    impl std::error::Error for Broken {}
+
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("no value")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_while_it_is_recorded_harms_nobody() {
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            crate::metadata("broken", Broken);
+            let failed = crate::try_capture("pay", async { Err::<(), _>(Broken) }).await;
+            assert!(failed.is_err());
+            crate::record_error(&Broken);
+        })
+        .await;
+        let handler = kept.one("order-worker");
+        let value = &handler["metadata"]["default"]["broken"];
+        assert_eq!(value, "a panic while it was serialised");
+        for document in [handler, kept.one("pay")] {
+            let message = &document["cause"]["exceptions"][0]["message"];
+            let expected = "an error that panicked while its message was written";
+            assert_eq!(
+                (&document["fault"], message),
+                (&true.into(), &expected.into())
+            );
         }
     }
 

@@ -129,12 +129,10 @@ impl Subsegment {
         self.fail_with(|| failure.cause());
     }
 
-    /// Marks it as a fault. `cause` runs before the document is locked: errors of the user write
-    /// their messages in it, and may annotate meanwhile.
+    /// Marks it as a fault.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
         if let Some(open) = &self.0 {
-            let cause = cause();
-            open.amend(|document| document.fail(cause));
+            open.fail_with(cause);
         }
     }
 
@@ -190,7 +188,7 @@ impl Drop for Subsegment {
         } else {
             (
                 "Cancelled",
-                "dropped before it was finished: its future was cancelled",
+                "dropped before it was finished: its future was cancelled, or its code returned early",
             )
         };
         open.amend(|document| {
@@ -247,12 +245,23 @@ impl Open {
 
     pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
         // The user's serialiser runs before the lock is taken: it may annotate, too.
-        let value = serde_json::to_value(value).unwrap_or_else(|error| error.to_string().into());
+        let value = panics::contained(|| serde_json::to_value(value))
+            .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
+            .unwrap_or_else(|error| error.to_string().into());
         self.amend(|document| document.put_metadata("default".into(), key.into(), value));
     }
 
     pub(crate) fn record_error(&self, error: &(dyn Error + 'static)) {
-        let cause = Cause::from_error(error);
+        self.fail_with(|| Cause::from_error(error));
+    }
+
+    /// `cause` runs before the document is locked: errors of the user write their messages in it,
+    /// and may annotate meanwhile.
+    fn fail_with(&self, cause: impl FnOnce() -> Cause) {
+        let cause = panics::contained(cause).unwrap_or_else(|| {
+            let message = "an error that panicked while its message was written";
+            Cause::from_exception(Exception::new("error", message))
+        });
         self.amend(|document| document.fail(cause));
     }
 

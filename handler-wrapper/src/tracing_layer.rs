@@ -339,8 +339,13 @@ impl Visit for Fields<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, || cut(&format!("{value:?}")));
+        self.put(field, || cut(&shown(value)));
     }
+}
+
+fn shown(value: &dyn fmt::Debug) -> String {
+    panics::contained(|| format!("{value:?}"))
+        .unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
 }
 
 /// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
@@ -383,8 +388,8 @@ impl Visit for Failure {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "error" | "err" => self.error = Some(format!("{value:?}")),
-            "message" => self.message = Some(format!("{value:?}")),
+            "error" | "err" => self.error = Some(shown(value)),
+            "message" => self.message = Some(shown(value)),
             _ => {}
         }
     }
