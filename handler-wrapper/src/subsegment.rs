@@ -37,7 +37,11 @@ use crate::{
 /// ```
 #[derive(Default)]
 #[must_use = "a subsegment that is dropped at once ends as a fault"]
-pub struct Subsegment(Option<Arc<Open>>);
+pub struct Subsegment {
+    open: Option<Arc<Open>>,
+    /// Where it was begun, if it is not recorded.
+    around: Context,
+}
 
 impl Subsegment {
     /// Begins a child of the current subsegment.
@@ -57,12 +61,16 @@ impl Subsegment {
         name: impl Into<Cow<'static, str>>,
         prepare: impl FnOnce(&mut Document),
     ) -> Self {
+        let unrecorded = || Self {
+            open: None,
+            around: context.clone(),
+        };
         let Inner::Recording(parent) = &context.0 else {
-            return Self(None);
+            return unrecorded();
         };
         let depth = parent.depth + 1;
         if !parent.trace.admit(depth) {
-            return Self(None);
+            return unrecorded();
         }
         let name = name.into().into();
         let mut document = Document::subsegment(name, parent.trace_id, parent.id, clock::now());
@@ -77,16 +85,21 @@ impl Subsegment {
 
     fn start_at(depth: u16, trace: Arc<Trace>, document: Document) -> Self {
         trace.open(&document);
-        Self(Some(Arc::new(Open {
+        let open = Open {
             trace,
             id: document.id,
             trace_id: document.trace_id,
             depth,
             document: Mutex::new(Some(document)),
-        })))
+        };
+        Self {
+            open: Some(Arc::new(open)),
+            around: Context::default(),
+        }
     }
 
-    /// The context under this subsegment: what runs in it hangs under it.
+    /// The context under this subsegment: what runs in it hangs under it. Where it is not
+    /// recorded, the context in which it was begun.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,29 +110,29 @@ impl Subsegment {
     /// # }
     /// ```
     pub fn context(&self) -> Context {
-        match &self.0 {
+        match &self.open {
             Some(open) => Context(Inner::Recording(open.clone())),
-            None => Context::current(),
+            None => self.around.clone(),
         }
     }
 
     /// Puts an annotation on it; see [`annotate`](crate::annotate).
     pub fn annotate(&self, key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.annotate(key.into(), value.into());
         }
     }
 
     /// Puts a value that is not indexed on it; see [`metadata`](crate::metadata()).
     pub fn metadata(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.metadata(key.into(), &value);
         }
     }
 
     /// Marks it as a fault, with `error` and the chain of its sources as cause.
     pub fn record_error(&self, error: &(dyn Error + 'static)) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.record_error(error);
         }
     }
@@ -131,7 +144,7 @@ impl Subsegment {
 
     /// Marks it as a fault.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.fail_with(cause);
         }
     }
@@ -142,25 +155,25 @@ impl Subsegment {
 
     /// Changes the document; not called where nothing is recorded, or when it is over.
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.amend(change);
         }
     }
 
     /// True where it is recorded.
     pub fn is_recording(&self) -> bool {
-        self.0.is_some()
+        self.open.is_some()
     }
 
     /// Its id; `None` where it is not recorded.
     pub fn id(&self) -> Option<SegmentId> {
-        self.0.as_ref().map(|open| open.id)
+        self.open.as_ref().map(|open| open.id)
     }
 
     /// Ends it. Annotations that come later, from tasks that still run in its context, are
     /// left out.
     pub fn finish(mut self) {
-        if let Some(open) = self.0.take() {
+        if let Some(open) = self.open.take() {
             open.finish();
         }
     }
@@ -174,7 +187,7 @@ impl Subsegment {
         )
     )]
     pub(crate) fn discard(mut self) {
-        if let Some(open) = self.0.take() {
+        if let Some(open) = self.open.take() {
             open.discard();
         }
     }
@@ -182,7 +195,7 @@ impl Subsegment {
 
 impl Drop for Subsegment {
     fn drop(&mut self) {
-        let Some(open) = self.0.take() else { return };
+        let Some(open) = self.open.take() else { return };
         let (kind, message) = if std::thread::panicking() {
             ("panic", "dropped while a panic unwound the stack")
         } else {

@@ -455,3 +455,16 @@ async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
     );
     assert_eq!(kept.one("work")["parent_id"], handler["id"]);
 }
+
+#[tokio::test]
+async fn the_context_under_a_guard_that_is_not_recorded_goes_along() {
+    let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let kept = Kept::default();
+    let carried = kept.invoke(&header, async {
+        let guard = crate::Subsegment::begin("in a task of its own");
+        let task = tokio::spawn(async move { guard.context().trace_header() });
+        task.await.unwrap()
+    });
+    let carried = carried.await.map(|carried| carried.to_string());
+    assert_eq!(carried, Some(header));
+}
