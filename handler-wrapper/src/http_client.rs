@@ -25,8 +25,10 @@ use crate::{context::Context, subsegment::Subsegment};
 /// Each request becomes a subsegment named after the host: method, URL without user, query and
 /// fragment, status, content length. 4xx is an error, 429 a throttled error, 5xx and no answer
 /// are faults; so is a request whose future is dropped. A code of gRPC in the headers counts as
-/// the HTTP status that says the same; one in the trailers is not seen. It ends when the response's headers are
-/// there; its body is read later. Bodies and header values are never recorded.
+/// the HTTP status that says the same; one in the trailers is not seen. A request without a host
+/// in its URI, as tonic's are unless `with_origin` is used, is named `remote`. It ends when the
+/// response's headers are there; its body is read later. Bodies and header values are never
+/// recorded.
 ///
 /// The request carries `X-Amzn-Trace-Id` with the subsegment as parent; a header that you set
 /// yourself is left alone. Outside an invocation nothing is changed.

@@ -13,11 +13,15 @@ use std::borrow::Cow;
 /// );
 /// ```
 pub fn clean_url(url: &str) -> Cow<'_, str> {
-    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let (url, options) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.into();
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if options.contains('@') && !rest.contains('@') && !has_port(authority) {
+        // A password with a bare question mark or hash: what is left of it stands before that.
+        return format!("{scheme}://").into();
+    }
     match authority.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://{host}{path}").into(),
         // A password may hold a bare slash; then what looks like the path holds the host.
@@ -86,6 +90,26 @@ mod tests {
                 "query without path",
             ),
             ("https://a.example/#x", "https://a.example/", "fragment"),
+            (
+                "postgres://me:se#cret@db/orders",
+                "postgres://",
+                "hash in password",
+            ),
+            (
+                "mysql://me:se?cret@db/orders",
+                "mysql://",
+                "question mark in password",
+            ),
+            (
+                "http://a.example:3000/x?mail=me@b.example",
+                "http://a.example:3000/x",
+                "a port, and @ in the query",
+            ),
+            (
+                "http://a.example?mail=me@b.example",
+                "http://a.example",
+                "no port, and @ in the query",
+            ),
             ("https://u@a.example/", "https://a.example/", "user alone"),
             (
                 "https://u:p@a@a.example/",
