@@ -105,7 +105,7 @@ pub(crate) const ROWS: [Row; 14] = [
     Row {
         name: "search of a message body of 100 KB",
         work: "search",
-        bar: Some(2_600_000),
+        bar: Some(650_000),
         repeat: (20, 1_000),
         ..SUBSEGMENT
     },
@@ -116,7 +116,7 @@ pub(crate) const ROWS: [Row; 14] = [
         ..CALL
     },
     Row {
-        bar: Some(20_000),
+        bar: Some(15_000),
         ..CALL
     },
     Row {
@@ -133,7 +133,7 @@ pub(crate) const ROWS: [Row; 14] = [
     Row {
         name: "AWS call, not sampled",
         header: UNSAMPLED,
-        bar: Some(8_000),
+        bar: Some(5_500),
         ..CALL
     },
 ];

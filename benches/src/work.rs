@@ -70,12 +70,14 @@ pub(crate) fn run(work: &str) {
     });
 }
 
-/// Repetitions by invocation: of one, at most 1000 subsegments are recorded, and 200 kept back.
+/// Repetitions by invocation: of one, at most 1000 subsegments are recorded, and of one that is
+/// kept back until it fails, 200.
 fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
-    const MOST: u32 = 150;
+    let kept_back = env::var_os("TRACESTITCH_ERRORS").is_some();
+    let most = if kept_back { 200 } else { 500 };
     (0..repeat)
-        .step_by(MOST as usize)
-        .map(move |done| MOST.min(repeat - done))
+        .step_by(most as usize)
+        .map(move |done| most.min(repeat - done))
 }
 
 /// A message of 100 KB that brings a header after all else.

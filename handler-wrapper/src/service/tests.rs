@@ -461,7 +461,7 @@ async fn the_context_under_a_guard_that_is_not_recorded_goes_along() {
     let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let kept = Kept::default();
     let carried = kept.invoke(&header, async {
-        let guard = crate::Subsegment::begin("in a task of its own");
+        let guard = Subsegment::begin("in a task of its own");
         let task = tokio::spawn(async move { guard.context().trace_header() });
         task.await.unwrap()
     });
