@@ -82,7 +82,7 @@ impl Held {
     }
 
     /// Something is over.
-    pub(crate) fn close(&self, tracer: &Tracer, document: Document) {
+    pub(crate) fn close(&self, tracer: &Tracer, document: &mut Document) {
         let id = document.id;
         let is_outermost = self.outermost.get() == Some(&id);
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {

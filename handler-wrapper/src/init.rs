@@ -86,9 +86,9 @@ impl Init {
             return;
         }
         document.finish(ended.unwrap_or_else(clock::now));
-        trace.close(under(document, trace, header));
-        for document in documents {
-            trace.close(document);
+        trace.close(&mut under(document, trace, header));
+        for mut document in documents {
+            trace.close(&mut document);
         }
     }
 }
@@ -158,7 +158,7 @@ impl Held {
                 drop(state);
                 if let Some(header) = &trace.header {
                     document.trace_id = header.root;
-                    trace.close(document);
+                    trace.close(&mut document);
                 }
             }
             State::Dropped => {}

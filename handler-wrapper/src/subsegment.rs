@@ -294,7 +294,7 @@ impl Open {
                 let key = "subsegments_left_out".into();
                 document.put_metadata("tracestitch".into(), key, left_out.into());
             }
-            self.trace.close(document);
+            self.trace.close(&mut document);
         }
     }
 

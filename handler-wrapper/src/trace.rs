@@ -105,22 +105,22 @@ impl Tracer {
             return memory::with_json(document, take);
         }
         // A rule sees each text once: it gets a copy, as the document goes on.
-        self.over(document.clone(), take);
+        self.over(&mut document.clone(), take);
     }
 
     /// Hands over that `document` is over.
-    pub(crate) fn close(&self, document: Document) {
+    pub(crate) fn close(&self, document: &mut Document) {
         if let Some(held) = &self.init {
-            return held.close(document);
+            return held.close(document.clone());
         }
         let id = document.id;
         self.over(document, |json| self.sink.close(id, json));
     }
 
     /// Gives `document` to `take` as it may leave the process.
-    pub(crate) fn over(&self, mut document: Document, take: impl FnOnce(&[u8])) {
-        self.redaction.apply(&mut document);
-        memory::with_json(&document, take);
+    pub(crate) fn over(&self, document: &mut Document, take: impl FnOnce(&[u8])) {
+        self.redaction.apply(document);
+        memory::with_json(document, take);
     }
 
     /// Takes back what was opened.
@@ -284,7 +284,7 @@ impl Trace {
     }
 
     /// `document` is over.
-    pub(crate) fn close(&self, document: Document) {
+    pub(crate) fn close(&self, document: &mut Document) {
         match &self.held {
             Some(held) => held.close(&self.tracer, document),
             None => self.tracer.close(document),

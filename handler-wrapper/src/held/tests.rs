@@ -142,7 +142,7 @@ fn what_ended_before_all_began_counts_too() {
         let mut document = trace.segment(header, None, crate::clock::now());
         document.name = "init".into();
         document.finish(crate::clock::now());
-        trace.close(document);
+        trace.close(&mut document);
     };
     let (kept, trace) = unsampled(Redaction::none());
     ended(&trace);

@@ -80,7 +80,7 @@ impl From<Cow<'static, str>> for Name {
                 .into()
         };
         let name = cut(name, NAME_LENGTH);
-        Self(if name.trim().is_empty() {
+        Self(if name.chars().all(char::is_whitespace) {
             Cow::Borrowed("unnamed")
         } else {
             name
