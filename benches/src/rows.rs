@@ -55,7 +55,7 @@ const CALL: Row = Row {
 /// Rows with `over` come after the row that they name.
 pub(crate) const ROWS: [Row; 14] = [
     Row {
-        bar: Some(6_500),
+        bar: Some(5_900),
         ..SUBSEGMENT
     },
     Row {
