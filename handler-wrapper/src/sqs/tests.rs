@@ -1,10 +1,10 @@
+mod consumer;
+
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tower::{Layer, ServiceExt};
 
 use super::*;
 use crate::{
@@ -48,6 +48,14 @@ fn segments(kept: &Kept) -> Vec<Value> {
     let mut documents = kept.closed();
     documents.retain(|document| document.get("origin").is_some());
     documents
+}
+
+fn limit(milliseconds: u64) -> Deadline {
+    let began = Instant::now();
+    Deadline {
+        began,
+        ends: began + Duration::from_millis(milliseconds),
+    }
 }
 
 fn failures(response: &SqsBatchResponse) -> Vec<&str> {
@@ -109,38 +117,6 @@ async fn each_message_is_a_segment_in_its_producers_trace() {
             json!([{ "trace_id": root, "id": segment["id"] }])
         );
     }
-}
-
-#[tokio::test]
-async fn only_what_failed_comes_back() {
-    let kept = Kept::default();
-    let headers = ['a', 'b', 'c'].map(|digit| producer(digit).0);
-    let event = batch(
-        headers
-            .iter()
-            .zip(["ok", "err", "panic"])
-            .map(|(h, id)| message(id, h)),
-    );
-    let response = kept
-        .invoke(
-            SAMPLED,
-            each(event, |message| async move {
-                match message.message_id.as_deref() {
-                    Some("err") => Err(std::io::Error::other("no stock")),
-                    Some("panic") => panic!("poison"),
-                    _ => Ok(()),
-                }
-            }),
-        )
-        .await;
-    assert_eq!(failures(&response), ["err", "panic"]);
-    let faults: Vec<_> = kept
-        .closed()
-        .into_iter()
-        .filter(|document| document.get("origin").is_some())
-        .map(|document| document["cause"]["exceptions"][0]["message"].clone())
-        .collect();
-    assert_eq!(faults, [json!(null), json!("no stock"), json!("poison")]);
 }
 
 #[tokio::test]
@@ -217,122 +193,6 @@ async fn outside_an_invocation_messages_are_just_handled() {
     })
     .await;
     assert_eq!(failures(&response), ["m-2"]);
-}
-
-fn limit(milliseconds: u64) -> Deadline {
-    let began = Instant::now();
-    Deadline {
-        began,
-        ends: began + Duration::from_millis(milliseconds),
-    }
-}
-
-#[tokio::test]
-async fn messages_overlap_up_to_the_limit() {
-    for (limit, expected) in [(0, 1), (1, 1), (3, 3), (100, 8)] {
-        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let event = batch((0..8).map(|n| message(&format!("m-{n}"), "")));
-        let work = Consumer::new().concurrency(limit).each(event, async |_| {
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
-            now.fetch_sub(1, Ordering::SeqCst);
-            Ok::<_, std::fmt::Error>(())
-        });
-        assert!(failures(&work.await).is_empty());
-        assert_eq!(most.into_inner(), expected, "limit {limit}");
-    }
-}
-
-#[tokio::test]
-async fn after_a_failure_the_rest_of_its_group_comes_back_unprocessed() {
-    let event = batch(
-        ["a1", "b1", "a2!", "b2", "a3", "c1!", "b3", "c2"].map(|id| {
-            let mut message = message(id, "");
-            message.event_source_arn = Some("arn:aws:sqs:eu-west-1:123456789012:o.fifo".to_owned());
-            let group = id[..1].to_owned();
-            message
-                .attributes
-                .insert("MessageGroupId".to_owned(), group);
-            message
-        }),
-    );
-    let handled = Mutex::new(Vec::new());
-    let response = Consumer::new().concurrency(4).each(event, async |message| {
-        let id = message.message_id.unwrap();
-        // Later messages of a group are quicker: only the rule keeps them in order.
-        for _ in 0..20 / id[1..2].parse::<usize>().unwrap() {
-            tokio::task::yield_now().await;
-        }
-        handled.lock().unwrap().push(id.clone());
-        (!id.ends_with('!')).then_some(()).ok_or(std::fmt::Error)
-    });
-    assert_eq!(failures(&response.await), ["a2!", "a3", "c1!", "c2"]);
-    let handled = handled.into_inner().unwrap();
-    for (group, expected) in [("a", vec!["a1", "a2!"]), ("b", vec!["b1", "b2", "b3"])] {
-        let of_group = handled.iter().filter(|id| id.starts_with(group));
-        assert_eq!(of_group.collect::<Vec<_>>(), expected);
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_done_before_the_margin_comes_back() {
-    let kept = Kept::default();
-    let event = batch(["done", "stuck", "later"].map(|id| message(id, &producer('a').0)));
-    let begun = Mutex::new(Vec::new());
-    let response = kept
-        .invoke_until(
-            SAMPLED,
-            Some(limit(200)),
-            Consumer::new()
-                .deadline_margin(Duration::from_millis(150))
-                .each(event, async |message| {
-                    let id = message.message_id.unwrap();
-                    let stuck = id == "stuck";
-                    begun.lock().unwrap().push(id);
-                    if stuck {
-                        std::future::pending::<()>().await;
-                    }
-                    Ok::<_, std::fmt::Error>(())
-                }),
-        )
-        .await;
-    assert_eq!(failures(&response), ["stuck", "later"]);
-    assert_eq!(begun.into_inner().unwrap(), ["done", "stuck"]);
-    let cancelled: Vec<_> = segments(&kept)
-        .into_iter()
-        .map(|segment| segment["cause"]["exceptions"][0]["type"].clone())
-        .collect();
-    assert_eq!(cancelled, [Value::Null, json!("Cancelled")]);
-}
-
-#[tokio::test]
-async fn messages_that_never_wait_are_given_up_in_time_too() {
-    let event = batch((0..100).map(|n| message(&format!("m-{n}"), "")));
-    let deadline = limit(100);
-    let work = Consumer::new().each(event, |_| {
-        while deadline.less(MARGIN_IN_TESTS).elapsed() == Duration::ZERO {
-            std::thread::yield_now();
-        }
-        std::future::ready(Ok::<_, std::fmt::Error>(()))
-    });
-    let response = Kept::default().invoke_until("", Some(deadline), work).await;
-    assert_eq!(failures(&response).len(), 99, "the first one is done");
-}
-
-const MARGIN_IN_TESTS: Duration = Duration::from_secs(3);
-
-#[test]
-fn a_margin_leaves_half_of_the_time_for_work() {
-    let deadline = limit(1000);
-    for (margin, left) in [(0, 1000), (300, 700), (500, 500), (800, 500), (9000, 500)] {
-        let until = deadline.less(Duration::from_millis(margin));
-        assert_eq!(
-            until.duration_since(deadline.began),
-            Duration::from_millis(left)
-        );
-    }
 }
 
 #[tokio::test]
@@ -421,47 +281,6 @@ async fn root_alone_goes_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_batch_of_ten_thousand_is_not_all_pointed_to() {
-    let kept = Kept::default();
-    let headers: Vec<_> = (1..=10_000u64)
-        .map(|n| format!("Root=1-5759e988-{n:024x};Parent={n:016x};Sampled=1"))
-        .collect();
-    let event = batch(headers.iter().map(|header| message("m", header)));
-    let work = Consumer::new()
-        .concurrency(16)
-        .each(event, |_| async { Ok::<_, std::fmt::Error>(()) });
-    assert!(failures(&kept.invoke(SAMPLED, work).await).is_empty());
-    let segments = segments(&kept);
-    let traces: HashSet<_> = segments.iter().map(|s| s["trace_id"].to_string()).collect();
-    assert_eq!((segments.len(), traces.len()), (10_000, 10_000));
-    let documents = kept.closed();
-    let pointers = documents.iter().filter(|d| d["name"] == "orders").count();
-    assert_eq!(pointers, 100);
-    assert!(
-        segments.iter().all(|s| s["links"][0]["trace_id"] == ROOT),
-        "all of them point back"
-    );
-}
-
-#[tokio::test]
-async fn it_is_a_tower_service() {
-    let kept = Kept::default();
-    let inner = tower::service_fn(async |message: SqsMessage| {
-        message.message_id.filter(|id| id != "bad").ok_or("refused")
-    });
-    let service = Consumer::new().concurrency(2).layer(inner);
-    let event = batch(["good", "bad"].map(|id| message(id, &producer('a').0)));
-    let event = lambda_runtime::LambdaEvent::new(event, lambda_runtime::Context::default());
-    let response = kept.invoke(SAMPLED, service.oneshot(event)).await.unwrap();
-    assert_eq!(failures(&response), ["bad"]);
-    let causes: Vec<_> = segments(&kept)
-        .into_iter()
-        .map(|s| s["cause"]["exceptions"][0]["message"].clone())
-        .collect();
-    assert_eq!(causes, [Value::Null, json!("refused")]);
-}
-
-#[tokio::test]
 async fn a_call_can_be_made_unsampled() {
     let kept = Kept::default();
     kept.invoke(SAMPLED, async {
@@ -531,29 +350,6 @@ async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
     let closed = kept.closed();
     assert_eq!(closed.iter().filter(|d| d["name"] == "work").count(), 2);
     assert_eq!(kept.extension().1, [""; 0], "nothing is left of the others");
-}
-
-#[tokio::test]
-async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
-    let kept = Kept::default();
-    let mut tracer = kept.tracer();
-    tracer.errors_always = true;
-    let unsampled = format!("Root={ROOT};Sampled=0");
-    let event = batch([message("stuck", &unsampled)]);
-    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
-    let work = consumer.each(event, async |_| {
-        std::future::pending::<()>().await;
-        Ok::<_, std::fmt::Error>(())
-    });
-    let invocation = Trace {
-        deadline: Some(limit(200)),
-        ..Trace::new(Arc::new(tracer), None, "r-1")
-    };
-    assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
-    let segments = segments(&kept);
-    assert_eq!(segments.len(), 1, "{segments:?}");
-    assert_eq!(segments[0]["cause"]["exceptions"][0]["type"], "Cancelled");
-    assert_eq!(kept.extension().1, [""; 0]);
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! How calls end.
 
-use aws_credential_types::provider::{
-    error::CredentialsError, future::ProvideCredentials as ProvideFuture,
-};
-use aws_sdk_dynamodb::config::{ProvideCredentials, SharedHttpClient, timeout::TimeoutConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+mod unanswered;
+
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use serde_json::Value;
 
 use super::*;
@@ -247,125 +244,6 @@ async fn a_query_compatible_service_is_understood() {
 }
 
 #[tokio::test]
-async fn no_answer_is_a_fault() {
-    for (answer, came, kind, said, reason) in [
-        (
-            Answer::Close,
-            None,
-            "ConnectionFailure",
-            "connection closed before message completed",
-            "the connection is closed",
-        ),
-        (
-            Answer::ok("not json"),
-            Some((200, 8, true)),
-            "UnreadableResponse",
-            "expected",
-            "an answer that cannot be read",
-        ),
-        (
-            Answer::Cut,
-            Some((200, 10, false)),
-            "UnreadableResponse",
-            "end of file before message length reached",
-            "an answer that ends early",
-        ),
-    ] {
-        let end = End {
-            flags: FAULT,
-            answer: came,
-            retries: Some(0),
-            exception: Some((kind, said, false)),
-        };
-        let (kept, _) = call(SAMPLED, [answer], once).await;
-        compare(&kept, &end, reason);
-    }
-}
-
-/// Finds no host.
-#[derive(Debug, Clone)]
-struct NoHosts;
-
-impl ResolveDns for NoHosts {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::ready(Err(ResolveDnsError::new(format!("no host {name}"))))
-    }
-}
-
-#[tokio::test]
-async fn a_host_that_is_not_there_is_named() {
-    // A port that was free a moment ago: nobody listens.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refusing = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    for (url, client, said) in [
-        (refusing.as_str(), None, "refused"),
-        (
-            "http://dynamodb.invalid",
-            Some(by_resolver(NoHosts)),
-            "no host dynamodb.invalid",
-        ),
-    ] {
-        let mut config = once(config(url));
-        config.set_http_client(client);
-        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
-        let kept = Kept::default();
-        assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-        let end = End {
-            flags: FAULT,
-            answer: None,
-            retries: Some(0),
-            exception: Some(("ConnectionFailure", said, false)),
-        };
-        compare(&kept, &end, said);
-    }
-}
-
-/// Has no credentials.
-#[derive(Debug)]
-struct NoCredentials;
-
-impl ProvideCredentials for NoCredentials {
-    fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
-    where
-        Self: 'a,
-    {
-        ProvideFuture::ready(Err(CredentialsError::not_loaded("none in this test")))
-    }
-}
-
-#[tokio::test]
-async fn failures_before_the_request_are_faults() {
-    let config = || {
-        aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url("http://127.0.0.1:1")
-            .region(Region::new("eu-west-1"))
-            .retry_config(RetryConfig::disabled())
-            .interceptor(TraceInterceptor::new())
-    };
-    for (config, said, reason) in [
-        (config(), "identity", "no provider of credentials"),
-        (
-            config().credentials_provider(NoCredentials),
-            "none in this test",
-            "a provider that has none",
-        ),
-    ] {
-        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
-        let kept = Kept::default();
-        assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-        let end = End {
-            flags: FAULT,
-            answer: None,
-            retries: Some(0),
-            exception: Some(("CallFailure", said, false)),
-        };
-        compare(&kept, &end, reason);
-    }
-}
-
-#[tokio::test]
 async fn attempts_are_counted() {
     let failed = Some(("HTTP 500", "unhandled error", true));
     let refused = Some(("HTTP 400", "unhandled error", true));
@@ -408,95 +286,6 @@ async fn attempts_are_counted() {
 }
 
 #[tokio::test]
-async fn timeouts_are_faults() {
-    let short = Duration::from_millis(60);
-    let operation = TimeoutConfig::builder().operation_timeout(short);
-    let attempt = TimeoutConfig::builder().operation_attempt_timeout(short);
-    let read = TimeoutConfig::builder().read_timeout(short);
-    let began = Some((200, 10, false));
-    for (timeout, answers, came, retries, said, reason) in [
-        (
-            &operation,
-            vec![Answer::Hang],
-            None,
-            0,
-            "operation timeout",
-            "operation",
-        ),
-        (
-            &operation,
-            vec![Answer::Stall],
-            began,
-            0,
-            "operation timeout",
-            "operation, in the body",
-        ),
-        (
-            &attempt,
-            vec![Answer::Hang; 3],
-            None,
-            2,
-            "operation attempt timeout",
-            "each attempt",
-        ),
-        (
-            &read,
-            vec![Answer::Hang; 3],
-            None,
-            2,
-            "HTTP read timeout",
-            "reading",
-        ),
-    ] {
-        let (kept, _) = call(SAMPLED, answers, |config| {
-            config.timeout_config(timeout.clone().build())
-        })
-        .await;
-        let end = End {
-            flags: FAULT,
-            answer: came,
-            retries: Some(retries),
-            exception: Some(("Timeout", said, false)),
-        };
-        compare(&kept, &end, reason);
-    }
-}
-
-/// Never finds out where a host is.
-#[derive(Debug, Clone)]
-struct SlowHosts;
-
-impl ResolveDns for SlowHosts {
-    fn resolve_dns<'a>(&'a self, _name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(std::future::pending())
-    }
-}
-
-#[tokio::test]
-async fn a_connection_that_takes_too_long_is_a_timeout() {
-    let timeout = TimeoutConfig::builder().connect_timeout(Duration::from_millis(60));
-    let mut config = once(config("http://dynamodb.invalid")).timeout_config(timeout.build());
-    config.set_http_client(Some(by_resolver(SlowHosts)));
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
-    let kept = Kept::default();
-    assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-    let end = End {
-        flags: FAULT,
-        answer: None,
-        retries: Some(0),
-        exception: Some(("Timeout", "HTTP connect timeout", false)),
-    };
-    compare(&kept, &end, "connect");
-}
-
-/// The SDK's own HTTP client, with another way to find hosts.
-fn by_resolver(resolver: impl ResolveDns + Clone + 'static) -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_with_resolver(resolver)
-}
-
-#[tokio::test]
 async fn an_attempt_that_times_out_may_be_followed_by_one_that_succeeds() {
     let timeout = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(1));
     let (kept, _) = call(SAMPLED, [Answer::Hang, Answer::ok("{}")], |config| {
@@ -505,40 +294,4 @@ async fn an_attempt_that_times_out_may_be_followed_by_one_that_succeeds() {
     .await;
     let call = kept.one("DynamoDB");
     assert_eq!((flags(&call), &call["aws"]["retries"]), (OK, &json!(1)));
-}
-
-#[tokio::test]
-async fn a_call_that_is_dropped_ends_as_cancelled() {
-    for way in ["select", "timeout", "abort"] {
-        let mut endpoint = Endpoint::new([Answer::Hang]).await;
-        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
-        let kept = Kept::default();
-        kept.invoke(SAMPLED, async {
-            match way {
-                "select" => tokio::select! {
-                    _ = get(&dynamodb) => unreachable!("nobody answers"),
-                    _ = endpoint.request() => {}
-                },
-                "timeout" => {
-                    let call = tokio::time::timeout(Duration::from_millis(50), get(&dynamodb));
-                    call.await.unwrap_err();
-                }
-                _ => {
-                    let work = async move { get(&dynamodb).await };
-                    let task = tokio::spawn(Context::current().scope(work));
-                    endpoint.request().await;
-                    task.abort();
-                    assert!(task.await.unwrap_err().is_cancelled());
-                }
-            }
-        })
-        .await;
-        let end = End {
-            flags: FAULT,
-            answer: None,
-            retries: None,
-            exception: Some(("Cancelled", "its future was cancelled", false)),
-        };
-        compare(&kept, &end, way);
-    }
 }
