@@ -16,7 +16,10 @@ use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use memchr::{memchr, memmem};
-use tracestitch_wire::{header::TraceHeader, w3c};
+use tracestitch_wire::{
+    header::{self, TraceHeader},
+    w3c,
+};
 
 use super::{
     carried,
@@ -269,7 +272,7 @@ impl Search<'_> {
                     None
                 }
                 Role::State => {
-                    let state = candidate(cursor);
+                    let state = joined(cursor);
                     context.state = context.state.take().or(state);
                     None
                 }
@@ -348,6 +351,26 @@ fn candidate<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
             None
         }
     }
+}
+
+/// The same for a header that may come several times, which is one list then (W3C Trace Context,
+/// section 3.3.1).
+fn joined<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
+    if cursor.peek() != Some(b'[') {
+        return candidate(cursor);
+    }
+    let mut list = cursor.clone();
+    cursor.skip()?;
+    list.eat(b'[');
+    let mut all = String::new();
+    // More is not kept of it: the rest of a stranger's list is left alone.
+    while all.len() <= header::MAX_LENGTH && list.next_element() {
+        if !all.is_empty() {
+            all.push(',');
+        }
+        all.push_str(&unescape(list.string()?)?);
+    }
+    Some(all.into())
 }
 
 /// The first valid header at the paths that the user named.

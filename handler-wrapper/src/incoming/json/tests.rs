@@ -174,6 +174,16 @@ fn tracestate_comes_with_the_traceparent_beside_it() {
         ),
         (r#"{"headers":{"traceparent":"W3C"}}"#, None, "none"),
         (
+            r#"{"multiValueHeaders":{"traceparent":["W3C"],"tracestate":["a=1","b=2,c=3"]}}"#,
+            Some("a=1,b=2,c=3"),
+            "several times",
+        ),
+        (
+            r#"{"headers":{"traceparent":"W3C","tracestate":["a=1",2]}}"#,
+            None,
+            "a number among them",
+        ),
+        (
             r#"{"headers":{"traceparent":"W3C","tracestate":"\u00e9"}}"#,
             None,
             "not ASCII",
