@@ -9,6 +9,16 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 
 use super::*;
 
+/// The end of a single attempt to which nothing came back.
+fn unanswered<'a>(kind: &'a str, said: &'a str) -> End<'a> {
+    End {
+        flags: FAULT,
+        answer: None,
+        retries: Some(0),
+        exception: Some((kind, said, false)),
+    }
+}
+
 #[tokio::test]
 async fn no_answer_is_a_fault() {
     for (answer, came, kind, said, reason) in [
@@ -74,12 +84,7 @@ async fn a_host_that_is_not_there_is_named() {
         let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
         let kept = Kept::default();
         assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-        let end = End {
-            flags: FAULT,
-            answer: None,
-            retries: Some(0),
-            exception: Some(("ConnectionFailure", said, false)),
-        };
+        let end = unanswered("ConnectionFailure", said);
         compare(&kept, &end, said);
     }
 }
@@ -118,12 +123,7 @@ async fn failures_before_the_request_are_faults() {
         let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
         let kept = Kept::default();
         assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-        let end = End {
-            flags: FAULT,
-            answer: None,
-            retries: Some(0),
-            exception: Some(("CallFailure", said, false)),
-        };
+        let end = unanswered("CallFailure", said);
         compare(&kept, &end, reason);
     }
 }
@@ -201,12 +201,7 @@ async fn a_connection_that_takes_too_long_is_a_timeout() {
     let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
     let kept = Kept::default();
     assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
-    let end = End {
-        flags: FAULT,
-        answer: None,
-        retries: Some(0),
-        exception: Some(("Timeout", "HTTP connect timeout", false)),
-    };
+    let end = unanswered("Timeout", "HTTP connect timeout");
     compare(&kept, &end, "connect");
 }
 
