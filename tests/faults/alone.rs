@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use e2e::binaries;
 use e2e::journal::{Pen, Verb};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::strikes::signal_extension;
+use crate::strikes::{continue_extension, stop_extension};
 use crate::victim::{Victim, plenty};
 
 /// Longest time of an invocation that waits for nobody. Undisturbed it takes some 20 ms; who
@@ -92,9 +91,9 @@ async fn hung() {
     let victim = Victim::start_with(|function, _| function.freeze(false)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
-    signal_extension(&victim.environment, Signal::SIGSTOP);
+    stop_extension(&victim.environment).await;
     invoke(&victim, 2, large()).await;
-    signal_extension(&victim.environment, Signal::SIGCONT);
+    continue_extension(&victim.environment);
     victim.settled(2).await;
     invoke(&victim, 3, plenty()).await;
     victim.end("nothing").await;
@@ -108,7 +107,7 @@ async fn killed_in_the_middle_of_a_write() {
         Victim::start_with(|function, _| function.freeze(false).outlive_extensions(true)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
-    signal_extension(&victim.environment, Signal::SIGSTOP);
+    stop_extension(&victim.environment).await;
     let go_on = victim.file("go on");
     let mut work = large();
     work["then"] = json!({ "until": go_on });

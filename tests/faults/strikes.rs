@@ -1,9 +1,11 @@
 //! What is done to processes at the moments that are chosen.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::journal::{Pen, Verb};
+use e2e::wait;
 use fastrand::Rng;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,11 +18,30 @@ fn send(pid: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// Sends `signal` to the extension.
-pub(crate) fn signal_extension(environment: &Environment, signal: Signal) {
+/// Stops the extension; it is stopped when this returns.
+pub(crate) async fn stop_extension(environment: &Environment) {
     for pid in environment.extension_pids() {
-        send(pid, signal);
+        send(pid, Signal::SIGSTOP);
+        wait::until("the extension stops", || is_stopped(pid).then_some(())).await;
     }
+}
+
+/// Lets the extension go on, which nobody else has done until now.
+pub(crate) fn continue_extension(environment: &Environment) {
+    for pid in environment.extension_pids() {
+        assert!(is_stopped(pid), "somebody else let it go on");
+        send(pid, Signal::SIGCONT);
+    }
+}
+
+/// Whether all threads of a process are stopped (`/proc/pid/task/tid/stat`, proc(5)).
+fn is_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the extension runs");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// Kills the function.

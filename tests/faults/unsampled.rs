@@ -12,7 +12,6 @@ use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
 use e2e::wait::PATIENCE;
 use e2e::world::World;
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{Function, InvocationResult, Outcome};
 use tracestitch_local::store::Document;
@@ -20,7 +19,7 @@ use tracestitch_local::store::Document;
 use crate::ends::messages;
 use crate::moments::{Moment, PACE_MICROS, Striker};
 use crate::rounds::Rounds;
-use crate::strikes::{kill_function, signal_extension};
+use crate::strikes::{kill_function, stop_extension};
 use crate::victim::{Victim, plenty};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -220,7 +219,7 @@ async fn ended_after_a_success_that_did_not_fit_into_the_socket() {
     let large = json!({ "steps": 60, "bytes": 8000, "then": "hang_after_reply" });
     let (outcome, ()) = tokio::join!(victim.invoke_unsampled(1, large), async {
         victim.noted(Verb::Begun, 1, "step-0", 1).await;
-        signal_extension(&victim.environment, Signal::SIGSTOP);
+        stop_extension(&victim.environment).await;
     });
     nothing(&victim, &[outcome]).await;
 }

@@ -170,7 +170,8 @@ impl Function {
         self
     }
 
-    /// Whether the processes are stopped between invocations; by default they are.
+    /// Whether the processes are stopped between invocations; by default they are. Without it,
+    /// a process that somebody else stops stays so until the shutdown phase.
     #[must_use]
     pub fn freeze(mut self, freeze: bool) -> Self {
         self.freeze = freeze;

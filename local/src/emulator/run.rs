@@ -64,7 +64,9 @@ impl Run {
 
     /// Runs it: returns when the environment is ready for the next one, or has ended.
     pub(super) async fn serve(mut self, sandbox: &Sandbox, init: Option<Init>) {
-        sandbox.thaw();
+        if self.function.freeze {
+            sandbox.thaw();
+        }
         let deadline = Instant::now() + self.function.timeout;
         let dispatched = SystemTime::now();
         self.times.init = init;

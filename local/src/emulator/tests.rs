@@ -13,6 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -350,6 +354,26 @@ async fn without_the_freeze_processes_run_on() {
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.settled().await;
     assert_ne!(state(environment.function_pid().unwrap()), Some('T'));
+}
+
+#[tokio::test]
+async fn without_the_freeze_a_process_that_was_stopped_stays_so() {
+    let (_directory, paths) = extensions(&["alpha"]);
+    let environment = function()
+        .extension(&paths[0])
+        .freeze(false)
+        .start()
+        .await
+        .unwrap();
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    environment.settled().await;
+    let pid = environment.extension_pids()[0];
+    let group = Pid::from_raw(pid.try_into().unwrap());
+    killpg(group, Signal::SIGSTOP).unwrap();
+    let stopped = || (state(pid) == Some('T')).then_some(());
+    eventually("it stops", stopped).await;
+    answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
+    assert_eq!(state(pid), Some('T'));
 }
 
 #[tokio::test]
