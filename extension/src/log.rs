@@ -7,6 +7,8 @@ use std::str::FromStr;
 /// How much is written. Each level includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// Nothing at all.
+    Off,
     /// Why the process ends.
     Error,
     /// What is not as it should be, each thing once.
@@ -22,6 +24,7 @@ impl FromStr for Level {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         [
+            ("off", Self::Off),
             ("error", Self::Error),
             ("warn", Self::Warn),
             ("info", Self::Info),
@@ -65,7 +68,7 @@ impl Log {
         self.line(Level::Debug, "DEBUG", message);
     }
 
-    /// `line` as it is, whatever the level.
+    /// `line` as it is, for a caller that has asked for the level.
     pub(crate) fn raw(self, line: &str) {
         // One write, so that lines of the function do not land in the middle.
         let _ = stderr().write_all(format!("{line}\n").as_bytes());
@@ -87,6 +90,7 @@ mod tests {
         for (text, expected, reason) in [
             ("warn", Ok(Level::Warn), "as documented"),
             ("DEBUG", Ok(Level::Debug), "any case"),
+            ("off", Ok(Level::Off), "silence"),
             ("trace", Err(()), "not a level"),
             ("", Err(()), "empty"),
         ] {
@@ -99,5 +103,6 @@ mod tests {
         let log = Log::new(Level::Warn);
         assert!(log.writes(Level::Error) && log.writes(Level::Warn));
         assert!(!log.writes(Level::Info) && !log.writes(Level::Debug));
+        assert!(!Log::new(Level::Off).writes(Level::Error));
     }
 }
