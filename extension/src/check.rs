@@ -6,7 +6,7 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::daemon::{DaemonAddress, preferred};
 
 use crate::Config;
 
@@ -136,10 +136,8 @@ impl Check {
 
 /// The address to which a datagram would go.
 fn route(address: &DaemonAddress) -> std::io::Result<std::net::SocketAddr> {
-    let to = (address.host(), address.port())
-        .to_socket_addrs()?
-        .next()
-        .ok_or(ErrorKind::AddrNotAvailable)?;
+    let addresses = (address.host(), address.port()).to_socket_addrs()?;
+    let to = preferred(addresses).ok_or(ErrorKind::AddrNotAvailable)?;
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     UdpSocket::bind(any)?.connect(to)?;
     Ok(to)

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::daemon::{DaemonAddress, preferred};
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT, Pace};
 
 use crate::Log;
@@ -219,9 +219,8 @@ async fn open(daemon: &DaemonAddress) -> io::Result<UdpSocket> {
         return connect(SocketAddr::new(ip, daemon.port()));
     }
     let name = (daemon.host(), daemon.port());
-    let mut addresses = timeout(RESOLVE, tokio::net::lookup_host(name)).await??;
-    addresses
-        .next()
+    let addresses = timeout(RESOLVE, tokio::net::lookup_host(name)).await??;
+    preferred(addresses)
         .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
         .and_then(connect)
 }

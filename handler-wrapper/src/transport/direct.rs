@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracestitch_wire::{
-    daemon::DaemonAddress,
+    daemon::{DaemonAddress, preferred},
     datagram::{self, Pace},
 };
 
@@ -252,10 +252,8 @@ fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Res
 }
 
 fn resolve(address: &DaemonAddress) -> io::Result<SocketAddr> {
-    (address.host(), address.port())
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+    let addresses = (address.host(), address.port()).to_socket_addrs()?;
+    preferred(addresses).ok_or_else(|| ErrorKind::AddrNotAvailable.into())
 }
 
 fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
