@@ -153,12 +153,15 @@ impl Flush {
             match error.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock if in_time() => sleep(Pace::PAUSE).await,
-                _ if is_of_the_route(&error) && !reopened => {
+                // Of the receiver or of the datagram: with another socket it would be the same.
+                ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
+                _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
+                _ if reopened => return Err(error),
+                _ => {
                     reopened = true;
-                    // The address that the socket was bound to may be of another machine.
+                    // The network may be another one than that on which it was opened.
                     *socket = connect(socket.peer_addr()?)?;
                 }
-                _ => return Err(error),
             }
         }
     }
@@ -225,20 +228,6 @@ async fn open(daemon: &DaemonAddress) -> io::Result<UdpSocket> {
         .and_then(connect)
 }
 
-/// True for errors that a new socket may not have: the network is another one than when this one
-/// was opened.
-fn is_of_the_route(error: &io::Error) -> bool {
-    use ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::NetworkUnreachable
-            | Kind::HostUnreachable
-            | Kind::NetworkDown
-            | Kind::AddrNotAvailable
-            | Kind::InvalidInput
-    )
-}
-
 fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
     let from: IpAddr = match daemon {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -252,6 +241,10 @@ fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{Shutdown, shutdown};
+
     use super::*;
     use crate::Level;
 
@@ -371,6 +364,25 @@ mod tests {
         flush.send(vec![b"[]".to_vec()]).await;
         assert_eq!(receive(&socket), b"[]");
         assert_eq!(flush.counts().lost[&Loss::DaemonUnknown], 2);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
+        let (socket, address) = daemon();
+        let mut flush = flush(Some(address));
+        flush.send(vec![b"{}".to_vec()]).await;
+        assert_eq!(receive(&socket), b"{}");
+        for _ in 0..2 {
+            let Target::Known(sender) = &flush.target else {
+                panic!("{:?}", flush.target);
+            };
+            shutdown(sender.as_raw_fd(), Shutdown::Write).unwrap();
+            assert_eq!(sender.send(b"").unwrap_err().kind(), ErrorKind::BrokenPipe);
+            flush.send(vec![b"[]".to_vec()]).await;
+            assert_eq!(receive(&socket), b"[]");
+        }
+        assert_eq!(flush.counts().sent, 3);
+        assert!(flush.counts().lost.is_empty(), "{:?}", flush.counts());
     }
 
     #[tokio::test]

@@ -235,18 +235,15 @@ fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Res
                 counts.sent = counts.sent.saturating_sub(1);
                 counts.lose(Loss::NotSent, 1);
             }
-            // The address that the socket was bound to may be of another machine.
-            ErrorKind::NetworkUnreachable
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::InvalidInput
-                if !reopened =>
-            {
+            // Of the receiver or of the datagram: with another socket it would be the same.
+            ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
+            _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
+            _ if reopened => return Err(error),
+            _ => {
                 reopened = true;
+                // The network may be another one than that on which it was opened.
                 *socket = connect(socket.peer_addr()?)?;
             }
-            _ => return Err(error),
         }
     }
 }
@@ -265,4 +262,37 @@ fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
     socket.connect(daemon)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        daemon
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let address = daemon.local_addr().unwrap().to_string().parse().unwrap();
+        let direct = Direct::new(&address);
+        for n in 0..3 {
+            if let Route::Open(socket) = &direct.state().route {
+                socket2::SockRef::from(socket)
+                    .shutdown(Shutdown::Write)
+                    .unwrap();
+                assert_eq!(socket.send(b"").unwrap_err().kind(), ErrorKind::BrokenPipe);
+            }
+            let document = format!("{{\"n\":{n}}}");
+            direct.send(document.as_bytes());
+            let mut buffer = [0; 1024];
+            let length = daemon.recv(&mut buffer).unwrap();
+            let received = datagram::decode(&buffer[..length]).unwrap();
+            assert_eq!(received, document.as_bytes());
+        }
+        let counts = direct.counts();
+        assert_eq!((counts.sent, counts.lost(Loss::NotSent)), (3, 0));
+    }
 }
