@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
 use tokio::io::Interest;
+use tokio::task::yield_now;
 use tracestitch_wire::Error;
 use tracestitch_wire::handoff::{Channel, Decoder, Hello, Message, VERSION};
 
@@ -43,6 +44,8 @@ pub(crate) enum News<'a> {
 pub(crate) struct Connections {
     socket: Option<Socket>,
     greeting: Vec<Woken>,
+    /// Some of them have come since their hellos were waited for.
+    newcomers: bool,
     sessions: BTreeMap<u64, Session>,
     chunk: Vec<u8>,
     /// The last sweep stopped before it had read everything.
@@ -93,6 +96,7 @@ impl Connections {
         Self {
             socket,
             greeting: Vec::new(),
+            newcomers: false,
             sessions: BTreeMap::new(),
             chunk: vec![0; CHUNK],
             unread: false,
@@ -107,26 +111,24 @@ impl Connections {
         &self.counts
     }
 
-    /// True when a connection has not said hello yet.
-    pub(crate) fn someone_greets(&self) -> bool {
-        !self.greeting.is_empty()
+    /// True when a connection has not said hello yet. Once for each: one that stays silent must
+    /// not cost every invocation.
+    pub(crate) fn expects_hello(&mut self) -> bool {
+        std::mem::take(&mut self.newcomers) && !self.greeting.is_empty()
     }
 
     /// Waits until a sweep is worth while. Data connections do not end the wait.
     pub(crate) async fn readable(&mut self) {
         if self.unread {
-            return;
+            // Somebody who never stops writing or connecting must not keep everything else out.
+            return yield_now().await;
         }
         poll_fn(|cx| {
             // All are asked, so that all are waited on.
             let mut woken = false;
-            while let Some(Poll::Ready(accepted)) = self.socket.as_ref().map(|s| s.poll_accept(cx))
-            {
+            if let Some(Poll::Ready(accepted)) = self.socket.as_ref().map(|s| s.poll_accept(cx)) {
                 // A failure to accept does not count: it would end every wait at once.
-                if !self.arrived(accepted) {
-                    break;
-                }
-                woken = true;
+                woken = self.arrived(accepted);
             }
             let signals = self.sessions.values().filter_map(|s| s.signal.as_ref());
             for peer in self.greeting.iter().chain(signals) {
@@ -197,13 +199,28 @@ impl Connections {
         }
     }
 
-    /// Accepts what waits, also what the event loop has not been told of yet.
+    /// Accepts what waits, also what the event loop has not been told of yet. Not more at once than
+    /// there are places for besides one that the wait accepted: who gives a place up has been heard
+    /// before, and the rest is accepted by the next sweep.
     fn accept(&mut self) {
-        while let Some(accepted) = self.socket.as_ref().and_then(Socket::accept) {
-            if !self.arrived(accepted) {
+        for _ in 0..MAX_CONNECTIONS
+            .saturating_sub(self.established() + 1)
+            .max(1)
+        {
+            let accepted = self.socket.as_ref().and_then(Socket::accept);
+            if !accepted.is_some_and(|accepted| self.arrived(accepted)) {
                 return;
             }
         }
+        self.unread = true;
+    }
+
+    /// Connections that have said hello.
+    fn established(&self) -> usize {
+        let of_session = |session: &Session| {
+            usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
+        };
+        self.sessions.values().map(of_session).sum()
     }
 
     /// False when the system could not accept: the next sweep tries again.
@@ -223,14 +240,7 @@ impl Connections {
     }
 
     fn welcome(&mut self, peer: Peer) {
-        let established: usize = self
-            .sessions
-            .values()
-            .map(|session| {
-                usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
-            })
-            .sum();
-        if established + self.greeting.len() >= MAX_CONNECTIONS {
+        if self.established() + self.greeting.len() >= MAX_CONNECTIONS {
             self.warn(format_args!(
                 "more than {MAX_CONNECTIONS} connections at once; one is closed"
             ));
@@ -240,6 +250,7 @@ impl Connections {
             // A peer that connects and says nothing must not keep out one that has to speak.
             self.greeting.remove(0);
         }
+        self.newcomers = true;
         self.greeting.push(Woken {
             wake: peer.wake,
             connection: Connection {

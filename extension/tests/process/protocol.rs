@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
@@ -123,4 +126,39 @@ fn a_function_that_left_is_not_told_twice() {
         .unwrap();
     let more = world.daemon.recv(&mut [0; 1024]);
     assert!(more.is_err(), "nothing else was sent");
+}
+
+/// Threads that connect and hang up as fast as they can hold nothing up, and cost the function
+/// neither its connections nor a document.
+#[test]
+fn a_storm_of_connections_holds_no_invocation() {
+    let mut world = World::started();
+    let over = Arc::<AtomicBool>::default();
+    let storm = [(); 2].map(|()| {
+        let (path, over) = (world.socket(), Arc::clone(&over));
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                // A full queue refuses some.
+                drop(UnixStream::connect(&path));
+            }
+        })
+    });
+    let mut function = world.function(1);
+    for n in 1..=20 {
+        let request_id = format!("r-{n}");
+        world.invoke(&request_id);
+        function.close(CALL);
+        function.end(&request_id);
+        world.wait_until_asked(n + 1);
+    }
+    for _ in 0..20 {
+        assert_eq!(world.document()["id"], CALL);
+    }
+    over.store(true, Ordering::Relaxed);
+    for thread in storm {
+        thread.join().unwrap();
+    }
+    drop(function);
+    let log = world.spin_down();
+    assert!(!log.contains('{'), "something is reported as lost: {log}");
 }
