@@ -6,7 +6,6 @@
 //! reads everything that lies there, without waiting.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -18,6 +17,7 @@ use tracestitch_wire::Error;
 use tracestitch_wire::handoff::{Channel, Decoder, Hello, Message, VERSION};
 
 use crate::Log;
+use crate::log::Warnings;
 use crate::report::Counts;
 use crate::socket::{Peer, Socket};
 
@@ -50,9 +50,8 @@ pub(crate) struct Connections {
     chunk: Vec<u8>,
     /// The last sweep stopped before it had read everything.
     unread: bool,
-    warned: bool,
+    warnings: Warnings,
     counts: Counts,
-    log: Log,
 }
 
 /// The two connections of one process. When one ends, so does the session: half a session could
@@ -100,9 +99,8 @@ impl Connections {
             sessions: BTreeMap::new(),
             chunk: vec![0; CHUNK],
             unread: false,
-            warned: false,
+            warnings: Warnings::new(log),
             counts: Counts::default(),
-            log,
         }
     }
 
@@ -186,7 +184,7 @@ impl Connections {
         };
         if let Some(error) = fault {
             self.counts.unreadable += 1;
-            self.warn(format_args!(
+            self.warnings.give(format_args!(
                 "a connection of the function cannot be read: expected {}; it is closed",
                 error.expectation()
             ));
@@ -227,9 +225,11 @@ impl Connections {
     fn arrived(&mut self, accepted: io::Result<Option<Peer>>) -> bool {
         match accepted {
             Ok(Some(peer)) => self.welcome(peer),
-            Ok(None) => self.warn("a connection of another user was closed"),
+            Ok(None) => self
+                .warnings
+                .give("a connection of another user was closed"),
             Err(error) => {
-                self.warn(format_args!(
+                self.warnings.give(format_args!(
                     "cannot accept the function's connection: {error}; \
                      its documents go to the daemon directly"
                 ));
@@ -241,7 +241,7 @@ impl Connections {
 
     fn welcome(&mut self, peer: Peer) {
         if self.established() + self.greeting.len() >= MAX_CONNECTIONS {
-            self.warn(format_args!(
+            self.warnings.give(format_args!(
                 "more than {MAX_CONNECTIONS} connections at once; one is closed"
             ));
             if self.greeting.is_empty() {
@@ -273,15 +273,15 @@ impl Connections {
                 Ok(Some(Message::Hello(hello))) if hello.version == VERSION => {
                     self.establish(hello, peer, deliver);
                 }
-                Ok(Some(Message::Hello(hello))) => self.warn(format_args!(
+                Ok(Some(Message::Hello(hello))) => self.warnings.give(format_args!(
                     "the function speaks handoff version {}, this layer speaks {VERSION}; \
                      its documents go to the daemon directly",
                     hello.version
                 )),
                 Ok(None) if outcome == Outcome::Ended => {}
                 Ok(None) => self.greeting.push(peer),
-                Ok(Some(_)) => self.warn("a connection began without a hello; it is closed"),
-                Err(error) => self.warn(format_args!(
+                Ok(Some(_)) => self.warnings.give("a connection began without a hello; it is closed"),
+                Err(error) => self.warnings.give(format_args!(
                     "a connection began with something else than a hello: expected {}; it is closed",
                     error.expectation()
                 )),
@@ -307,13 +307,8 @@ impl Connections {
         if free {
             deliver(id, News::Message(Message::Hello(hello)));
         } else {
-            self.warn("a session opened the same channel twice; the second is closed");
-        }
-    }
-
-    fn warn(&mut self, message: impl Display) {
-        if !std::mem::replace(&mut self.warned, true) {
-            self.log.warn(message);
+            self.warnings
+                .give("a session opened the same channel twice; the second is closed");
         }
     }
 }

@@ -11,6 +11,7 @@ use tracestitch_wire::daemon::{DaemonAddress, preferred};
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT, Pace};
 
 use crate::Log;
+use crate::log::Warnings;
 use crate::report::{Counts, Loss};
 
 /// Where a daemon listens that nobody gave an address for (X-Ray developer guide, "Configuring
@@ -38,9 +39,8 @@ pub(crate) struct Flush {
     /// Most bytes of a document that the path to the daemon carries, as far as it is known.
     most: usize,
     pace: Pace,
-    warned: bool,
+    warnings: Warnings,
     counts: Counts,
-    log: Log,
 }
 
 #[derive(Debug)]
@@ -59,9 +59,8 @@ impl Flush {
             target: Target::Unknown,
             most: MAX_DOCUMENT,
             pace: Pace::default(),
-            warned: false,
+            warnings: Warnings::new(log),
             counts: Counts::default(),
-            log,
         }
     }
 
@@ -81,7 +80,7 @@ impl Flush {
                 self.daemon = Some(daemon);
                 self.target = Target::Unknown;
             }
-            Err(error) => self.warn(format_args!(
+            Err(error) => self.warnings.give(format_args!(
                 "the function was given no usable daemon address, expected {}; \
                  documents go to {DEFAULT_DAEMON}",
                 error.expectation()
@@ -175,7 +174,7 @@ impl Flush {
 
     fn not_sent(&mut self, error: &io::Error) {
         self.counts.lose(Loss::NotSent);
-        self.warn(format_args!(
+        self.warnings.give(format_args!(
             "the X-Ray daemon does not take documents: {error}; they are lost and counted"
         ));
     }
@@ -198,7 +197,7 @@ impl Flush {
         match opened {
             Ok(socket) => Some(socket),
             Err(error) => {
-                self.warn(format_args!(
+                self.warnings.give(format_args!(
                     "the X-Ray daemon's address leads nowhere: {error}; \
                      documents are lost and counted"
                 ));
@@ -207,12 +206,6 @@ impl Flush {
                 };
                 None
             }
-        }
-    }
-
-    fn warn(&mut self, message: impl std::fmt::Display) {
-        if !std::mem::replace(&mut self.warned, true) {
-            self.log.warn(message);
         }
     }
 }

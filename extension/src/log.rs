@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{Write, stderr};
+use std::panic::Location;
 use std::str::FromStr;
 
 /// How much is written. Each level includes the ones before it.
@@ -81,6 +82,33 @@ impl Log {
     }
 }
 
+/// Warnings that come once each, however often their reasons occur: one for each line of the
+/// source that gives one.
+#[derive(Debug)]
+pub(crate) struct Warnings {
+    log: Log,
+    given: Vec<&'static Location<'static>>,
+}
+
+impl Warnings {
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            log,
+            given: Vec::new(),
+        }
+    }
+
+    /// Warns, unless the same line has warned before.
+    #[track_caller]
+    pub(crate) fn give(&mut self, message: impl Display) {
+        let line = Location::caller();
+        if !self.given.contains(&line) {
+            self.given.push(line);
+            self.log.warn(message);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +124,16 @@ mod tests {
         ] {
             assert_eq!(text.parse(), expected, "{reason}");
         }
+    }
+
+    #[test]
+    fn each_line_warns_once() {
+        let mut warnings = Warnings::new(Log::new(Level::Off));
+        for _ in 0..3 {
+            warnings.give("one");
+            warnings.give("other");
+        }
+        assert_eq!(warnings.given.len(), 2);
     }
 
     #[test]

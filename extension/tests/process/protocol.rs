@@ -46,6 +46,32 @@ fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
     assert!(log.contains("handoff version 2"), "{log}");
 }
 
+/// What is wrong with a function must be said, also when a stranger has knocked before.
+#[test]
+fn each_complaint_comes_once_whatever_else_was_wrong() {
+    let mut world = World::started();
+    let other_version = Message::Hello(Hello {
+        version: VERSION + 1,
+        channel: Channel::Data,
+        session: 1,
+        daemon: None,
+    });
+    for message in [&Message::Drain, &other_version, &Message::Drain] {
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
+        say(&mut stream, message);
+        assert!(is_closed(&mut stream));
+    }
+    let log = world.spin_down();
+    for (n, complaint) in ["began without a hello", "handoff version 2"]
+        .into_iter()
+        .enumerate()
+    {
+        let line = log.lines().nth(n).unwrap_or_default();
+        assert!(line.contains(complaint), "{log}");
+    }
+    assert_eq!(log.lines().count(), 2, "{log}");
+}
+
 #[test]
 fn frames_of_a_later_version_are_passed_over() {
     let mut world = World::started();
