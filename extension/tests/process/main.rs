@@ -8,13 +8,19 @@
 mod bursts;
 mod managed;
 mod protocol;
+mod reader;
 mod security;
 mod support;
-mod whole;
 
+use std::path::Path;
 use std::time::Instant;
 
 use support::{World, extension};
+
+/// The program under test.
+fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
+}
 
 const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
