@@ -197,14 +197,11 @@ impl Connections {
         }
     }
 
-    /// Accepts what waits, also what the event loop has not been told of yet. Not more at once than
-    /// there are places for besides one that the wait accepted: who gives a place up has been heard
-    /// before, and the rest is accepted by the next sweep.
+    /// Accepts what waits, also what the event loop has not been told of yet: as many as there are
+    /// places for. The next sweep accepts the rest, when these have been heard and those that have
+    /// hung up are gone.
     fn accept(&mut self) {
-        for _ in 0..MAX_CONNECTIONS
-            .saturating_sub(self.established() + 1)
-            .max(1)
-        {
+        for _ in 0..self.places().max(1) {
             let accepted = self.socket.as_ref().and_then(Socket::accept);
             if !accepted.is_some_and(|accepted| self.arrived(accepted)) {
                 return;
@@ -213,12 +210,13 @@ impl Connections {
         self.unread = true;
     }
 
-    /// Connections that have said hello.
-    fn established(&self) -> usize {
+    /// How many more connections there may be.
+    fn places(&self) -> usize {
         let of_session = |session: &Session| {
             usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
         };
-        self.sessions.values().map(of_session).sum()
+        let established: usize = self.sessions.values().map(of_session).sum();
+        MAX_CONNECTIONS.saturating_sub(established + self.greeting.len())
     }
 
     /// False when the system could not accept: the next sweep tries again.
@@ -240,7 +238,7 @@ impl Connections {
     }
 
     fn welcome(&mut self, peer: Peer) {
-        if self.established() + self.greeting.len() >= MAX_CONNECTIONS {
+        if self.places() == 0 {
             self.warnings.give(format_args!(
                 "more than {MAX_CONNECTIONS} connections at once; one is closed"
             ));
