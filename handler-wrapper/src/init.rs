@@ -10,9 +10,9 @@ use tracestitch_wire::{
 use crate::{
     clock, config,
     context::{Context, Inner},
-    invocation::FUNCTION,
     subsegment::Subsegment,
-    trace::{Trace, Tracer},
+    trace::Trace,
+    tracer::{FUNCTION, Tracer},
     transport::Nowhere,
 };
 
