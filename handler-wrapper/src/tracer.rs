@@ -32,7 +32,7 @@ pub(crate) struct Tracer {
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
     /// In the init phase, for which there is no trace yet, documents are held back here.
-    pub(crate) init: Option<init::Held>,
+    pub(crate) init: Option<init::Finished>,
     warm: AtomicBool,
 }
 
@@ -95,8 +95,8 @@ impl Tracer {
 
     /// Hands over that `document` is over.
     pub(crate) fn close(&self, document: &mut Document) {
-        if let Some(held) = &self.init {
-            return held.close(document.clone());
+        if let Some(finished) = &self.init {
+            return finished.close(document.clone());
         }
         let id = document.id;
         self.over(document, |json| self.sink.close(id, json));
