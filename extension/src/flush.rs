@@ -25,6 +25,9 @@ const MESSAGE_TOO_LONG: i32 = 90;
 const RESOLVE: Duration = Duration::from_millis(200);
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
+/// When a name that was resolved is looked up again: the daemon may have moved.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long one batch may take with pauses; the rest of it goes out without. The environment has
 /// 2 s to shut down, of which the function takes a share first.
 const BUDGET: Duration = Duration::from_millis(250);
@@ -36,6 +39,8 @@ pub(crate) struct Flush {
     /// The user chose the daemon: what functions say does not count.
     fixed: bool,
     target: Target,
+    /// When the address was looked up last.
+    looked_up: Instant,
     /// Most bytes of a document that the path to the daemon carries, as far as it is known.
     most: usize,
     pace: Pace,
@@ -57,6 +62,7 @@ impl Flush {
             fixed: daemon.is_some(),
             daemon,
             target: Target::Unknown,
+            looked_up: Instant::now(),
             most: MAX_DOCUMENT,
             pace: Pace::default(),
             warnings: Warnings::new(log),
@@ -181,22 +187,27 @@ impl Flush {
 
     /// The connected socket, taken out of `self` while it is in use.
     async fn socket(&mut self, now: Instant) -> Option<UdpSocket> {
-        match std::mem::replace(&mut self.target, Target::Unknown) {
-            Target::Known(socket) => return Some(socket),
+        let old = match std::mem::replace(&mut self.target, Target::Unknown) {
+            Target::Known(socket) if !self.may_have_moved(now) => return Some(socket),
+            Target::Known(socket) => Some(socket),
             Target::Failed { again } if now < again => {
                 self.target = Target::Failed { again };
                 return None;
             }
-            Target::Failed { .. } | Target::Unknown => {}
-        }
-        self.most = MAX_DOCUMENT;
+            Target::Failed { .. } | Target::Unknown => None,
+        };
+        self.looked_up = now;
         let opened = match self.daemon.clone() {
             Some(daemon) => open(&daemon).await,
             None => connect(DEFAULT_DAEMON),
         };
-        match opened {
-            Ok(socket) => Some(socket),
-            Err(error) => {
+        match (opened, old) {
+            (Ok(socket), _) => {
+                self.most = MAX_DOCUMENT;
+                Some(socket)
+            }
+            (Err(_), Some(old)) => Some(old),
+            (Err(error), None) => {
                 self.warnings.give(format_args!(
                     "the X-Ray daemon's address leads nowhere: {error}; \
                      documents are lost and counted"
@@ -208,11 +219,17 @@ impl Flush {
             }
         }
     }
+
+    /// True when the daemon has a name that was looked up long ago.
+    fn may_have_moved(&self, now: Instant) -> bool {
+        let name = |daemon: &DaemonAddress| daemon.numeric().is_none();
+        now.duration_since(self.looked_up) >= LOOK_AGAIN && self.daemon.as_ref().is_some_and(name)
+    }
 }
 
 async fn open(daemon: &DaemonAddress) -> io::Result<UdpSocket> {
-    if let Ok(ip) = daemon.host().parse() {
-        return connect(SocketAddr::new(ip, daemon.port()));
+    if let Some(address) = daemon.numeric() {
+        return connect(address);
     }
     let name = (daemon.host(), daemon.port());
     let addresses = timeout(RESOLVE, tokio::net::lookup_host(name)).await??;
@@ -414,6 +431,35 @@ mod tests {
         let mut flush = flush(name.parse().ok());
         flush.send(vec![b"{}".to_vec()]).await;
         assert_eq!(receive(&socket), b"{}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_and_the_old_address_serves_while_it_is_not_known() {
+        let (socket, address) = daemon();
+        let port = address.port();
+        let mut flush = flush(Some(address));
+        let mut sender = async |host: &str, age| {
+            flush.daemon = format!("{host}:{port}").parse().ok();
+            flush.looked_up -= age;
+            flush.send(vec![b"{}".to_vec()]).await;
+            assert!(flush.counts().lost.is_empty(), "{host}");
+            socket.recv_from(&mut [0; 1024]).expect(host).1
+        };
+        let first = sender("127.0.0.1", Duration::ZERO).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut moved = first;
+        while moved == first {
+            // A busy machine may not have resolved it in time.
+            assert!(Instant::now() < deadline, "it was not looked up");
+            moved = sender("localhost", LOOK_AGAIN).await;
+        }
+        for (host, age, reason) in [
+            ("localhost", Duration::ZERO, "it was just looked up"),
+            ("nobody.invalid", LOOK_AGAIN, "nothing better is known"),
+            ("127.0.0.1", LOOK_AGAIN, "no name"),
+        ] {
+            assert_eq!(sender(host, age).await, moved, "{reason}");
+        }
     }
 
     #[tokio::test]

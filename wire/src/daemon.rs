@@ -1,7 +1,7 @@
 //! Where the X-Ray daemon listens: the value of `AWS_XRAY_DAEMON_ADDRESS`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::Error;
@@ -36,6 +36,22 @@ impl DaemonAddress {
     /// UDP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where to send to without asking anybody; None for a name.
+    ///
+    /// ```
+    /// use tracestitch_wire::daemon::DaemonAddress;
+    ///
+    /// let address: DaemonAddress = "[::1]:2000".parse()?;
+    /// assert_eq!(address.numeric(), "[::1]:2000".parse().ok());
+    /// let name: DaemonAddress = "daemon.internal:2000".parse()?;
+    /// assert_eq!(name.numeric(), None);
+    /// # Ok::<(), tracestitch_wire::Error>(())
+    /// ```
+    pub fn numeric(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
     }
 }
 
