@@ -126,10 +126,26 @@ fn unescape_name<'n>(raw: &[u8], name: &'n mut [u8; LONGEST]) -> Option<&'n [u8]
     name.get(..length)
 }
 
-/// False when no name of [`Place::role`] is in JSON that is a string: to unescape it takes as long
-/// as parsing does. In it, names are known as they are written here and in small letters.
+/// False when no header can be in JSON that is a string: to unescape it takes as long as parsing
+/// does. It must be an object with one of the names of [`Place::role`], before the quote that ends
+/// it, and its escape. In it, names are known as they are written here and in small letters.
 fn may_name(raw: &[u8]) -> bool {
-    memmem::find(raw, b"race").is_some()
+    const WORD: &[u8] = b"race";
+    let ends_a_name = |at: usize| {
+        let rest = &raw[at + WORD.len()..];
+        let end: &[u8] = match rest.first() {
+            Some(b'I' | b'i') => b"Id\\",
+            Some(b'H' | b'h') => b"Header\\",
+            Some(b'P' | b'p') => b"parent\\",
+            Some(b'-') => b"-Id\\",
+            _ => return false,
+        };
+        rest.get(..end.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(end))
+    };
+    // White space before it may be escaped, too.
+    let first = raw.trim_ascii_start().first();
+    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, WORD).any(ends_a_name)
 }
 
 /// What kind of object this is.

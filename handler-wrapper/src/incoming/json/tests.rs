@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
@@ -104,6 +106,45 @@ fn places_where_none_is() {
         r#"{"detail":{"detail":{"detail":{"detail":{"traceHeader":"HEADER"}}}}}"#,
     ] {
         assert_eq!(found(json), None, "{json}");
+    }
+}
+
+/// Only what may have a header is unescaped: so each name, and each way to write JSON around it.
+#[test]
+fn names_in_json_that_is_a_string() {
+    let names = [
+        "_traceId",
+        "traceHeader",
+        "AWSTraceHeader",
+        "X-Amzn-Trace-Id",
+        "x-amzn-trace-id",
+        "awstraceheader",
+        "_traceid",
+    ];
+    for name in names {
+        let message = format!(r#"{{"note":"a trace, a race-car","{name}":"HEADER"}}"#);
+        for message in [
+            message.clone(),
+            format!(" \n{message}"),
+            message.replace("\":", "\" :"),
+            json!({ "Message": message }).to_string(),
+        ] {
+            let body = json!({ "Type": "Notification", "Message": message });
+            let found = in_body(&body.to_string());
+            assert_eq!(found.as_deref(), Some(HEADER), "{body}");
+        }
+    }
+    let message = json!({ "traceparent": W3C }).to_string();
+    let body = json!({ "Message": message }).to_string();
+    assert!(in_body(&body).is_some(), "{body}");
+    for message in [
+        "\"_traceId\":\"HEADER\"",
+        "[{\"_traceId\":\"HEADER\"}]",
+        "{\"race\":\"HEADER\"}",
+        "{\"trace",
+    ] {
+        let body = json!({ "Message": message }).to_string();
+        assert_eq!(in_body(&body), None, "{body}");
     }
 }
 
