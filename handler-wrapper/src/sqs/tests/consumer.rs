@@ -209,3 +209,100 @@ async fn only_what_failed_comes_back() {
         .collect();
     assert_eq!(faults, [json!(null), json!("no stock"), json!("poison")]);
 }
+
+/// A client that must not be dropped in asynchronous code, for example.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
+    let kept = Kept::default();
+    let ids = ["done", "bomb-1", "bomb-2", "stuck"];
+    let event = batch(ids.map(|id| message(id, &producer('a').0)));
+    let consumer = Consumer::new()
+        .concurrency(4)
+        .deadline_margin(Duration::from_millis(150));
+    let work = consumer.each(event, async |message| {
+        let id = message.message_id.unwrap();
+        if id == "done" {
+            return Ok::<_, std::fmt::Error>(());
+        }
+        let _bomb = id.starts_with("bomb").then(|| Bomb);
+        std::future::pending().await
+    });
+    let response = kept.invoke_until(SAMPLED, Some(limit(200)), work).await;
+    assert_eq!(failures(&response), ["bomb-1", "bomb-2", "stuck"]);
+    let of = |id: &str| {
+        let mut segments = segments(&kept);
+        segments.retain(|segment| segment["metadata"]["sqs"]["message_id"] == id);
+        assert_eq!(segments.len(), 1, "{id}");
+        segments[0]["cause"]["exceptions"][0]["type"].clone()
+    };
+    let causes = [
+        Value::Null,
+        "panic".into(),
+        "panic".into(),
+        "Cancelled".into(),
+    ];
+    assert_eq!(ids.map(of), causes);
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_leaves_all_unprocessed() {
+    let began = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    let passed = Deadline {
+        began,
+        ends: began + Duration::from_secs(30),
+    };
+    let event = batch((0..3).map(|n| message(&format!("m-{n}"), &producer('a').0)));
+    let work = Consumer::new().concurrency(2).each(event, async |_| {
+        panic!("begun");
+        #[expect(unreachable_code, reason = "says of what type the outcome would be")]
+        Ok::<_, std::fmt::Error>(())
+    });
+    let kept = Kept::default();
+    let response = kept.invoke_until(SAMPLED, Some(passed), work).await;
+    assert_eq!(failures(&response), ["m-0", "m-1", "m-2"]);
+    assert!(segments(&kept).is_empty());
+}
+
+#[tokio::test]
+async fn a_consumer_in_a_consumer_hangs_under_the_message_around_it() {
+    let kept = Kept::default();
+    let (outer, inner) = (producer('a'), producer('b'));
+    let event = batch([message("outer", &outer.0)]);
+    let work = each(event, async |_| {
+        let event = batch([message("inner", &inner.0), message("plain", "")]);
+        let done = each(event, async |message| {
+            crate::capture(message.message_id.unwrap(), async {}).await;
+            Err::<(), _>(std::fmt::Error)
+        });
+        assert_eq!(failures(&done.await), ["inner", "plain"]);
+        Ok::<_, std::fmt::Error>(())
+    });
+    assert!(failures(&kept.invoke(SAMPLED, work).await).is_empty());
+    let of = |id: &str| {
+        let mut segments = segments(&kept);
+        segments.retain(|segment| segment["metadata"]["sqs"]["message_id"] == id);
+        segments.remove(0)
+    };
+    let (outer_segment, inner_segment) = (of("outer"), of("inner"));
+    assert_eq!(outer_segment.get("fault"), None, "{outer_segment}");
+    assert_eq!(inner_segment["trace_id"], *inner.1);
+    assert_eq!(
+        inner_segment["metadata"]["sqs"]["invocation_trace"],
+        *outer.1
+    );
+    let documents = kept.closed();
+    let find = |id: &Value| documents.iter().find(|d| d["id"] == *id).unwrap();
+    let pointer = find(&inner_segment["links"][0]["id"]);
+    assert_eq!(pointer["parent_id"], outer_segment["id"]);
+    let plain = find(&kept.one("plain")["parent_id"]);
+    assert_eq!(plain["parent_id"], outer_segment["id"]);
+    assert_eq!(plain["trace_id"], *outer.1);
+}
