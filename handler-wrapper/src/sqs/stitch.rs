@@ -161,7 +161,10 @@ fn point<M: Item>(
     let Some(around) = batch.invocation.recording() else {
         return Subsegment::default();
     };
-    let invocation = around.trace().header.as_ref().map(|header| header.root);
+    // An invocation that is only held is most likely never sent: nothing points to it.
+    let invocation = around.trace();
+    let invocation = invocation.header.as_ref().filter(|_| !invocation.is_held());
+    let invocation = invocation.map(|header| header.root);
     let pointer = if batch.points() {
         Subsegment::begin_with(&batch.invocation, message.came_from(), |pointer| {
             facts(pointer, message);

@@ -390,3 +390,34 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
         "Cancelled"
     );
 }
+
+/// The invocation's trace is most likely never sent: nothing points to it.
+#[tokio::test]
+async fn a_sampled_message_does_not_point_to_an_invocation_that_is_only_held() {
+    for (fails, reason) in [
+        (false, "nothing of the invocation is sent"),
+        (true, "all of it"),
+    ] {
+        let kept = Kept::default();
+        let mut tracer = kept.tracer();
+        tracer.errors_always = true;
+        let (header, root) = producer('a');
+        let work = async {
+            let event = batch([message("m", &header)]);
+            each(event, |_| async { Ok::<_, std::fmt::Error>(()) }).await;
+            if fails {
+                crate::record_error(&std::fmt::Error);
+            }
+        };
+        let unsampled = format!("Root={ROOT};Sampled=0").parse().ok();
+        invoke_in(Trace::new(Arc::new(tracer), unsampled, "r-1"), work).await;
+        let documents = kept.closed();
+        assert_eq!(documents.len(), if fails { 3 } else { 1 }, "{reason}");
+        let segment = documents.iter().find(|d| d["trace_id"] == *root).unwrap();
+        assert_eq!(segment.get("links"), None, "{reason}");
+        if fails {
+            // What is sent in the end points to what is there.
+            assert_eq!(kept.one("orders")["links"][0]["id"], segment["id"]);
+        }
+    }
+}
