@@ -68,17 +68,23 @@ impl Stitched {
             Some(header) if !trace.is_lambdas && is_taken(trace, &header) => {
                 Self::in_invocations_trace(batch, None, message)
             }
-            Some(header) if mode == Mode::Stitch => {
+            carried if mode == Mode::Link => {
+                Self::in_invocations_trace(batch, carried.as_ref(), message)
+            }
+            None if trace.header.is_some() => Self::in_invocations_trace(batch, None, message),
+            // Without a trace around it, a rule may begin one.
+            carried => {
                 let tracer = &trace.tracer;
                 let facts = Facts {
                     function: &tracer.function_name,
                     source: M::SOURCE,
                     path: None,
                 };
-                let decided = tracer.sampling.decide(header, facts, clock::now());
-                Self::in_producers_trace(batch, trace.carried(decided), message)
+                match tracer.sampling.begin(carried, facts, clock::now()) {
+                    Some(header) => Self::in_producers_trace(batch, trace.carried(header), message),
+                    None => Self::in_invocations_trace(batch, None, message),
+                }
             }
-            carried => Self::in_invocations_trace(batch, carried.as_ref(), message),
         }
     }
 
