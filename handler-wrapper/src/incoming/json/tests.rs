@@ -195,6 +195,52 @@ fn bodies_and_the_texts_in_them() {
     );
 }
 
+/// Whoever hands on what he got adds his own context at the outermost: the others are of earlier
+/// hops.
+#[test]
+fn of_several_the_latest_counts() {
+    let places = |header: &str| {
+        let message = json!({ "_traceId": header }).to_string();
+        let parent = "00-5759e988ad862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+        [
+            json!({ "_traceId": header }),
+            json!({ "traceHeader": header }),
+            json!({ "detail": { "traceHeader": header } }),
+            json!({ "headers": { "X-Amzn-Trace-Id": header } }),
+            json!({ "Message": message }),
+            json!({ "traceparent": parent }),
+        ]
+        .map(|object| {
+            let text = object.to_string();
+            text[1..text.len() - 1].to_owned()
+        })
+    };
+    let (latest, earlier) = (places(HEADER), places(&HEADER.replace("88-b", "88-a")));
+    for first in 0..latest.len() {
+        for second in first + 1..latest.len() {
+            let (latest, earlier) = (&latest[first], &earlier[second]);
+            for body in [
+                format!("{{{latest},{earlier}}}"),
+                format!("{{{earlier},{latest}}}"),
+            ] {
+                assert_eq!(in_body(&body).as_deref(), Some(HEADER), "{body}");
+            }
+        }
+    }
+    for (body, reason) in [
+        (
+            r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"},"multiValueHeaders":{"X-Amzn-Trace-Id":["Root=1-5759e988-ad862e3fe1be46a994272793"]}}"#,
+            "of two that are alike the first",
+        ),
+        (
+            r#"{"Message":"{\"detail\":{\"traceHeader\":\"Root=1-5759e988-ad862e3fe1be46a994272793\"}}","MessageAttributes":{"traceHeader":{"Value":"HEADER"}}}"#,
+            "an envelope, not one that came in it",
+        ),
+    ] {
+        assert_eq!(in_body(body).as_deref(), Some(HEADER), "{reason}");
+    }
+}
+
 #[test]
 fn tracestate_comes_with_the_traceparent_beside_it() {
     for (body, expected, reason) in [
