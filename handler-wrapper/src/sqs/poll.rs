@@ -24,7 +24,8 @@ use crate::{
 ///
 /// A message without a context is not recorded, unless a rule of `TRACESTITCH_SAMPLING` holds: then
 /// its segment begins a trace. Documents go to the X-Ray daemon at `AWS_XRAY_DAEMON_ADDRESS`; those
-/// of a batch leave before [`each`](Self::each) is ready.
+/// of a batch leave before [`each`](Self::each) is ready. With
+/// [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no invocation to link from.
 ///
 /// ```no_run
 /// use lambda_runtime::Error;
@@ -227,7 +228,8 @@ mod tests {
     async fn each_batch_has_an_end() {
         let kept = Kept::default();
         let poller = Poller::tracing(kept.tracer());
-        let nothing = poller.each(Vec::new(), async |_| Ok::<_, std::fmt::Error>(()));
+        let nothing = poller.each(Vec::new(), |_| async { Ok::<_, std::fmt::Error>(()) });
+        let nothing = tokio::spawn(nothing).map(Result::unwrap);
         assert_eq!(nothing.await, Worked::default());
         let end = Event::End(String::new());
         assert_eq!(kept.events(), [Event::Begin, end.clone()]);

@@ -312,6 +312,17 @@ fn sampled_messages_are_told_apart() {
 }
 
 #[tokio::test]
+async fn sources_that_the_function_ignores_do_not_count() {
+    let mut tracer = Kept::default().tracer();
+    let ignored = incoming::Sources::parse_ignored("sqs").unwrap();
+    tracer.sources = incoming::Sources::new(ignored, Vec::new());
+    let message = message("m", &producer('a').0);
+    assert!(is_sampled(&message), "outside of it");
+    let work = async { assert!(!is_sampled(&message)) };
+    invoke_in(Trace::new(Arc::new(tracer), None, "r-1"), work).await;
+}
+
+#[tokio::test]
 async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();

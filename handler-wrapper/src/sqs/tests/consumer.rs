@@ -8,6 +8,9 @@ use super::*;
 
 const MARGIN_IN_TESTS: Duration = Duration::from_secs(3);
 
+/// Longer than anything takes that ends at all.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[tokio::test]
 async fn messages_overlap_up_to_the_limit() {
     for (limit, expected) in [(0, 1), (1, 1), (3, 3), (100, 8)] {
@@ -305,4 +308,23 @@ async fn a_consumer_in_a_consumer_hangs_under_the_message_around_it() {
     let plain = find(&kept.one("plain")["parent_id"]);
     assert_eq!(plain["parent_id"], outer_segment["id"]);
     assert_eq!(plain["trace_id"], *outer.1);
+}
+
+#[tokio::test]
+async fn a_consumer_in_a_consumer_knows_the_deadline() {
+    let event = batch([message("outer", &producer('a').0)]);
+    let consumer = Consumer::new().deadline_margin(Duration::MAX);
+    let work = consumer.each(event, async |_| {
+        let event = batch([message("stuck", &producer('b').0)]);
+        let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+        let inner = consumer.each(event, async |_| {
+            std::future::pending::<Result<(), std::fmt::Error>>().await
+        });
+        let response = tokio::time::timeout(PATIENCE, inner).await;
+        assert_eq!(failures(&response.expect("it is given up")), ["stuck"]);
+        Ok::<_, std::fmt::Error>(())
+    });
+    let kept = Kept::default();
+    let response = kept.invoke_until(SAMPLED, Some(limit(200)), work).await;
+    assert!(failures(&response).is_empty());
 }
