@@ -98,6 +98,8 @@ impl Consumer {
     {
         let consumer = self.clone();
         async move {
+            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
+            // "Handling errors for an SQS event source"): then nothing is lost.
             let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
             let ids: Vec<String> = event.records.iter().map(id).collect();
             let done = consumer.work_off(event.records, handle).await;

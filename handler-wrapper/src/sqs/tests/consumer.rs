@@ -328,3 +328,32 @@ async fn a_consumer_in_a_consumer_knows_the_deadline() {
     let response = kept.invoke_until(SAMPLED, Some(limit(200)), work).await;
     assert!(failures(&response).is_empty());
 }
+
+#[tokio::test]
+async fn a_closure_that_panics_before_its_future_fails_that_message_only() {
+    let kept = Kept::default();
+    let event = batch(["bad", "good", "bad"].map(|id| message(id, &producer('a').0)));
+    let work = each(event, |message| {
+        assert_ne!(message.message_id.as_deref(), Some("bad"), "poison");
+        async { Ok::<_, std::fmt::Error>(()) }
+    });
+    assert_eq!(failures(&kept.invoke(SAMPLED, work).await), ["bad", "bad"]);
+    let segments = segments(&kept);
+    let causes = segments
+        .iter()
+        .map(|s| &s["cause"]["exceptions"][0]["type"]);
+    assert_eq!(
+        causes.collect::<Vec<_>>(),
+        [&json!("panic"), &Value::Null, &json!("panic")]
+    );
+}
+
+#[tokio::test]
+async fn a_message_without_an_id_brings_all_of_the_batch_back() {
+    let mut nameless = message("", "");
+    nameless.message_id = None;
+    let work = each(batch([message("m", ""), nameless]), async |message| {
+        message.message_id.map(drop).ok_or(std::fmt::Error)
+    });
+    assert_eq!(failures(&work.await), [""]);
+}
