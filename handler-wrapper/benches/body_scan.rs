@@ -38,8 +38,8 @@ fn main() -> ExitCode {
             false,
         ),
         (
-            "orders to be traced in an envelope of SNS, no header",
-            envelope(&orders(None).replace("leave it", "trace it")),
+            "orders in an envelope of SNS that speak of traces, no header",
+            envelope(&orders(None).replacen("leave it", "trace it", 400)),
             false,
         ),
         (
