@@ -6,11 +6,7 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::Message;
 
 use super::Consumer;
-use crate::{
-    failure::Failure,
-    invocation::Invocation,
-    trace::{Trace, Tracer},
-};
+use crate::{failure::Failure, invocation::Invocation, trace::Trace, tracer::Tracer};
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
 /// EC2 or on a laptop.

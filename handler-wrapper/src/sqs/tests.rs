@@ -314,8 +314,8 @@ fn sampled_messages_are_told_apart() {
 #[tokio::test]
 async fn sources_that_the_function_ignores_do_not_count() {
     let mut tracer = Kept::default().tracer();
-    let ignored = incoming::Sources::parse_ignored("sqs").unwrap();
-    tracer.sources = incoming::Sources::new(ignored, Vec::new());
+    let ignored = incoming::sources::Sources::parse_ignored("sqs").unwrap();
+    tracer.sources = incoming::sources::Sources::new(ignored, Vec::new());
     let message = message("m", &producer('a').0);
     assert!(is_sampled(&message), "outside of it");
     let work = async { assert!(!is_sampled(&message)) };
