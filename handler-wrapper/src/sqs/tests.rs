@@ -50,6 +50,7 @@ fn segments(kept: &Kept) -> Vec<Value> {
     documents
 }
 
+/// Half of it is left for messages to begin in, however busy the machine is.
 fn limit(milliseconds: u64) -> Deadline {
     let began = Instant::now();
     Deadline {
@@ -385,14 +386,14 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
     let mut tracer = kept.tracer();
     tracer.errors_always = true;
     let event = batch([message("stuck", "")]);
-    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
     let work = consumer.each(event, async |_| {
         std::future::pending::<()>().await;
         Ok::<_, std::fmt::Error>(())
     });
     let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let invocation = Trace {
-        deadline: Some(limit(200)),
+        deadline: Some(limit(2_000)),
         ..Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1")
     };
     assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);

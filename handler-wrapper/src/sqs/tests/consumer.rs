@@ -68,9 +68,9 @@ async fn what_is_not_done_before_the_margin_comes_back() {
     let response = kept
         .invoke_until(
             SAMPLED,
-            Some(limit(200)),
+            Some(limit(2_000)),
             Consumer::new()
-                .deadline_margin(Duration::from_millis(150))
+                .deadline_margin(Duration::from_millis(1_500))
                 .each(event, async |message| {
                     let id = message.message_id.unwrap();
                     let stuck = id == "stuck";
@@ -94,7 +94,7 @@ async fn what_is_not_done_before_the_margin_comes_back() {
 #[tokio::test]
 async fn messages_that_never_wait_are_given_up_in_time_too() {
     let event = batch((0..100).map(|n| message(&format!("m-{n}"), "")));
-    let deadline = limit(100);
+    let deadline = limit(1_000);
     let work = Consumer::new().each(event, |_| {
         while deadline.less(MARGIN_IN_TESTS).elapsed() == Duration::ZERO {
             std::thread::yield_now();
@@ -165,13 +165,13 @@ async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
     tracer.errors_always = true;
     let unsampled = format!("Root={ROOT};Sampled=0");
     let event = batch([message("stuck", &unsampled)]);
-    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
     let work = consumer.each(event, async |_| {
         std::future::pending::<()>().await;
         Ok::<_, std::fmt::Error>(())
     });
     let invocation = Trace {
-        deadline: Some(limit(200)),
+        deadline: Some(limit(2_000)),
         ..Trace::new(Arc::new(tracer), None, "r-1")
     };
     assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
@@ -229,7 +229,7 @@ async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
     let event = batch(ids.map(|id| message(id, &producer('a').0)));
     let consumer = Consumer::new()
         .concurrency(4)
-        .deadline_margin(Duration::from_millis(150));
+        .deadline_margin(Duration::from_millis(1_500));
     let work = consumer.each(event, async |message| {
         let id = message.message_id.unwrap();
         if id == "done" {
@@ -238,7 +238,7 @@ async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
         let _bomb = id.starts_with("bomb").then(|| Bomb);
         std::future::pending().await
     });
-    let response = kept.invoke_until(SAMPLED, Some(limit(200)), work).await;
+    let response = kept.invoke_until(SAMPLED, Some(limit(2_000)), work).await;
     assert_eq!(failures(&response), ["bomb-1", "bomb-2", "stuck"]);
     let of = |id: &str| {
         let mut segments = segments(&kept);
@@ -316,7 +316,7 @@ async fn a_consumer_in_a_consumer_knows_the_deadline() {
     let consumer = Consumer::new().deadline_margin(Duration::MAX);
     let work = consumer.each(event, async |_| {
         let event = batch([message("stuck", &producer('b').0)]);
-        let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+        let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
         let inner = consumer.each(event, async |_| {
             std::future::pending::<Result<(), std::fmt::Error>>().await
         });
@@ -325,7 +325,7 @@ async fn a_consumer_in_a_consumer_knows_the_deadline() {
         Ok::<_, std::fmt::Error>(())
     });
     let kept = Kept::default();
-    let response = kept.invoke_until(SAMPLED, Some(limit(200)), work).await;
+    let response = kept.invoke_until(SAMPLED, Some(limit(2_000)), work).await;
     assert!(failures(&response).is_empty());
 }
 
