@@ -20,8 +20,9 @@ use crate::{failure::Failure, invocation::Invocation, trace::Trace, tracer::Trac
 ///
 /// A message without a context is not recorded, unless a rule of `TRACESTITCH_SAMPLING` holds: then
 /// its segment begins a trace. Documents go to the X-Ray daemon at `AWS_XRAY_DAEMON_ADDRESS`; those
-/// of a batch leave before [`each`](Self::each) is ready. With
-/// [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no invocation to link from.
+/// of a batch leave before [`each`](Self::each) is ready, unless the daemon's name is still being
+/// looked up. With [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no invocation to
+/// link from.
 ///
 /// ```no_run
 /// use lambda_runtime::Error;
