@@ -6,8 +6,8 @@
 //! the scan still reads every byte.
 //!
 //! Not among them is what takes more: texts that the parser copies in long parts, but with a
-//! quote in each line, or lists and fields of such; keys written by the numbers of their letters;
-//! and JSON in an SNS envelope's `Message` that has the word "trace" in it: it is unescaped, as the
+//! quote in each line, or lists and fields of such; and JSON in an SNS envelope's `Message` that is
+//! little but words of prose with "trace" in them, or has a header: then it is unescaped, as the
 //! parser does it, before it is searched.
 
 use std::hint::black_box;
@@ -32,7 +32,21 @@ fn main() -> ExitCode {
             false,
         ),
         ("orders, header found last", orders(Some("_traceId")), true),
-        ("orders in an envelope of SNS, no header", envelope(), false),
+        (
+            "orders in an envelope of SNS, no header",
+            envelope(&orders(None)),
+            false,
+        ),
+        (
+            "orders in an envelope of SNS that speak of traces, no header",
+            envelope(&orders(None).replacen("leave it", "trace it", 400)),
+            false,
+        ),
+        (
+            "a long text in an envelope of SNS, no header",
+            envelope(&"a trace of nothing, ".repeat(BYTES / 20)),
+            false,
+        ),
         ("numbers, header found last", numbers(), true),
         (
             "one long text, header last",
@@ -81,6 +95,11 @@ fn main() -> ExitCode {
         (
             "keys with escapes, header last",
             fields(r#""field\/N\n":"text""#),
+            true,
+        ),
+        (
+            "Cyrillic keys and texts by numbers, header last",
+            fields(r#""\u0438\u043c\u044f-N":"\u0442\u0435\u043a\u0441\u0442""#),
             true,
         ),
         ("deep lists, header last", deep("[", "]"), true),
@@ -138,12 +157,11 @@ fn orders(field: Option<&str>) -> String {
 }
 
 /// As SNS delivers to a queue, when the producer was not traced.
-fn envelope() -> String {
-    let mut order = orders(None);
-    order.truncate(BYTES * 3 / 4);
+fn envelope(message: &str) -> String {
+    let message = &message[..BYTES * 3 / 4];
     json!({
         "Type": "Notification", "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
-        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:orders", "Message": order,
+        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:orders", "Message": message,
     })
     .to_string()
 }

@@ -47,7 +47,7 @@ pub fn attribute() -> Option<(&'static str, String)> {
     Some((FIELD, String::from(&Context::current().trace_header()?)))
 }
 
-/// The header that a JSON text carries, in the field of [`into_json`] or wherever else a wrapped
+/// The header that a JSON text carries: in the field of [`into_json`], else wherever a wrapped
 /// consumer would find one. Texts over 1 MiB carry none.
 pub fn from_json(json: &[u8]) -> Option<TraceHeader> {
     with_sources(|sources| incoming::json::find_in_body(json, sources))
@@ -95,6 +95,25 @@ mod tests {
                     assert!(!into_json(&mut json!([1])), "not an object");
                 })
                 .await;
+        }
+    }
+
+    /// An event of API Gateway, an envelope: each with the context by which it came here.
+    #[tokio::test]
+    async fn what_was_put_in_comes_out_of_what_carries_another() {
+        let other = SAMPLED.replace("Root=1-5", "Root=1-6");
+        for mut carrying in [
+            json!({ "X-Amzn-Trace-Id": other }),
+            json!({ "Headers": { "X-Amzn-Trace-Id": other } }),
+            json!({ "AWSTraceHeader": other, "MessageAttributes": { "traceHeader": other } }),
+            json!({ "Message": json!({ FIELD: other }).to_string() }),
+        ] {
+            let kept = Kept::default();
+            let found = kept.invoke(SAMPLED, async {
+                assert!(into_json(&mut carrying));
+                from_json(carrying.to_string().as_bytes()) == Context::current().trace_header()
+            });
+            assert!(found.await, "{carrying}");
         }
     }
 

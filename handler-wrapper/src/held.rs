@@ -10,6 +10,9 @@ use crate::tracer::Tracer;
 /// Most finished documents that are kept back; later ones are left out, but never the outermost.
 const MAX_DOCUMENTS: usize = 200;
 
+/// The same for those that say what went wrong, which most likely comes last.
+const MAX_WITH_FAILURES: usize = 2 * MAX_DOCUMENTS;
+
 /// The documents of one invocation or message.
 ///
 /// All of them are opened at the extension, the finished ones, too: when the process dies it sends
@@ -88,6 +91,11 @@ impl Held {
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
             return self.give_up(tracer);
         }
+        let most = if document.fault || document.error || document.throttle {
+            MAX_WITH_FAILURES
+        } else {
+            MAX_DOCUMENTS
+        };
         tracer.over(document, |json| {
             let mut state = self.lock();
             match &mut *state {
@@ -100,7 +108,7 @@ impl Held {
                 }
                 State::Undecided(waiting) => {
                     waiting.forget(id);
-                    if waiting.finished.len() >= MAX_DOCUMENTS {
+                    if waiting.finished.len() >= most {
                         return tracer.sink.discard(&[id]);
                     }
                     // What ends before the outermost begins is opened with it, if that ever

@@ -60,6 +60,13 @@ impl Invocation {
         Self { trace }
     }
 
+    /// Work of a process that is no Lambda function: it has its begin and its end all the same.
+    #[cfg(feature = "sqs-poll")]
+    pub(crate) fn of_service(trace: Arc<Trace>) -> Self {
+        trace.tracer.sink.begin();
+        Self { trace }
+    }
+
     pub(crate) fn trace(&self) -> &Arc<Trace> {
         &self.trace
     }

@@ -198,6 +198,10 @@ impl FromStr for Rule {
         for field in text.split_whitespace() {
             let invalid = || InvalidRule(field.to_owned());
             let (name, value) = field.split_once('=').ok_or_else(invalid)?;
+            // A pattern of nothing would never hold: it was to be something.
+            if value.is_empty() {
+                return Err(invalid());
+            }
             match name {
                 "function" => rule.function = Some(value.to_owned()),
                 "source" => {
@@ -278,6 +282,26 @@ mod tests {
         assert_eq!(taken, [true, true, false, true, true, false, true]);
     }
 
+    /// The largest is never used up, and the count of one second does not run into the next.
+    #[test]
+    fn a_reservoir_of_any_size_in_any_second() {
+        let rules: SamplingRules = format!("reservoir={}", u32::MAX).parse().unwrap();
+        let rule = &rules.0[0];
+        rule.used
+            .store(7 << 32 | u64::from(u32::MAX - 1), Ordering::Relaxed);
+        for (second, expected, reason) in [
+            (7, true, "the last one"),
+            (7, false, "used up"),
+            (6, true, "the clock was put back"),
+            (7, true, "and forth"),
+            (u64::from(u32::MAX), true, "far in the future"),
+            (0, true, "a clock that was never set"),
+        ] {
+            assert_eq!(rule.take(at(second)), expected, "{reason}");
+            assert_eq!(rule.used.load(Ordering::Relaxed) >> 32, second, "{reason}");
+        }
+    }
+
     #[test]
     fn the_rate_is_kept() {
         // The first id of a thread gives it a seed of its own.
@@ -341,6 +365,13 @@ mod tests {
             "color=red",
             "rate=NaN",
             "source=pigeon rate=1",
+            "path= rate=1",
+            "function= order-* rate=1",
+            "reservoir=4294967296",
+            "reservoir=1.5",
+            "rate=inf",
+            "rate=-0.1",
+            "rate=",
         ] {
             assert!(text.parse::<SamplingRules>().is_err(), "{text}");
         }

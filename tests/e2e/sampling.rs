@@ -3,8 +3,10 @@
 use e2e::binaries;
 use e2e::invocation::Invocation;
 use e2e::world::World;
+use serde_json::json;
+use tracestitch_local::emulator::{Invoke, Tracing};
 
-use crate::support::{NOT_SAMPLED, ROOT, order};
+use crate::support::{NOT_SAMPLED, ROOT, SAMPLED, order};
 
 #[tokio::test]
 async fn not_sampled_sends_nothing_and_passes_the_decision_on() {
@@ -41,5 +43,107 @@ async fn not_sampled_sends_nothing_and_passes_the_decision_on() {
         let text = header.to_string();
         assert!(text.starts_with(&format!("Root={ROOT};Parent=")), "{text}");
         assert!(text.ends_with(";Sampled=0"), "{text}");
+    }
+}
+
+/// What is recorded of an invocation that Lambda itself does not trace.
+#[tokio::test]
+async fn settings_of_the_environment_hold() {
+    let (bare, root_alone) = (json!({}), format!("Root={ROOT}"));
+    let (known, own) = (
+        json!({ "_traceId": SAMPLED }),
+        json!({ "meta": { "trace": SAMPLED } }),
+    );
+    let rules = "TRACESTITCH_SAMPLING";
+    for (variable, value, event, header, expected, reason) in [
+        (
+            rules,
+            "source=direct rate=1",
+            &bare,
+            "",
+            Some(""),
+            "a trace begins here",
+        ),
+        (
+            rules,
+            "source=http rate=1",
+            &bare,
+            "",
+            None,
+            "the rule is for others",
+        ),
+        (
+            rules,
+            "rate=1",
+            &bare,
+            &*root_alone,
+            Some(ROOT),
+            "nobody had decided",
+        ),
+        (
+            rules,
+            "rate=1",
+            &bare,
+            NOT_SAMPLED,
+            None,
+            "somebody had decided",
+        ),
+        (rules, "rate=2", &known, "", Some(ROOT), "no rule at all"),
+        (
+            "TRACESTITCH_PATHS",
+            "meta.trace",
+            &own,
+            "",
+            Some(ROOT),
+            "a field of the user's",
+        ),
+        (
+            "TRACESTITCH_PATHS",
+            "meta..trace",
+            &own,
+            "",
+            None,
+            "no path",
+        ),
+        (
+            "TRACESTITCH_IGNORE",
+            "http",
+            &known,
+            "",
+            Some(ROOT),
+            "it came another way",
+        ),
+        (
+            "TRACESTITCH_IGNORE",
+            "http,embedded",
+            &known,
+            "",
+            None,
+            "that does not count",
+        ),
+    ] {
+        let world = World::start().await;
+        let function = world
+            .emulated("probe", binaries::probe())
+            .tracing(Tracing::PassThrough)
+            .env(variable, value);
+        let environment = function.start().await.expect("the programs are there");
+        let mut event = event.clone();
+        event["do"] = "echo".into();
+        let invoke = Invoke::new(event.to_string()).trace_header(header);
+        let outcome = environment.invoke(invoke).await;
+        assert!(outcome.is_response(), "{outcome:?}");
+        environment.shutdown().await;
+
+        let documents = world.sound_documents().await;
+        let handler = documents.iter().find(|document| document.name == "probe");
+        assert_eq!(
+            handler.is_some(),
+            expected.is_some(),
+            "{reason}: {documents:?}"
+        );
+        let Some(handler) = handler else { continue };
+        let root = expected.filter(|root| !root.is_empty());
+        assert!(root.is_none_or(|root| handler.trace_id == root), "{reason}");
     }
 }

@@ -21,6 +21,7 @@
 
 mod afterwards;
 mod alone;
+mod batches;
 mod emulated;
 mod ends;
 mod frozen;

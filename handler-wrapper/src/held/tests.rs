@@ -134,6 +134,28 @@ fn there_are_not_more_than_so_many() {
     assert_eq!(open, [""; 0]);
 }
 
+/// What went wrong most likely comes last.
+#[test]
+fn failures_are_kept_beyond_that() {
+    let (kept, handler) = handler();
+    under(&handler, || {
+        for _ in 0..MAX_DOCUMENTS + 3 {
+            crate::capture_sync("one of many", || {});
+        }
+        for _ in 0..MAX_DOCUMENTS + 3 {
+            let _ = crate::try_capture_sync("failure", || Err::<(), _>(std::fmt::Error));
+        }
+    });
+    fail(handler);
+    let (sent, open) = kept.extension();
+    let failures = sent.iter().filter(|name| *name == "failure").count();
+    assert_eq!(
+        (sent.len(), failures),
+        (2 * MAX_DOCUMENTS + 1, MAX_DOCUMENTS)
+    );
+    assert_eq!(open, [""; 0]);
+}
+
 /// Of the init phase.
 #[test]
 fn what_ended_before_all_began_counts_too() {

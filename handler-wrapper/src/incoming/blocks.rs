@@ -200,10 +200,11 @@ impl<'a> Strings<'a> {
             // Outside of strings there are no backslashes.
             return Some((block, 0));
         }
-        if self.escaped == 0 && !block.any(equal(b'\\')) {
+        let backslashes = block.equal(b'\\');
+        if self.escaped | backslashes == 0 {
             return Some((block, quotes));
         }
-        let escapes = self.escapes(block.equal(b'\\'));
+        let escapes = self.escapes(backslashes);
         Some((block, quotes & !escapes))
     }
 

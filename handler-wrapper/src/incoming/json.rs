@@ -9,18 +9,22 @@
 //! | `detail` | EventBridge, also in a body |
 //! | the outermost object | Step Functions, direct invokes, bodies |
 //!
-//! Each under the names of [`is_header`], or as `traceparent`, which counts where nothing else is
-//! found. Names match in any case; of several valid ones the first wins.
+//! Each under the names of [`place::is_header`], or as `traceparent`, which counts where nothing else is
+//! found. Names match in any case. Of several valid ones that of the latest hop counts, see [`Hop`],
+//! of several of one the first.
 
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use memchr::{memchr, memmem};
+use memchr::memmem;
 use tracestitch_wire::{
     header::{self, TraceHeader},
     w3c,
 };
 
+mod place;
+
+use self::place::{Hop, OTHERS, Place, Role};
 use super::{
     carried,
     cursor::{Cursor, unescape},
@@ -76,145 +80,37 @@ pub(crate) fn find_in_body(body: &[u8], sources: &Sources) -> Option<TraceHeader
 
 fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
     let mut cursor = Cursor::new(json);
-    let mut search = Search {
-        sources,
-        traceparent: None,
-        texts: 0,
-    };
+    let mut search = Search::new(sources, 0);
     let place = match place {
         Place::Event if cursor.eat(b'[') => Place::Resolver,
         _ => place,
     };
     search
-        .object(&mut cursor, place)
+        .run(&mut cursor, place)
         .or_else(|| at_paths(json, sources))
         .or(search.traceparent)
 }
 
-/// Names of fields, attributes and HTTP headers that hold a header of X-Ray, or a trace id.
-fn is_header(key: &[u8]) -> bool {
-    [
-        "X-Amzn-Trace-Id",
-        "_traceId",
-        "traceHeader",
-        "AWSTraceHeader",
-    ]
-    .into_iter()
-    .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// Length of the longest name of [`Place::role`], in bytes.
-const LONGEST: usize = "multiValueHeaders".len();
-
-/// A key without its escapes, in `name`; None for one that is no name. Names have letters, `-` and
-/// `_`, of which each is escaped by its number alone.
-fn unescape_name<'n>(raw: &[u8], name: &'n mut [u8; LONGEST]) -> Option<&'n [u8]> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let (mut rest, mut length) = (raw, 0);
-    while let [byte, others @ ..] = rest {
-        let place = name.get_mut(length)?;
-        (*place, rest) = match (byte, others) {
-            (b'\\', [b'u', b'0', b'0', high, low, others @ ..]) => {
-                let byte = digit(*high)? << 4 | digit(*low)?;
-                (u8::try_from(byte).ok()?, others)
-            }
-            (b'\\', _) => return None,
-            (byte, others) => (*byte, others),
-        };
-        length += 1;
-    }
-    name.get(..length)
-}
-
-/// False when no name of [`Place::role`] is in JSON that is a string: to unescape it takes as long
-/// as parsing does. In it, names are known as they are written here and in small letters.
+/// False when no header can be in JSON that is a string: to unescape it takes as long as parsing
+/// does. It must be an object with one of the names of [`Place::role`], before the quote that ends
+/// it, and its escape. In it, names are known as they are written here and in small letters.
 fn may_name(raw: &[u8]) -> bool {
-    memmem::find(raw, b"race").is_some()
-}
-
-/// What kind of object this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Event,
-    Body,
-    Headers,
-    /// The first of a list, which is AppSync's batch.
-    Resolver,
-    Request,
-    /// An envelope's own fields: its attributes, or EventBridge's detail.
-    Envelope,
-    Record,
-    Kinesis,
-    DynamoDb,
-    Fields,
-}
-
-impl Place {
-    /// Whose fields here hold headers.
-    fn source(self) -> Option<Source> {
-        match self {
-            Self::Headers => Some(Source::Http),
-            Self::Envelope => Some(Source::Envelope),
-            Self::Event | Self::Body | Self::Fields => Some(Source::Embedded),
-            Self::Resolver | Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
-        }
-    }
-
-    /// What is looked for under the key `raw`, which has its escapes still.
-    #[inline]
-    fn role(self, raw: &[u8], sources: &Sources) -> Option<Role> {
-        let mut name = [0; LONGEST];
-        let key = match memchr(b'\\', raw) {
-            Some(_) => unescape_name(raw, &mut name)?,
-            None => raw,
+    const WORD: &[u8] = b"race";
+    let ends_a_name = |at: usize| {
+        let rest = &raw[at + WORD.len()..];
+        let end: &[u8] = match rest.first() {
+            Some(b'I' | b'i') => b"Id\\",
+            Some(b'H' | b'h') => b"Header\\",
+            Some(b'P' | b'p') => b"parent\\",
+            Some(b'-') => b"-Id\\",
+            _ => return false,
         };
-        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
-        let allowed = self.source().is_some_and(|source| sources.allow(source));
-        match self {
-            _ if allowed && is_header(key) => Some(Role::Header),
-            _ if allowed && is(w3c::NAME) => Some(Role::Parent),
-            _ if allowed && is(w3c::STATE_NAME) => Some(Role::State),
-            Self::Kinesis if key == b"data" => Some(Role::Text),
-            Self::Body if key == b"Message" => Some(Role::Text),
-            _ => self.under(key).map(Role::Object),
-        }
-    }
-
-    /// The object under `key`, if headers may be in it.
-    fn under(self, key: &[u8]) -> Option<Self> {
-        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
-        match self {
-            Self::Event | Self::Body => match () {
-                () if is("headers") || is("multiValueHeaders") => Some(Self::Headers),
-                () if is("detail") || is("MessageAttributes") => Some(Self::Envelope),
-                () if is("request") => Some(Self::Request),
-                () if is("Records") && self == Self::Event => Some(Self::Record),
-                () => None,
-            },
-            Self::Resolver => is("request").then_some(Self::Request),
-            Self::Request => is("headers").then_some(Self::Headers),
-            Self::Record if is("Sns") => Some(Self::Body),
-            Self::Record if is("kinesis") => Some(Self::Kinesis),
-            Self::Record if is("dynamodb") => Some(Self::DynamoDb),
-            Self::DynamoDb => is("NewImage").then_some(Self::Fields),
-            _ => None,
-        }
-    }
-}
-
-/// What is looked for under a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// A header of X-Ray.
-    Header,
-    /// `traceparent`.
-    Parent,
-    /// `tracestate`.
-    State,
-    /// An object with more of them.
-    Object(Place),
-    /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
-    Text,
+        rest.get(..end.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(end))
+    };
+    // White space before it may be escaped, too.
+    let first = raw.trim_ascii_start().first();
+    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, WORD).any(ends_a_name)
 }
 
 /// The trace context of the W3C in one object: its two fields come in any order.
@@ -236,13 +132,42 @@ impl W3c<'_> {
 
 struct Search<'a> {
     sources: &'a Sources,
+    /// What was found of all hops but the latest.
+    others: [Option<TraceHeader>; OTHERS],
     /// Counts when nothing else is found.
     traceparent: Option<TraceHeader>,
     texts: u8,
 }
 
-impl Search<'_> {
-    /// Moves past an object, unless a header is found in it.
+impl<'a> Search<'a> {
+    fn new(sources: &'a Sources, texts: u8) -> Self {
+        Self {
+            sources,
+            others: Default::default(),
+            traceparent: None,
+            texts,
+        }
+    }
+
+    /// What is found in an object, but for `traceparent`.
+    fn run(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
+        let latest = self.object(cursor, place);
+        latest.or_else(|| self.others.iter_mut().find_map(Option::take))
+    }
+
+    /// Gives back what is of the latest hop, and keeps what is not.
+    fn keep(&mut self, hop: Hop, found: Option<TraceHeader>) -> Option<TraceHeader> {
+        match (hop as usize).checked_sub(1) {
+            None => found,
+            Some(place) => {
+                let kept = &mut self.others[place];
+                *kept = kept.take().or(found);
+                None
+            }
+        }
+    }
+
+    /// Moves past an object, unless a header of the latest hop is found in it.
     fn object(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
         if !cursor.eat(b'{') {
             cursor.skip();
@@ -265,7 +190,10 @@ impl Search<'_> {
         let sources = self.sources;
         while let Some(role) = cursor.find_key(|raw| place.role(raw, sources)) {
             let found = match role {
-                Role::Header => candidate(cursor).and_then(|text| carried(&text)),
+                Role::Header(hop) => {
+                    let found = candidate(cursor).and_then(|text| carried(&text));
+                    self.keep(hop, found)
+                }
                 Role::Parent => {
                     let parsed = candidate(cursor).and_then(|text| w3c::parse(text.trim()).ok());
                     context.parent = context.parent.take().or(parsed);
@@ -278,7 +206,10 @@ impl Search<'_> {
                 }
                 Role::Object(Place::Record) => self.single_record(cursor),
                 Role::Object(inner) => self.object(cursor, inner),
-                Role::Text => self.text(cursor, place),
+                Role::Text => {
+                    let found = self.text(cursor, place);
+                    self.keep(Hop::Text, found)
+                }
             };
             if found.is_some() {
                 return found;
@@ -314,9 +245,9 @@ impl Search<'_> {
             _ if !may_name(raw) => return None,
             _ => unescape(raw)?.into_owned().into_bytes(),
         };
-        self.texts += 1;
-        let found = self.object(&mut Cursor::new(&text), Place::Body);
-        self.texts -= 1;
+        let mut inner = Search::new(self.sources, self.texts + 1);
+        let found = inner.run(&mut Cursor::new(&text), Place::Body);
+        self.traceparent = self.traceparent.take().or(inner.traceparent);
         found
     }
 }

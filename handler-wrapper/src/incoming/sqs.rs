@@ -110,4 +110,67 @@ mod tests {
             "nothing at all"
         );
     }
+
+    #[test]
+    fn message_attributes_in_any_case() {
+        let w3c = "00-5759e988aaaaaaaaaaaaaaaaaaaaaaaa-53995c3f42cd8ad8-01";
+        for (attributes, state, reason) in [
+            (
+                &[("x-amzn-trace-id", &*header('a'))][..],
+                None,
+                "as HTTP libraries write it",
+            ),
+            (&[("TRACEHEADER", &header('a'))], None, "capitals"),
+            (
+                &[("Traceparent", w3c), ("TraceState", "a=1")],
+                Some("a=1"),
+                "of the W3C",
+            ),
+            (
+                &[("_TRACEID", &header('b')), ("_traceId", &header('a'))],
+                None,
+                "as it is written here comes first",
+            ),
+            (
+                &[("_TRACEID", &header('a')), ("_traceid", &header('b'))],
+                None,
+                "else in the order of the alphabet",
+            ),
+            (
+                &[
+                    ("_TRACEID", ""),
+                    ("_traceId", "Root=x"),
+                    ("traceid", &header('b')),
+                ],
+                None,
+                "none of them is valid",
+            ),
+        ] {
+            let mut message = message("", "", "{}");
+            message.message_attributes.clear();
+            for (name, text) in attributes {
+                let mut value = SqsMessageAttribute::default();
+                value.string_value = Some((*text).to_owned());
+                message.message_attributes.insert((*name).to_owned(), value);
+            }
+            let found = of_message(&message, &Sources::default());
+            let root = found.as_ref().map(|header| header.root.to_string());
+            let expected = format!("1-5759e988-{}", "a".repeat(24));
+            let expected = (!reason.starts_with("none")).then_some(expected);
+            assert_eq!(root, expected, "{reason}");
+            let found = found.as_ref().and_then(TraceHeader::state);
+            assert_eq!(found, state, "{reason}");
+        }
+    }
+
+    #[test]
+    fn attributes_that_are_no_text_bring_nothing() {
+        let mut message = message("", "", "{}");
+        let mut value = SqsMessageAttribute::default();
+        value.data_type = Some("Binary".to_owned());
+        message
+            .message_attributes
+            .insert("_traceId".to_owned(), value);
+        assert_eq!(of_message(&message, &Sources::default()), None);
+    }
 }

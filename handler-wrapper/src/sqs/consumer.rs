@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::{FutureExt, StreamExt, future, stream::FuturesUnordered};
+use futures_util::{StreamExt, future, stream::FuturesUnordered};
 
 use super::{
     message::Item,
     order::{self, Lane},
     stitch::{Batch, Stitched},
 };
-use crate::{capture::Recorded, clock, context::Context, failure::Failure, trace::Trace};
+use crate::{capture::Recorded, clock, context::Context, failure::Failure, panics, trace::Trace};
 
 /// Time that is left for the reply when messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -98,6 +98,8 @@ impl Consumer {
     {
         let consumer = self.clone();
         async move {
+            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
+            // "Handling errors for an SQS event source"): then nothing is lost.
             let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
             let ids: Vec<String> = event.records.iter().map(id).collect();
             let done = consumer.work_off(event.records, handle).await;
@@ -230,7 +232,7 @@ impl<M: Item, H> Run<'_, M, H> {
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
     {
-        let mode = catch_unwind(AssertUnwindSafe(|| (self.choose)(&message))).unwrap_or_default();
+        let mode = panics::contained(|| (self.choose)(&message)).unwrap_or_default();
         let Stitched {
             context,
             segment,
@@ -250,10 +252,7 @@ impl<M: Item, H> Run<'_, M, H> {
                 .inspect_err(|error| segment.record_failure(error))
                 .is_ok()
         });
-        let succeeded = AssertUnwindSafe(judged)
-            .catch_unwind()
-            .await
-            .unwrap_or(false);
+        let succeeded = Contained(Some(judged)).await.unwrap_or(false);
         if succeeded {
             outcome.0 = None;
         } else {
@@ -275,11 +274,34 @@ impl Drop for Outcome {
     }
 }
 
+/// Work whose panics end with it, also those of what it drops when it is given up. Gives None when
+/// it panics.
+struct Contained<W>(Option<W>);
+
+impl<W: Future + Unpin> Future for Contained<W> {
+    type Output = Option<W::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let polled = panics::contained(|| Pin::new(work).poll(cx));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    }
+}
+
+impl<W> Drop for Contained<W> {
+    fn drop(&mut self) {
+        let work = self.0.take();
+        panics::contained(|| drop(work));
+    }
+}
+
 /// Ready at `instant`; never when there is none.
 async fn reached(instant: Option<Instant>) {
     let sleep = instant.and_then(|instant| {
         // A tokio runtime without timers panics here. Then only what is not begun is given up.
-        catch_unwind(|| tokio::time::sleep_until(instant.into())).ok()
+        panics::contained(|| tokio::time::sleep_until(instant.into()))
     });
     match sleep {
         Some(sleep) => sleep.await,

@@ -1,5 +1,7 @@
 //! What is read of a message, wherever it was received.
 
+use std::collections::HashMap;
+
 use aws_lambda_events::sqs::SqsMessage;
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
@@ -75,7 +77,7 @@ pub trait Received: sealed::Sealed {
     /// A system attribute, such as `SentTimestamp`.
     #[doc(hidden)]
     fn system(&self, name: &str) -> Option<&str>;
-    /// The text of a message attribute.
+    /// The text of a message attribute, whose name may be written in any case.
     #[doc(hidden)]
     fn attribute(&self, name: &str) -> Option<&str>;
     /// ARN of the queue.
@@ -88,6 +90,19 @@ mod sealed {
     impl Sealed for aws_lambda_events::sqs::SqsMessage {}
     #[cfg(feature = "sqs-poll")]
     impl Sealed for aws_sdk_sqs::types::Message {}
+}
+
+/// SQS tells names of attributes apart by their case, producers do not: that which is written as
+/// `name` counts first.
+fn in_any_case<'a, V>(attributes: &'a HashMap<String, V>, name: &str) -> Option<&'a V> {
+    attributes.get(name).or_else(|| {
+        let named = attributes
+            .iter()
+            .filter(|(written, _)| written.eq_ignore_ascii_case(name));
+        named
+            .min_by_key(|(written, _)| written.as_str())
+            .map(|(_, value)| value)
+    })
 }
 
 impl Received for SqsMessage {
@@ -104,7 +119,9 @@ impl Received for SqsMessage {
     }
 
     fn attribute(&self, name: &str) -> Option<&str> {
-        self.message_attributes.get(name)?.string_value.as_deref()
+        in_any_case(&self.message_attributes, name)?
+            .string_value
+            .as_deref()
     }
 
     fn queue(&self) -> Option<&str> {
@@ -128,7 +145,7 @@ impl Received for aws_sdk_sqs::types::Message {
     }
 
     fn attribute(&self, name: &str) -> Option<&str> {
-        self.message_attributes()?.get(name)?.string_value()
+        in_any_case(self.message_attributes()?, name)?.string_value()
     }
 
     /// A message does not say which queue it came from.

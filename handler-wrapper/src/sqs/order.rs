@@ -59,6 +59,8 @@ mod tests {
             [vec![0, 2], vec![1, 4], vec![3]]
         );
         assert_eq!(places("orders", &groups).len(), 5, "a fair standard queue");
+        let nameless = [Some(""), None, Some("")];
+        assert_eq!(places("orders.fifo", &nameless), [vec![0, 2], vec![1]]);
         assert!(places("orders", &[]).is_empty());
     }
 }

@@ -6,15 +6,23 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::Message;
 
 use super::Consumer;
-use crate::{context::Context, failure::Failure, trace::Trace, tracer::Tracer, transport::Flushed};
+use crate::{failure::Failure, invocation::Invocation, trace::Trace, tracer::Tracer};
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
 /// EC2 or on a laptop.
 ///
 /// With [`TraceInterceptor`](crate::aws::TraceInterceptor) the client asks for the attribute
 /// `AWSTraceHeader` by itself; without it, name it (or `All`) in
-/// `message_system_attribute_names`. Documents go to the X-Ray daemon at
-/// `AWS_XRAY_DAEMON_ADDRESS`.
+/// `message_system_attribute_names`. SQS gives only what is asked for: name `MessageGroupId`, too,
+/// when the queue is a FIFO queue, or its messages are taken for those of a standard queue;
+/// `SentTimestamp` and `ApproximateReceiveCount` for what segments say of a message; and in
+/// `message_attribute_names` the message attributes in which producers put a context.
+///
+/// A message without a context is not recorded, unless a rule of `TRACESTITCH_SAMPLING` holds: then
+/// its segment begins a trace. Documents go to the X-Ray daemon at `AWS_XRAY_DAEMON_ADDRESS`; those
+/// of a batch leave before [`each`](Self::each) is ready, unless the daemon's name is still being
+/// looked up. With [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no invocation to
+/// link from.
 ///
 /// ```no_run
 /// use lambda_runtime::Error;
@@ -99,13 +107,8 @@ impl Poller {
             let done = match &tracer {
                 None => work.await,
                 Some(tracer) => {
-                    tracer.sink.begin();
-                    let around = Context::passing(Arc::new(Trace::new(tracer.clone(), None, "")));
-                    let done = around.scope(work).await;
-                    while tracer.sink.flush() == Flushed::Some {
-                        tokio::task::yield_now().await;
-                    }
-                    done
+                    let trace = Trace::new(tracer.clone(), None, "");
+                    Invocation::of_service(Arc::new(trace)).run(work).await
                 }
             };
             let mut worked = Worked::default();
@@ -125,12 +128,14 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use aws_sdk_sqs::types::MessageSystemAttributeName;
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
     use crate::{
+        context::Context,
         sqs::{Received, is_sampled},
-        testing::{Kept, PARENT, ROOT, SAMPLED},
+        testing::{Event, Kept, PARENT, ROOT, SAMPLED},
     };
 
     fn message(id: &str, header: &str) -> Message {
@@ -188,5 +193,50 @@ mod tests {
             Err::<(), _>(std::fmt::Error)
         });
         assert_eq!(worked.await.failed, ["r-1", "r-2"]);
+    }
+
+    #[tokio::test]
+    async fn a_local_rule_decides_for_messages_without_a_context() {
+        let kept = Kept::default();
+        let mut tracer = kept.tracer();
+        tracer.sampling = "source=sqs rate=1".parse().unwrap();
+        let messages = vec![
+            message("none", ""),
+            message("no", "Sampled=0;Root=1-5759e988-bd862e3fe1be46a994272793"),
+        ];
+        Poller::tracing(tracer)
+            .each(messages, async |message| {
+                crate::capture("work", async {}).await;
+                let header = Context::current().trace_header().unwrap();
+                let recorded = header.sampling == tracestitch_wire::header::Sampling::Sampled;
+                assert_eq!(recorded, message.id() == Some("none"));
+                Ok::<_, std::fmt::Error>(())
+            })
+            .await;
+        let (work, segment) = (kept.one("work"), kept.one("order-worker"));
+        assert_eq!(segment["metadata"]["sqs"]["message_id"], "none");
+        assert_eq!(segment.get("parent_id"), None, "{segment}");
+        assert_eq!(work["parent_id"], segment["id"]);
+        assert_eq!(work["trace_id"], segment["trace_id"]);
+    }
+
+    /// Then all has left, and what was lost is told.
+    #[tokio::test]
+    async fn each_batch_has_an_end() {
+        let kept = Kept::default();
+        let poller = Poller::tracing(kept.tracer());
+        let nothing = poller.each(Vec::new(), |_| async { Ok::<_, std::fmt::Error>(()) });
+        let nothing = tokio::spawn(nothing).map(Result::unwrap);
+        assert_eq!(nothing.await, Worked::default());
+        let end = Event::End(String::new());
+        assert_eq!(kept.events(), [Event::Begin, end.clone()]);
+
+        let stuck = poller.each(vec![message("stuck", SAMPLED)], async |_| {
+            std::future::pending::<Result<(), std::fmt::Error>>().await
+        });
+        assert!(stuck.now_or_never().is_none());
+        let cause = &kept.one("order-worker")["cause"]["exceptions"][0];
+        assert_eq!(cause["type"], "Cancelled");
+        assert_eq!(kept.events().last(), Some(&end));
     }
 }

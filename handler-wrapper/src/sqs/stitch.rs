@@ -68,17 +68,23 @@ impl Stitched {
             Some(header) if !trace.is_lambdas && is_taken(trace, &header) => {
                 Self::in_invocations_trace(batch, None, message)
             }
-            Some(header) if mode == Mode::Stitch => {
+            carried if mode == Mode::Link => {
+                Self::in_invocations_trace(batch, carried.as_ref(), message)
+            }
+            None if trace.header.is_some() => Self::in_invocations_trace(batch, None, message),
+            // Without a trace around it, a rule may begin one.
+            carried => {
                 let tracer = &trace.tracer;
                 let facts = Facts {
                     function: &tracer.function_name,
                     source: M::SOURCE,
                     path: None,
                 };
-                let decided = tracer.sampling.decide(header, facts, clock::now());
-                Self::in_producers_trace(batch, trace.carried(decided), message)
+                match tracer.sampling.begin(carried, facts, clock::now()) {
+                    Some(header) => Self::in_producers_trace(batch, trace.carried(header), message),
+                    None => Self::in_invocations_trace(batch, None, message),
+                }
             }
-            carried => Self::in_invocations_trace(batch, carried.as_ref(), message),
         }
     }
 
@@ -161,7 +167,10 @@ fn point<M: Item>(
     let Some(around) = batch.invocation.recording() else {
         return Subsegment::default();
     };
-    let invocation = around.trace().header.as_ref().map(|header| header.root);
+    // An invocation that is only held is most likely never sent: nothing points to it.
+    let invocation = around.trace();
+    let invocation = invocation.header.as_ref().filter(|_| !invocation.is_held());
+    let invocation = invocation.map(|header| header.root);
     let pointer = if batch.points() {
         Subsegment::begin_with(&batch.invocation, message.came_from(), |pointer| {
             facts(pointer, message);

@@ -50,6 +50,7 @@ fn segments(kept: &Kept) -> Vec<Value> {
     documents
 }
 
+/// Half of it is left for messages to begin in, however busy the machine is.
 fn limit(milliseconds: u64) -> Deadline {
     let began = Instant::now();
     Deadline {
@@ -312,6 +313,17 @@ fn sampled_messages_are_told_apart() {
 }
 
 #[tokio::test]
+async fn sources_that_the_function_ignores_do_not_count() {
+    let mut tracer = Kept::default().tracer();
+    let ignored = incoming::sources::Sources::parse_ignored("sqs").unwrap();
+    tracer.sources = incoming::sources::Sources::new(ignored, Vec::new());
+    let message = message("m", &producer('a').0);
+    assert!(is_sampled(&message), "outside of it");
+    let work = async { assert!(!is_sampled(&message)) };
+    invoke_in(Trace::new(Arc::new(tracer), None, "r-1"), work).await;
+}
+
+#[tokio::test]
 async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
@@ -374,14 +386,14 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
     let mut tracer = kept.tracer();
     tracer.errors_always = true;
     let event = batch([message("stuck", "")]);
-    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
     let work = consumer.each(event, async |_| {
         std::future::pending::<()>().await;
         Ok::<_, std::fmt::Error>(())
     });
     let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let invocation = Trace {
-        deadline: Some(limit(200)),
+        deadline: Some(limit(2_000)),
         ..Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1")
     };
     assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
@@ -389,4 +401,35 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
         kept.one("orders")["cause"]["exceptions"][0]["type"],
         "Cancelled"
     );
+}
+
+/// The invocation's trace is most likely never sent: nothing points to it.
+#[tokio::test]
+async fn a_sampled_message_does_not_point_to_an_invocation_that_is_only_held() {
+    for (fails, reason) in [
+        (false, "nothing of the invocation is sent"),
+        (true, "all of it"),
+    ] {
+        let kept = Kept::default();
+        let mut tracer = kept.tracer();
+        tracer.errors_always = true;
+        let (header, root) = producer('a');
+        let work = async {
+            let event = batch([message("m", &header)]);
+            each(event, |_| async { Ok::<_, std::fmt::Error>(()) }).await;
+            if fails {
+                crate::record_error(&std::fmt::Error);
+            }
+        };
+        let unsampled = format!("Root={ROOT};Sampled=0").parse().ok();
+        invoke_in(Trace::new(Arc::new(tracer), unsampled, "r-1"), work).await;
+        let documents = kept.closed();
+        assert_eq!(documents.len(), if fails { 3 } else { 1 }, "{reason}");
+        let segment = documents.iter().find(|d| d["trace_id"] == *root).unwrap();
+        assert_eq!(segment.get("links"), None, "{reason}");
+        if fails {
+            // What is sent in the end points to what is there.
+            assert_eq!(kept.one("orders")["links"][0]["id"], segment["id"]);
+        }
+    }
 }

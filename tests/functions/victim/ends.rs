@@ -20,6 +20,8 @@ pub(crate) enum Then {
     /// It returns.
     #[default]
     Return,
+    /// It fails.
+    Fail,
     /// It panics.
     Panic,
     /// The process ends.
@@ -61,6 +63,7 @@ impl Then {
     ) -> Result<Option<Body>, Error> {
         match self {
             Self::Return => {}
+            Self::Fail => return Err("no stock".into()),
             Self::HangAfterReply => crate::HANG.store(true, std::sync::atomic::Ordering::Relaxed),
             Self::ExitLater(file) => {
                 tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! A wrapped function to be killed, stopped and starved: it works in small steps, each written
 //! down in a journal, and then does to itself what its event says.
 
+mod batch;
 mod ends;
 mod journal;
 
@@ -21,8 +22,16 @@ use crate::ends::Then;
 
 /// The event.
 #[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Event {
+    Batch(batch::Batch),
+    Work(Work),
+}
+
+/// What is to be done.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Work {
-    /// Number of the invocation, for the journal.
+    /// Number of the invocation or message, for the journal.
     n: u64,
     /// So many subsegments, each with one inside.
     #[serde(default)]
@@ -91,28 +100,49 @@ type Answer = FunctionResponse<Value, Body>;
 
 async fn handle(
     table: aws_sdk_dynamodb::Client,
-    event: LambdaEvent<Work>,
+    event: LambdaEvent<Event>,
 ) -> Result<Answer, Error> {
-    let (work, context) = event.into_parts();
-    enter(work.n);
+    let (event, context) = event.into_parts();
+    let work = match event {
+        Event::Work(work) => work,
+        Event::Batch(batch) => {
+            let response = batch.work_off(&table, &context).await;
+            return Ok(FunctionResponse::BufferedResponse(serde_json::to_value(
+                response,
+            )?));
+        }
+    };
+    let n = work.n;
+    over_with_init(n);
+    let streamed = perform(work, &table, &context).await?;
+    Ok(match streamed {
+        Some(body) => FunctionResponse::StreamingResponse(body.into()),
+        None => FunctionResponse::BufferedResponse(json!({ "n": n })),
+    })
+}
+
+/// The work of an invocation or a message, whose segment or subsegment has begun.
+pub(crate) async fn perform(
+    work: Work,
+    table: &aws_sdk_dynamodb::Client,
+    context: &lambda_runtime::Context,
+) -> Result<Option<Body>, Error> {
+    begun(work.n);
     for number in 0..work.steps {
         step(&work, number).await;
     }
     if work.call {
         journal::note("begin", work.n, "DynamoDB", "");
-        get_item(&table).await?;
+        get_item(table).await?;
         journal::note("finished", work.n, "DynamoDB", "");
     }
-    let streamed = work.then.happen(work.n, &context).await?;
+    let streamed = work.then.happen(work.n, context).await?;
     journal::note("finish", work.n, "victim", "");
-    Ok(match streamed {
-        Some(body) => FunctionResponse::StreamingResponse(body.into()),
-        None => FunctionResponse::BufferedResponse(json!({ "n": work.n })),
-    })
+    Ok(streamed)
 }
 
 /// The handler's own subsegment has begun, and with it the init phase is over.
-fn enter(n: u64) {
+pub(crate) fn over_with_init(n: u64) {
     static WARM: AtomicBool = AtomicBool::new(false);
     let init = match WARM.swap(true, Ordering::Relaxed) {
         false => "finished",
@@ -121,6 +151,9 @@ fn enter(n: u64) {
     for name in ["init", "settings"] {
         journal::note(init, n, name, "");
     }
+}
+
+pub(crate) fn begun(n: u64) {
     let header = Context::current().trace_header();
     // What is not sampled carries on the id that it came with.
     let header = header.filter(|header| header.sampling == Sampling::Sampled);

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
@@ -107,6 +109,45 @@ fn places_where_none_is() {
     }
 }
 
+/// Only what may have a header is unescaped: so each name, and each way to write JSON around it.
+#[test]
+fn names_in_json_that_is_a_string() {
+    let names = [
+        "_traceId",
+        "traceHeader",
+        "AWSTraceHeader",
+        "X-Amzn-Trace-Id",
+        "x-amzn-trace-id",
+        "awstraceheader",
+        "_traceid",
+    ];
+    for name in names {
+        let message = format!(r#"{{"note":"a trace, a race-car","{name}":"HEADER"}}"#);
+        for message in [
+            message.clone(),
+            format!(" \n{message}"),
+            message.replace("\":", "\" :"),
+            json!({ "Message": message }).to_string(),
+        ] {
+            let body = json!({ "Type": "Notification", "Message": message });
+            let found = in_body(&body.to_string());
+            assert_eq!(found.as_deref(), Some(HEADER), "{body}");
+        }
+    }
+    let message = json!({ "traceparent": W3C }).to_string();
+    let body = json!({ "Message": message }).to_string();
+    assert!(in_body(&body).is_some(), "{body}");
+    for message in [
+        "\"_traceId\":\"HEADER\"",
+        "[{\"_traceId\":\"HEADER\"}]",
+        "{\"race\":\"HEADER\"}",
+        "{\"trace",
+    ] {
+        let body = json!({ "Message": message }).to_string();
+        assert_eq!(in_body(&body), None, "{body}");
+    }
+}
+
 const W3C: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
 
 fn in_body(body: &str) -> Option<String> {
@@ -152,6 +193,52 @@ fn bodies_and_the_texts_in_them() {
         in_body(r#"{"headers":{"Traceparent":"W3C"}}"#).as_deref(),
         Some(w3c)
     );
+}
+
+/// Whoever hands on what he got adds his own context at the outermost: the others are of earlier
+/// hops.
+#[test]
+fn of_several_the_latest_counts() {
+    let places = |header: &str| {
+        let message = json!({ "_traceId": header }).to_string();
+        let parent = "00-5759e988ad862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+        [
+            json!({ "_traceId": header }),
+            json!({ "traceHeader": header }),
+            json!({ "detail": { "traceHeader": header } }),
+            json!({ "headers": { "X-Amzn-Trace-Id": header } }),
+            json!({ "Message": message }),
+            json!({ "traceparent": parent }),
+        ]
+        .map(|object| {
+            let text = object.to_string();
+            text[1..text.len() - 1].to_owned()
+        })
+    };
+    let (latest, earlier) = (places(HEADER), places(&HEADER.replace("88-b", "88-a")));
+    for first in 0..latest.len() {
+        for second in first + 1..latest.len() {
+            let (latest, earlier) = (&latest[first], &earlier[second]);
+            for body in [
+                format!("{{{latest},{earlier}}}"),
+                format!("{{{earlier},{latest}}}"),
+            ] {
+                assert_eq!(in_body(&body).as_deref(), Some(HEADER), "{body}");
+            }
+        }
+    }
+    for (body, reason) in [
+        (
+            r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"},"multiValueHeaders":{"X-Amzn-Trace-Id":["Root=1-5759e988-ad862e3fe1be46a994272793"]}}"#,
+            "of two that are alike the first",
+        ),
+        (
+            r#"{"Message":"{\"detail\":{\"traceHeader\":\"Root=1-5759e988-ad862e3fe1be46a994272793\"}}","MessageAttributes":{"traceHeader":{"Value":"HEADER"}}}"#,
+            "an envelope, not one that came in it",
+        ),
+    ] {
+        assert_eq!(in_body(body).as_deref(), Some(HEADER), "{reason}");
+    }
 }
 
 #[test]

@@ -8,6 +8,9 @@ use super::*;
 
 const MARGIN_IN_TESTS: Duration = Duration::from_secs(3);
 
+/// Longer than anything takes that ends at all.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[tokio::test]
 async fn messages_overlap_up_to_the_limit() {
     for (limit, expected) in [(0, 1), (1, 1), (3, 3), (100, 8)] {
@@ -65,9 +68,9 @@ async fn what_is_not_done_before_the_margin_comes_back() {
     let response = kept
         .invoke_until(
             SAMPLED,
-            Some(limit(200)),
+            Some(limit(2_000)),
             Consumer::new()
-                .deadline_margin(Duration::from_millis(150))
+                .deadline_margin(Duration::from_millis(1_500))
                 .each(event, async |message| {
                     let id = message.message_id.unwrap();
                     let stuck = id == "stuck";
@@ -91,7 +94,7 @@ async fn what_is_not_done_before_the_margin_comes_back() {
 #[tokio::test]
 async fn messages_that_never_wait_are_given_up_in_time_too() {
     let event = batch((0..100).map(|n| message(&format!("m-{n}"), "")));
-    let deadline = limit(100);
+    let deadline = limit(1_000);
     let work = Consumer::new().each(event, |_| {
         while deadline.less(MARGIN_IN_TESTS).elapsed() == Duration::ZERO {
             std::thread::yield_now();
@@ -162,13 +165,13 @@ async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
     tracer.errors_always = true;
     let unsampled = format!("Root={ROOT};Sampled=0");
     let event = batch([message("stuck", &unsampled)]);
-    let consumer = Consumer::new().deadline_margin(Duration::from_millis(150));
+    let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
     let work = consumer.each(event, async |_| {
         std::future::pending::<()>().await;
         Ok::<_, std::fmt::Error>(())
     });
     let invocation = Trace {
-        deadline: Some(limit(200)),
+        deadline: Some(limit(2_000)),
         ..Trace::new(Arc::new(tracer), None, "r-1")
     };
     assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
@@ -208,4 +211,149 @@ async fn only_what_failed_comes_back() {
         .map(|document| document["cause"]["exceptions"][0]["message"].clone())
         .collect();
     assert_eq!(faults, [json!(null), json!("no stock"), json!("poison")]);
+}
+
+/// A client that must not be dropped in asynchronous code, for example.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
+    let kept = Kept::default();
+    let ids = ["done", "bomb-1", "bomb-2", "stuck"];
+    let event = batch(ids.map(|id| message(id, &producer('a').0)));
+    let consumer = Consumer::new()
+        .concurrency(4)
+        .deadline_margin(Duration::from_millis(1_500));
+    let work = consumer.each(event, async |message| {
+        let id = message.message_id.unwrap();
+        if id == "done" {
+            return Ok::<_, std::fmt::Error>(());
+        }
+        let _bomb = id.starts_with("bomb").then(|| Bomb);
+        std::future::pending().await
+    });
+    let response = kept.invoke_until(SAMPLED, Some(limit(2_000)), work).await;
+    assert_eq!(failures(&response), ["bomb-1", "bomb-2", "stuck"]);
+    let of = |id: &str| {
+        let mut segments = segments(&kept);
+        segments.retain(|segment| segment["metadata"]["sqs"]["message_id"] == id);
+        assert_eq!(segments.len(), 1, "{id}");
+        segments[0]["cause"]["exceptions"][0]["type"].clone()
+    };
+    let causes = [
+        Value::Null,
+        "panic".into(),
+        "panic".into(),
+        "Cancelled".into(),
+    ];
+    assert_eq!(ids.map(of), causes);
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_leaves_all_unprocessed() {
+    let began = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    let passed = Deadline {
+        began,
+        ends: began + Duration::from_secs(30),
+    };
+    let event = batch((0..3).map(|n| message(&format!("m-{n}"), &producer('a').0)));
+    let work = Consumer::new().concurrency(2).each(event, async |_| {
+        panic!("begun");
+        #[expect(unreachable_code, reason = "says of what type the outcome would be")]
+        Ok::<_, std::fmt::Error>(())
+    });
+    let kept = Kept::default();
+    let response = kept.invoke_until(SAMPLED, Some(passed), work).await;
+    assert_eq!(failures(&response), ["m-0", "m-1", "m-2"]);
+    assert!(segments(&kept).is_empty());
+}
+
+#[tokio::test]
+async fn a_consumer_in_a_consumer_hangs_under_the_message_around_it() {
+    let kept = Kept::default();
+    let (outer, inner) = (producer('a'), producer('b'));
+    let event = batch([message("outer", &outer.0)]);
+    let work = each(event, async |_| {
+        let event = batch([message("inner", &inner.0), message("plain", "")]);
+        let done = each(event, async |message| {
+            crate::capture(message.message_id.unwrap(), async {}).await;
+            Err::<(), _>(std::fmt::Error)
+        });
+        assert_eq!(failures(&done.await), ["inner", "plain"]);
+        Ok::<_, std::fmt::Error>(())
+    });
+    assert!(failures(&kept.invoke(SAMPLED, work).await).is_empty());
+    let of = |id: &str| {
+        let mut segments = segments(&kept);
+        segments.retain(|segment| segment["metadata"]["sqs"]["message_id"] == id);
+        segments.remove(0)
+    };
+    let (outer_segment, inner_segment) = (of("outer"), of("inner"));
+    assert_eq!(outer_segment.get("fault"), None, "{outer_segment}");
+    assert_eq!(inner_segment["trace_id"], *inner.1);
+    assert_eq!(
+        inner_segment["metadata"]["sqs"]["invocation_trace"],
+        *outer.1
+    );
+    let documents = kept.closed();
+    let find = |id: &Value| documents.iter().find(|d| d["id"] == *id).unwrap();
+    let pointer = find(&inner_segment["links"][0]["id"]);
+    assert_eq!(pointer["parent_id"], outer_segment["id"]);
+    let plain = find(&kept.one("plain")["parent_id"]);
+    assert_eq!(plain["parent_id"], outer_segment["id"]);
+    assert_eq!(plain["trace_id"], *outer.1);
+}
+
+#[tokio::test]
+async fn a_consumer_in_a_consumer_knows_the_deadline() {
+    let event = batch([message("outer", &producer('a').0)]);
+    let consumer = Consumer::new().deadline_margin(Duration::MAX);
+    let work = consumer.each(event, async |_| {
+        let event = batch([message("stuck", &producer('b').0)]);
+        let consumer = Consumer::new().deadline_margin(Duration::from_millis(1_500));
+        let inner = consumer.each(event, async |_| {
+            std::future::pending::<Result<(), std::fmt::Error>>().await
+        });
+        let response = tokio::time::timeout(PATIENCE, inner).await;
+        assert_eq!(failures(&response.expect("it is given up")), ["stuck"]);
+        Ok::<_, std::fmt::Error>(())
+    });
+    let kept = Kept::default();
+    let response = kept.invoke_until(SAMPLED, Some(limit(2_000)), work).await;
+    assert!(failures(&response).is_empty());
+}
+
+#[tokio::test]
+async fn a_closure_that_panics_before_its_future_fails_that_message_only() {
+    let kept = Kept::default();
+    let event = batch(["bad", "good", "bad"].map(|id| message(id, &producer('a').0)));
+    let work = each(event, |message| {
+        assert_ne!(message.message_id.as_deref(), Some("bad"), "poison");
+        async { Ok::<_, std::fmt::Error>(()) }
+    });
+    assert_eq!(failures(&kept.invoke(SAMPLED, work).await), ["bad", "bad"]);
+    let segments = segments(&kept);
+    let causes = segments
+        .iter()
+        .map(|s| &s["cause"]["exceptions"][0]["type"]);
+    assert_eq!(
+        causes.collect::<Vec<_>>(),
+        [&json!("panic"), &Value::Null, &json!("panic")]
+    );
+}
+
+#[tokio::test]
+async fn a_message_without_an_id_brings_all_of_the_batch_back() {
+    let mut nameless = message("", "");
+    nameless.message_id = None;
+    let work = each(batch([message("m", ""), nameless]), async |message| {
+        message.message_id.map(drop).ok_or(std::fmt::Error)
+    });
+    assert_eq!(failures(&work.await), [""]);
 }
