@@ -259,3 +259,21 @@ async fn the_environments_header_is_not_mistaken_for_the_users() {
 
     assert_unmarked(&presign().await.1);
 }
+
+/// Whoever has no credentials has no presigned request either.
+#[tokio::test]
+async fn presigning_that_fails_leaves_no_trace_either() {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(outcomes::NoCredentials)
+        .interceptor(TraceInterceptor::new())
+        .build();
+    let s3 = aws_sdk_s3::Client::from_conf(config);
+    let kept = Kept::default();
+    let expires = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = s3.get_object().bucket("b").key("k").presigned(expires);
+    assert!(kept.invoke(SAMPLED, get).await.is_err());
+    let names: Vec<_> = kept.closed().iter().map(|d| d["name"].clone()).collect();
+    assert_eq!(names, [json!("order-worker")]);
+}

@@ -91,7 +91,7 @@ async fn a_host_that_is_not_there_is_named() {
 
 /// Has no credentials.
 #[derive(Debug)]
-struct NoCredentials;
+pub(in crate::aws::tests) struct NoCredentials;
 
 impl ProvideCredentials for NoCredentials {
     fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
