@@ -1,6 +1,6 @@
 //! Log lines that name their trace.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, filter::Targets, layer::Context as LayerContext};
 
-use crate::{clock, config, context::Context};
+use crate::{clock, config, context::Context, panics};
 
 /// Keys that every line may have; fields of the same name get an underscore behind theirs.
 const RESERVED: [&str; 7] = [
@@ -191,11 +191,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = panics::shown(value);
         if field.name() == "message" {
-            // Writing to a string fails only when the value's own formatting does.
-            let _ = write!(self.message, "{value:?}");
+            self.message.push_str(&text);
         } else {
-            self.put(field, &format!("{value:?}"));
+            self.put(field, &text);
         }
     }
 }

@@ -30,6 +30,28 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
+/// The text of a field of `tracing`.
+#[cfg(feature = "tracing")]
+pub(crate) fn shown(value: &dyn std::fmt::Debug) -> String {
+    use std::fmt::Write;
+
+    let write = || {
+        let mut text = String::new();
+        // Fails only when the value says so; what it wrote before that stays.
+        let _ = write!(text, "{value:?}");
+        text
+    };
+    contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+}
+
+/// The cause that `cause` makes of an error of the user's, which writes its own message.
+pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
+    contained(cause).unwrap_or_else(|| {
+        let message = "an error that panicked while its message was written";
+        Cause::from_exception(Exception::new("error", message))
+    })
+}
+
 /// Installs the hook, once in the life of the process. The hook before it runs as before.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();

@@ -271,10 +271,7 @@ impl Open {
     /// `cause` runs before the document is locked: errors of the user write their messages in it,
     /// and may annotate meanwhile.
     fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        let cause = panics::contained(cause).unwrap_or_else(|| {
-            let message = "an error that panicked while its message was written";
-            Cause::from_exception(Exception::new("error", message))
-        });
+        let cause = panics::cause_of(cause);
         self.amend(|document| document.fail(cause));
     }
 

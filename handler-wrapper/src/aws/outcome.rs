@@ -12,6 +12,8 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
 
+use crate::panics;
+
 // Names as the response keeps them: made of text they would be checked each time.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 static REQUEST_ID_OF_S3: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -118,7 +120,8 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
     } else {
         "CallFailure"
     };
-    let mut cause = Cause::from_error(error);
+    // The error of a provider of credentials or an interceptor may be one of the user's.
+    let mut cause = panics::cause_of(|| Cause::from_error(error));
     if let Some(outermost) = cause.exceptions.first_mut() {
         outermost.kind = kind.into();
     }
