@@ -1,3 +1,5 @@
+use std::error::Error;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
@@ -309,4 +311,77 @@ async fn urls_in_fields_are_cleaned() {
         json!({ "url": url, "uri": url, "all": format!("[\"{url}\"]") })
     );
     assert!(!format!("{:?}", kept.events()).contains("SECRET"));
+}
+
+#[tokio::test]
+async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
+    let header = || {
+        Context::current()
+            .trace_header()
+            .map(|header| header.to_string())
+    };
+    let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let kept = traced(SpanLayer::new(), &unsampled, async {
+        let task = async move { header() }.instrument(info_span!("task"));
+        assert_eq!(tokio::spawn(task).await.unwrap(), Some(unsampled.clone()));
+    })
+    .await;
+    assert!(kept.events().is_empty());
+
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        for _ in 0..1000 {
+            drop(info_span!("one of many"));
+        }
+        let expected = header();
+        let span = info_span!("one too many", late = tracing::field::Empty);
+        span.record("late", true);
+        let task = async move { header() }.instrument(span);
+        assert_eq!(tokio::spawn(task).await.unwrap(), expected);
+    })
+    .await;
+    let metadata = &kept.one("order-worker")["metadata"];
+    assert!(
+        metadata.get("default").is_none(),
+        "of another span: {metadata}"
+    );
+}
+
+#[tokio::test]
+async fn a_span_that_is_filtered_out_is_no_gap() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let outer = info_span!("outer");
+        let middle = tracing::debug_span!(parent: &outer, "middle");
+        drop(info_span!(parent: &middle, "inner"));
+        let task = async {
+            crate::capture("before", tokio::task::yield_now()).await;
+            crate::capture("after", async {}).await;
+        };
+        tokio::spawn(task.instrument(middle)).await.unwrap();
+    })
+    .await;
+    let outer = kept.one("outer");
+    for name in ["inner", "before", "after"] {
+        assert_eq!(kept.one(name)["parent_id"], outer["id"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_panics_while_it_is_read_harms_nobody() {
+    #[derive(Debug)]
+    struct Broken;
+    impl fmt::Display for Broken {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no message")
+        }
+    }
+    impl Error for Broken {}
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let error: &(dyn Error + 'static) = &Broken;
+        info_span!("field", error).in_scope(|| {});
+        info_span!("event").in_scope(|| tracing::error!(error));
+    })
+    .await;
+    for name in ["field", "event"] {
+        assert_eq!(kept.one(name)["fault"], true, "{name}");
+    }
 }
