@@ -174,13 +174,28 @@ impl Said {
         let body = std::str::from_utf8(body).ok()?;
         let text = |tag: &str| {
             let (_, rest) = body.split_once(&format!("<{tag}>"))?;
-            rest.split_once("</").map(|(text, _)| text.to_owned())
+            rest.split_once("</").map(|(text, _)| unescaped(text))
         };
         Some(Self {
             code: text("Code"),
             message: text("Message"),
         })
     }
+}
+
+/// The entities that XML names. `&amp;` comes last: what `&amp;lt;` stands for is no sign.
+fn unescaped(text: &str) -> String {
+    [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (entity, sign)| {
+        text.replace(entity, sign)
+    })
 }
 
 /// `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://…` and `AWS.SimpleQueueService.
@@ -239,6 +254,13 @@ mod tests {
                 Some("NoSuchKey"),
                 Some("gone"),
                 "XML",
+            ),
+            (
+                None,
+                "<Error><Code>AccessDenied</Code><Message>not &quot;a&quot; &amp;lt; &#x27;b&#x27;</Message></Error>",
+                Some("AccessDenied"),
+                Some("not \"a\" &lt; &#x27;b&#x27;"),
+                "XML with entities",
             ),
             (
                 None,

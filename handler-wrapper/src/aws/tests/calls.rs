@@ -115,3 +115,16 @@ async fn each_look_of_a_waiter_is_a_call() {
     let ends: Vec<_> = calls.map(flags).collect();
     assert_eq!(ends, [ERROR, OK, OK]);
 }
+
+#[tokio::test]
+async fn a_stream_of_events_is_over_when_it_begins() {
+    let endpoint = Endpoint::new([Answer::Stall]).await;
+    let lambda = client!(aws_sdk_lambda, &endpoint.url);
+    let kept = Kept::default();
+    let call = lambda.invoke_with_response_stream().function_name("f");
+    kept.invoke(SAMPLED, call.send()).await.unwrap();
+    let call = kept.one("Lambda");
+    assert_eq!(flags(&call), OK);
+    assert_eq!(call["aws"]["function_name"], "f");
+    assert_eq!(call["http"]["response"]["status"], 200);
+}
