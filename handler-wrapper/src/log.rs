@@ -10,7 +10,12 @@ use tracing::{
     field::{Field, Visit},
     level_filters::LevelFilter,
 };
-use tracing_subscriber::{Layer, filter::Targets, layer::Context as LayerContext};
+use tracing_subscriber::{
+    Layer,
+    filter::{Filtered, Targets},
+    layer::Context as LayerContext,
+    registry::LookupSpan,
+};
 
 use crate::{clock, config, context::Context, panics};
 
@@ -39,7 +44,7 @@ const RESERVED: [&str; 7] = [
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
 ///
-/// let subscriber = tracing_subscriber::registry().with(tracestitch::LogLayer::from_env());
+/// let subscriber = tracing_subscriber::registry().with(tracestitch::LogLayer::from_env().filtered());
 /// tracing::subscriber::with_default(subscriber, || {
 ///     // {"timestamp":"2026-11-20T22:13:20.512Z","level":"INFO","message":"priced",…,"items":3}
 ///     tracing::info!(items = 3, "priced");
@@ -66,6 +71,17 @@ impl LogLayer {
     pub fn filter(mut self, filter: Targets) -> Self {
         self.filter = filter;
         self
+    }
+
+    /// This layer behind its filter, which saves what [`SpanLayer::filtered`] saves.
+    ///
+    /// [`SpanLayer::filtered`]: crate::SpanLayer::filtered
+    pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let filter = self.filter.clone();
+        self.with_filter(filter)
     }
 
     /// Writes to `writer`, a line at a time, in place of standard output.

@@ -385,3 +385,25 @@ async fn an_error_that_panics_while_it_is_read_harms_nobody() {
         assert_eq!(kept.one(name)["fault"], true, "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_no_filter_lets_through_is_not_made() {
+    let log = crate::LogLayer::from_env().to(std::io::sink());
+    let layers = tracing_subscriber::registry()
+        .with(SpanLayer::new().filtered())
+        .with(log.filtered());
+    // By this `tracing` knows, before it asks anybody.
+    assert_eq!(layers.max_level_hint(), Some(LevelFilter::INFO));
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        info_span!("work").in_scope(|| {
+            tracing::error!("failed");
+            crate::annotate("in", "work");
+        });
+    })
+    .await;
+    let work = kept.one("work");
+    assert_eq!(work["annotations"]["in"], "work");
+    assert_eq!(work["cause"]["exceptions"][0]["message"], "failed");
+}
