@@ -133,7 +133,7 @@ pub(crate) const ROWS: [Row; 15] = [
     Row {
         name: "AWS call, sampled, with spans and log",
         work: "call-with-layers",
-        bar: Some(16_000),
+        bar: Some(10_500),
         ..CALL
     },
     Row {
