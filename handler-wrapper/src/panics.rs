@@ -68,6 +68,8 @@ pub(crate) fn install() {
 /// here may panic: that would end the process.
 fn see(info: &PanicHookInfo<'_>) {
     if !Context::current().is_recording() {
+        // What unwinds now is not the one before.
+        let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| last.take()));
         return;
     }
     let Some(location) = info.location() else {
@@ -108,7 +110,6 @@ pub(crate) fn cause(payload: &(dyn Any + Send)) -> Cause {
 }
 
 /// The panic that unwinds this thread now, if one does and was seen.
-#[cfg(feature = "tracing")]
 pub(crate) fn unwinding() -> Option<Cause> {
     if !std::thread::panicking() {
         return None;
@@ -285,6 +286,35 @@ mod tests {
                 (&true.into(), &expected.into())
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_guard_that_a_panic_drops_says_which() {
+        install();
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            let caught = catch_unwind(|| {
+                let _guard = crate::Subsegment::begin("pricing");
+                priced(0)
+            });
+            assert!(caught.is_err());
+            let guard = crate::Subsegment::begin("elsewhere");
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let _guard = guard;
+                Context::default().sync_scope(|| panic!("not recorded there"))
+            }));
+            assert!(caught.is_err());
+        })
+        .await;
+        let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
+        let pricing = exception("pricing");
+        assert_eq!(pricing["message"], "no items in https://a.example/");
+        let label = &pricing["stack"][0]["label"];
+        assert!(label.as_str().unwrap().contains("priced"), "{pricing}");
+        assert_eq!(
+            exception("elsewhere")["message"],
+            "a panic unwound the stack"
+        );
     }
 
     #[tokio::test]
