@@ -56,9 +56,11 @@ use crate::{
 pub struct SpanLayer {
     filter: Targets,
     annotations: Vec<String>,
-    /// Spans that are in a trace and not closed. With none, entering a span costs one load.
-    live: AtomicUsize,
 }
+
+/// Spans that are in a trace and not closed. With none, entering a span costs one load. Not of
+/// one layer: what takes its place by `tracing_subscriber::reload` goes on with its spans.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl SpanLayer {
     /// Records spans of level INFO and above.
@@ -66,7 +68,6 @@ impl SpanLayer {
         Self {
             filter: Targets::new().with_default(LevelFilter::INFO),
             annotations: Vec::new(),
-            live: AtomicUsize::new(0),
         }
     }
 
@@ -165,7 +166,7 @@ where
         if let Some(span) = spans.span(id) {
             // Also where nothing is recorded: a task that carries the span carries the trace.
             let context = subsegment.context();
-            self.live.fetch_add(1, Ordering::Relaxed);
+            LIVE.fetch_add(1, Ordering::Relaxed);
             span.extensions_mut().insert(Recorded {
                 subsegment,
                 context,
@@ -200,7 +201,7 @@ where
     }
 
     fn on_enter(&self, id: &Id, spans: LayerContext<'_, S>) {
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
         let own = context_of(&spans, id).or_else(|| {
@@ -216,7 +217,7 @@ where
     }
 
     fn on_exit(&self, id: &Id, spans: LayerContext<'_, S>) {
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
         let left = entered(|entered| {
@@ -247,13 +248,13 @@ where
     }
 
     fn on_close(&self, id: Id, spans: LayerContext<'_, S>) {
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
         let span = spans.span(&id);
         let recorded = span.and_then(|span| span.extensions_mut().remove::<Recorded>());
         if let Some(recorded) = recorded {
-            self.live.fetch_sub(1, Ordering::Relaxed);
+            LIVE.fetch_sub(1, Ordering::Relaxed);
             recorded.subsegment.finish();
         }
     }

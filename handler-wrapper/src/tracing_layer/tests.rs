@@ -407,3 +407,56 @@ async fn what_no_filter_lets_through_is_not_made() {
     assert_eq!(work["annotations"]["in"], "work");
     assert_eq!(work["cause"]["exceptions"][0]["message"], "failed");
 }
+
+#[tokio::test]
+async fn a_span_may_be_entered_on_several_threads() {
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(SpanLayer::new()));
+    let _guard = tracing::dispatcher::set_default(&dispatch);
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        let span = info_span!("shared");
+        let barrier = std::sync::Barrier::new(2);
+        let enter = |name| {
+            let entered = span.enter();
+            barrier.wait();
+            crate::capture_sync(name, || {});
+            barrier.wait();
+            drop(entered);
+            assert!(
+                !Context::current().is_recording(),
+                "{name} leaves nothing behind"
+            );
+        };
+        std::thread::scope(|scope| {
+            for name in ["one", "two"] {
+                let (dispatch, enter) = (&dispatch, &enter);
+                scope.spawn(move || tracing::dispatcher::with_default(dispatch, || enter(name)));
+            }
+        });
+        crate::annotate("after", true);
+    })
+    .await;
+    let shared = kept.one("shared");
+    assert!(shared.get("fault").is_none(), "{shared}");
+    for name in ["one", "two"] {
+        assert_eq!(kept.one(name)["parent_id"], shared["id"], "{name}");
+    }
+    assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
+}
+
+#[tokio::test]
+async fn a_layer_may_be_replaced() {
+    let (layer, reload) = tracing_subscriber::reload::Layer::new(SpanLayer::new());
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        let old = info_span!("old");
+        reload.reload(SpanLayer::new()).unwrap();
+        old.in_scope(|| crate::capture_sync("call", || {}));
+    })
+    .await;
+    let old = kept.one("old");
+    assert!(old.get("fault").is_none(), "{old}");
+    assert_eq!(kept.one("call")["parent_id"], old["id"]);
+}
