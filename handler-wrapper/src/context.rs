@@ -94,6 +94,16 @@ impl Context {
         }
     }
 
+    /// That of the handler, where this is the invocation around it: the runtime's own span is made
+    /// there, and is the only one of a handler that has none.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn in_handler(self) -> Self {
+        match &self.0 {
+            Inner::Passing(trace) => trace.handler().unwrap_or(self),
+            _ => self,
+        }
+    }
+
     fn enter(self) -> Entered {
         Entered(self.swap())
     }

@@ -1,8 +1,8 @@
 //! What all work for one invocation or one message has in common.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 #[cfg(feature = "sqs")]
 use std::time::Duration;
 use std::time::Instant;
@@ -14,6 +14,8 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
+#[cfg(feature = "tracing")]
+use crate::context::{Context, Inner};
 use crate::{
     config::Config,
     held::Held,
@@ -23,6 +25,7 @@ use crate::{
     memory, panics,
     redact::Redaction,
     sampling::SamplingRules,
+    subsegment::Open,
     transport::{Sink, Transport},
 };
 
@@ -160,6 +163,8 @@ pub(crate) struct Trace {
     pub(crate) held: Option<Held>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
     pub(crate) asked: bool,
+    /// The handler's subsegment, once it has begun. It holds this, so this does not hold it.
+    pub(crate) handler: OnceLock<Weak<Open>>,
 }
 
 /// The time that Lambda gives an invocation.
@@ -198,6 +203,7 @@ impl Trace {
             is_lambdas: true,
             held: held.then(Held::default),
             asked: false,
+            handler: OnceLock::new(),
         }
     }
 
@@ -207,6 +213,13 @@ impl Trace {
             deadline: self.deadline,
             ..Self::new(self.tracer.clone(), Some(header), &self.request_id)
         }
+    }
+
+    /// The context of the handler, while it is recorded.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn handler(&self) -> Option<Context> {
+        let open = self.handler.get()?.upgrade()?;
+        Some(Context(Inner::Recording(open)))
     }
 
     /// True when there is room for one more subsegment at this depth. If not, it is counted.

@@ -204,11 +204,14 @@ where
         if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let own = context_of(&spans, id).or_else(|| {
-            // In a task of its own even a span that is filtered out says where it belongs.
-            let outside = Context::bound().trace().is_none();
-            outside.then(|| context_at(&spans, id)).flatten()
-        });
+        let own = match context_of(&spans, id) {
+            Some(own) if own.is_recording() => Some(own),
+            // In a task of its own even a span that is not recorded says where it belongs.
+            own if Context::bound().trace().is_none() => own
+                .or_else(|| context_at(&spans, id))
+                .map(Context::in_handler),
+            own => own,
+        };
         if let Some(own) = own {
             let before = own.clone().swap();
             let id = id.clone();

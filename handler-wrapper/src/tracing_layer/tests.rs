@@ -329,21 +329,24 @@ async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
     assert!(kept.events().is_empty());
 
     let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let before = info_span!("before");
         for _ in 0..1000 {
             drop(info_span!("one of many"));
         }
-        let expected = header();
-        let span = info_span!("one too many", late = tracing::field::Empty);
+        let expected = before.in_scope(header);
+        let span = info_span!(parent: &before, "one too many", late = tracing::field::Empty);
         span.record("late", true);
+        let (first, second) = (before.enter(), span.enter());
+        drop(first);
+        crate::annotate("in", "before");
+        drop(second);
         let task = async move { header() }.instrument(span);
         assert_eq!(tokio::spawn(task).await.unwrap(), expected);
     })
     .await;
-    let metadata = &kept.one("order-worker")["metadata"];
-    assert!(
-        metadata.get("default").is_none(),
-        "of another span: {metadata}"
-    );
+    let before = kept.one("before");
+    assert_eq!(before["annotations"]["in"], "before");
+    assert!(before.get("metadata").is_none(), "of another: {before}");
 }
 
 #[tokio::test]
@@ -356,13 +359,51 @@ async fn a_span_that_is_filtered_out_is_no_gap() {
             crate::capture("before", tokio::task::yield_now()).await;
             crate::capture("after", async {}).await;
         };
-        tokio::spawn(task.instrument(middle)).await.unwrap();
+        tokio::spawn(task.instrument(middle.clone())).await.unwrap();
+        crate::capture_sync("own", || middle.in_scope(|| crate::annotate("in", "own")));
     })
     .await;
     let outer = kept.one("outer");
+    assert_eq!(kept.one("own")["annotations"]["in"], "own");
     for name in ["inner", "before", "after"] {
         assert_eq!(kept.one(name)["parent_id"], outer["id"], "{name}");
     }
+}
+
+/// The runtime's span is made before the handler's subsegment, and is current in a handler that
+/// has no span of its own.
+#[tokio::test]
+async fn a_task_that_carries_the_runtimes_span_is_in_the_handler() {
+    use lambda_runtime::{LambdaEvent, LambdaInvocation, layers::TracingLayer, service_fn};
+    use tower::{Layer as _, ServiceExt};
+
+    let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let kept = Kept::default();
+    let trace = crate::TraceLayer::with(kept.tracer());
+    let handler = trace.layer(service_fn(async |_: LambdaEvent<()>| {
+        let task = async { crate::capture("call", async {}).await };
+        tokio::spawn(task.in_current_span()).await?;
+        Ok::<_, lambda_runtime::Error>(())
+    }));
+    let runtime = service_fn(move |request: LambdaInvocation| {
+        let event = LambdaEvent::new((), request.context);
+        let answer = handler.clone().oneshot(event);
+        async { answer.await.map_err(|error| error.error_message.into()) }
+    });
+    let (parts, ()) = http::Response::new(()).into_parts();
+    let mut context = lambda_runtime::Context::default();
+    context.xray_trace_id = Some(SAMPLED.to_owned());
+    let invocation = LambdaInvocation {
+        parts,
+        body: "{}".into(),
+        context,
+    };
+    let services = trace.layer(TracingLayer::new().layer(runtime));
+    services.oneshot(invocation).await.unwrap();
+    let handler = kept.one("order-worker");
+    assert_eq!(kept.one("call")["parent_id"], handler["id"]);
+    assert_eq!(kept.closed().len(), 2, "the runtime's span is none of them");
 }
 
 #[tokio::test]
@@ -459,4 +500,14 @@ async fn a_layer_may_be_replaced() {
     let old = kept.one("old");
     assert!(old.get("fault").is_none(), "{old}");
     assert_eq!(kept.one("call")["parent_id"], old["id"]);
+}
+
+#[tokio::test]
+async fn numbers_that_json_does_not_have_are_texts() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        drop(info_span!("work", share = f64::NAN, rate = 0.5));
+    })
+    .await;
+    let metadata = &kept.one("work")["metadata"]["default"];
+    assert_eq!(metadata, &json!({ "share": "NaN", "rate": 0.5 }));
 }
