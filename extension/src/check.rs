@@ -6,8 +6,7 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::handoff::MAX_SOCKET_PATH;
+use tracestitch_wire::daemon::{DaemonAddress, preferred};
 
 use crate::Config;
 
@@ -90,16 +89,6 @@ impl Check {
     }
 
     fn socket(&mut self, path: &Path) {
-        let length = path.as_os_str().len();
-        if length > MAX_SOCKET_PATH {
-            return self.say(
-                Finding::Problem,
-                format!(
-                    "socket {path:?} has {length} bytes, at most {MAX_SOCKET_PATH} are possible \
-                     (TRACESTITCH_SOCKET)"
-                ),
-            );
-        }
         match UnixStream::connect(path) {
             Ok(_) => self.say(
                 Finding::Ok,
@@ -147,10 +136,8 @@ impl Check {
 
 /// The address to which a datagram would go.
 fn route(address: &DaemonAddress) -> std::io::Result<std::net::SocketAddr> {
-    let to = (address.host(), address.port())
-        .to_socket_addrs()?
-        .next()
-        .ok_or(ErrorKind::AddrNotAvailable)?;
+    let addresses = (address.host(), address.port()).to_socket_addrs()?;
+    let to = preferred(addresses).ok_or(ErrorKind::AddrNotAvailable)?;
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     UdpSocket::bind(any)?.connect(to)?;
     Ok(to)
@@ -193,7 +180,7 @@ mod tests {
         let left = folder.path().join("left");
         drop(UnixListener::bind(&left).unwrap());
         let [free, live, left] = [&free, &live, &left].map(|path| path.to_str().unwrap());
-        let long = format!("/{}", "x".repeat(MAX_SOCKET_PATH));
+        let long = format!("/{}", "x".repeat(200));
         for (variables, expected, problem, reason) in [
             (vec![], "this is not Lambda", false, "a laptop"),
             (vec![], "the function tells it", false, "as in Lambda"),
@@ -247,7 +234,7 @@ mod tests {
         for (socket, expected, problem) in [
             (free, "not there", false),
             (left, "has ended", false),
-            (&long, "at most", true),
+            (&long, "1 to 107 bytes", true),
         ] {
             let check = check(&[("TRACESTITCH_SOCKET", socket)]);
             assert!(check.to_string().contains(expected), "{check}");

@@ -1,11 +1,11 @@
 //! What the environment says: the only reader of it.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::Uri;
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::handoff::DEFAULT_SOCKET;
+use tracestitch_wire::handoff::{DEFAULT_SOCKET, MAX_SOCKET_PATH};
 
 use crate::{Level, Log};
 
@@ -14,12 +14,13 @@ use crate::{Level, Log};
 /// | variable | value | default |
 /// |---|---|---|
 /// | `TRACESTITCH_ENABLED` | `true` or `false` | `true` |
-/// | `TRACESTITCH_SOCKET` | path of the Unix socket | `/tmp/.tracestitch/handoff.sock` |
+/// | `TRACESTITCH_SOCKET` | path of the Unix socket, at most 107 bytes | `/tmp/.tracestitch/handoff.sock` |
 /// | `TRACESTITCH_DAEMON_ADDRESS` | as `AWS_XRAY_DAEMON_ADDRESS` | what the function says |
-/// | `TRACESTITCH_LOG` | `error`, `warn`, `info` or `debug` | `warn` |
+/// | `TRACESTITCH_LOG` | `off`, `error`, `warn`, `info` or `debug` | `warn` |
 ///
-/// An empty variable counts as unset. A bad value gives one warning that names the variable, and
-/// the default holds. `AWS_LAMBDA_RUNTIME_API` and `AWS_LAMBDA_INITIALIZATION_TYPE` come from
+/// The function reads the same variables: what is a good value to one is one to the other, or the
+/// two would go different ways. An empty variable counts as unset. A bad value gives one warning
+/// that names the variable, and the default holds. `AWS_LAMBDA_RUNTIME_API` and `AWS_LAMBDA_INITIALIZATION_TYPE` come from
 /// Lambda.
 #[derive(Debug)]
 pub struct Config {
@@ -61,7 +62,7 @@ impl Config {
         let set = |variable: &str| get(variable).filter(|value| !value.is_empty());
         let mut parse = |variable: &str, expected: &str, accept: &mut dyn FnMut(&str) -> bool| {
             if let Some(value) = set(variable)
-                && !value.to_str().is_some_and(accept)
+                && !value.to_str().map(str::trim).is_some_and(accept)
             {
                 warnings.push(format!(
                     "{variable} is not {expected}: it is ignored and the default holds"
@@ -71,10 +72,10 @@ impl Config {
 
         let mut enabled = true;
         parse("TRACESTITCH_ENABLED", "true or false", &mut |text| {
-            let on = text.eq_ignore_ascii_case("true") || text == "1";
-            let off = text.eq_ignore_ascii_case("false") || text == "0";
+            let is_one_of = |words: [&str; 4]| words.iter().any(|w| text.eq_ignore_ascii_case(w));
+            let off = is_one_of(["false", "0", "no", "off"]);
             enabled = !off;
-            on || off
+            off || is_one_of(["true", "1", "yes", "on"])
         });
         let mut daemon = None;
         parse(
@@ -88,21 +89,21 @@ impl Config {
         let mut level = Level::Warn;
         parse(
             "TRACESTITCH_LOG",
-            "error, warn, info or debug",
+            "off, error, warn, info or debug",
             &mut |text| text.parse().map(|found| level = found).is_ok(),
         );
         let mut socket = PathBuf::from(DEFAULT_SOCKET);
-        if let Some(value) = set("TRACESTITCH_SOCKET") {
-            if Path::new(&value).is_absolute() {
-                socket = value.into();
-            } else {
-                warnings.push(
-                    "TRACESTITCH_SOCKET is not an absolute path: \
-                     it is ignored and the default holds"
-                        .to_owned(),
-                );
-            }
-        }
+        parse(
+            "TRACESTITCH_SOCKET",
+            "an absolute path of 1 to 107 bytes",
+            &mut |text| {
+                let usable = text.starts_with('/') && text.len() <= MAX_SOCKET_PATH;
+                if usable {
+                    socket = text.into();
+                }
+                usable
+            },
+        );
         // Without an authority the client would panic at its first request.
         let usable = |uri: &Uri| uri.authority().is_some() && uri.query().is_none();
         let runtime_api = set("AWS_LAMBDA_RUNTIME_API")
@@ -126,6 +127,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Config {
@@ -163,11 +166,40 @@ mod tests {
         assert!(config.runtime_api.is_some());
     }
 
+    /// What `handler-wrapper/src/config.rs` accepts.
+    #[test]
+    fn what_the_function_accepts_is_accepted() {
+        for (value, enabled) in [
+            ("true", true),
+            ("YES", true),
+            ("on", true),
+            ("1", true),
+            (" false ", false),
+            ("No", false),
+            ("off", false),
+            ("0", false),
+        ] {
+            let config = read(&[("TRACESTITCH_ENABLED", value)]);
+            assert_eq!(config.warnings, Vec::<String>::new(), "{value:?}");
+            assert_eq!(config.enabled, enabled, "{value:?}");
+        }
+        for (value, level) in [("off", Level::Off), (" Info", Level::Info)] {
+            let config = read(&[("TRACESTITCH_LOG", value)]);
+            assert_eq!(config.warnings, Vec::<String>::new(), "{value:?}");
+            assert_eq!(config.level, level, "{value:?}");
+        }
+        let longest = format!("/{}", "x".repeat(MAX_SOCKET_PATH - 1));
+        let config = read(&[("TRACESTITCH_SOCKET", &longest)]);
+        assert_eq!(config.socket, Path::new(&longest));
+    }
+
     #[test]
     fn a_bad_value_gives_one_warning_with_its_name() {
+        let long = format!("/{}", "x".repeat(MAX_SOCKET_PATH));
         for (variable, value, reason) in [
             ("TRACESTITCH_ENABLED", "maybe", "not a boolean"),
             ("TRACESTITCH_SOCKET", "relative.sock", "not absolute"),
+            ("TRACESTITCH_SOCKET", &long, "more than an address holds"),
             ("TRACESTITCH_DAEMON_ADDRESS", "127.0.0.1", "no port"),
             ("TRACESTITCH_LOG", "loud", "not a level"),
         ] {
@@ -176,6 +208,7 @@ mod tests {
             assert!(config.warnings[0].starts_with(variable), "{reason}");
             assert!(!config.warnings[0].contains(value), "{reason}: value shown");
             assert!(config.enabled && config.daemon.is_none(), "{reason}");
+            assert_eq!(config.socket, Path::new(DEFAULT_SOCKET), "{reason}");
         }
     }
 

@@ -6,17 +6,18 @@
 //! reads everything that lies there, without waiting.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
 use tokio::io::Interest;
+use tokio::task::yield_now;
 use tracestitch_wire::Error;
 use tracestitch_wire::handoff::{Channel, Decoder, Hello, Message, VERSION};
 
 use crate::Log;
+use crate::log::Warnings;
 use crate::report::Counts;
 use crate::socket::{Peer, Socket};
 
@@ -43,13 +44,14 @@ pub(crate) enum News<'a> {
 pub(crate) struct Connections {
     socket: Option<Socket>,
     greeting: Vec<Woken>,
+    /// Some of them have come since their hellos were waited for.
+    newcomers: bool,
     sessions: BTreeMap<u64, Session>,
     chunk: Vec<u8>,
     /// The last sweep stopped before it had read everything.
     unread: bool,
-    warned: bool,
+    warnings: Warnings,
     counts: Counts,
-    log: Log,
 }
 
 /// The two connections of one process. When one ends, so does the session: half a session could
@@ -93,12 +95,12 @@ impl Connections {
         Self {
             socket,
             greeting: Vec::new(),
+            newcomers: false,
             sessions: BTreeMap::new(),
             chunk: vec![0; CHUNK],
             unread: false,
-            warned: false,
+            warnings: Warnings::new(log),
             counts: Counts::default(),
-            log,
         }
     }
 
@@ -107,26 +109,24 @@ impl Connections {
         &self.counts
     }
 
-    /// True when a connection has not said hello yet.
-    pub(crate) fn someone_greets(&self) -> bool {
-        !self.greeting.is_empty()
+    /// True when a connection has not said hello yet. Once for each: one that stays silent must
+    /// not cost every invocation.
+    pub(crate) fn expects_hello(&mut self) -> bool {
+        std::mem::take(&mut self.newcomers) && !self.greeting.is_empty()
     }
 
     /// Waits until a sweep is worth while. Data connections do not end the wait.
     pub(crate) async fn readable(&mut self) {
         if self.unread {
-            return;
+            // Somebody who never stops writing or connecting must not keep everything else out.
+            return yield_now().await;
         }
         poll_fn(|cx| {
             // All are asked, so that all are waited on.
             let mut woken = false;
-            while let Some(Poll::Ready(accepted)) = self.socket.as_ref().map(|s| s.poll_accept(cx))
-            {
+            if let Some(Poll::Ready(accepted)) = self.socket.as_ref().map(|s| s.poll_accept(cx)) {
                 // A failure to accept does not count: it would end every wait at once.
-                if !self.arrived(accepted) {
-                    break;
-                }
-                woken = true;
+                woken = self.arrived(accepted);
             }
             let signals = self.sessions.values().filter_map(|s| s.signal.as_ref());
             for peer in self.greeting.iter().chain(signals) {
@@ -184,7 +184,7 @@ impl Connections {
         };
         if let Some(error) = fault {
             self.counts.unreadable += 1;
-            self.warn(format_args!(
+            self.warnings.give(format_args!(
                 "a connection of the function cannot be read: expected {}; it is closed",
                 error.expectation()
             ));
@@ -197,22 +197,37 @@ impl Connections {
         }
     }
 
-    /// Accepts what waits, also what the event loop has not been told of yet.
+    /// Accepts what waits, also what the event loop has not been told of yet: as many as there are
+    /// places for. The next sweep accepts the rest, when these have been heard and those that have
+    /// hung up are gone.
     fn accept(&mut self) {
-        while let Some(accepted) = self.socket.as_ref().and_then(Socket::accept) {
-            if !self.arrived(accepted) {
+        for _ in 0..self.places().max(1) {
+            let accepted = self.socket.as_ref().and_then(Socket::accept);
+            if !accepted.is_some_and(|accepted| self.arrived(accepted)) {
                 return;
             }
         }
+        self.unread = true;
+    }
+
+    /// How many more connections there may be.
+    fn places(&self) -> usize {
+        let of_session = |session: &Session| {
+            usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
+        };
+        let established: usize = self.sessions.values().map(of_session).sum();
+        MAX_CONNECTIONS.saturating_sub(established + self.greeting.len())
     }
 
     /// False when the system could not accept: the next sweep tries again.
     fn arrived(&mut self, accepted: io::Result<Option<Peer>>) -> bool {
         match accepted {
             Ok(Some(peer)) => self.welcome(peer),
-            Ok(None) => self.warn("a connection of another user was closed"),
+            Ok(None) => self
+                .warnings
+                .give("a connection of another user was closed"),
             Err(error) => {
-                self.warn(format_args!(
+                self.warnings.give(format_args!(
                     "cannot accept the function's connection: {error}; \
                      its documents go to the daemon directly"
                 ));
@@ -223,15 +238,8 @@ impl Connections {
     }
 
     fn welcome(&mut self, peer: Peer) {
-        let established: usize = self
-            .sessions
-            .values()
-            .map(|session| {
-                usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
-            })
-            .sum();
-        if established + self.greeting.len() >= MAX_CONNECTIONS {
-            self.warn(format_args!(
+        if self.places() == 0 {
+            self.warnings.give(format_args!(
                 "more than {MAX_CONNECTIONS} connections at once; one is closed"
             ));
             if self.greeting.is_empty() {
@@ -240,6 +248,7 @@ impl Connections {
             // A peer that connects and says nothing must not keep out one that has to speak.
             self.greeting.remove(0);
         }
+        self.newcomers = true;
         self.greeting.push(Woken {
             wake: peer.wake,
             connection: Connection {
@@ -262,15 +271,15 @@ impl Connections {
                 Ok(Some(Message::Hello(hello))) if hello.version == VERSION => {
                     self.establish(hello, peer, deliver);
                 }
-                Ok(Some(Message::Hello(hello))) => self.warn(format_args!(
+                Ok(Some(Message::Hello(hello))) => self.warnings.give(format_args!(
                     "the function speaks handoff version {}, this layer speaks {VERSION}; \
                      its documents go to the daemon directly",
                     hello.version
                 )),
                 Ok(None) if outcome == Outcome::Ended => {}
                 Ok(None) => self.greeting.push(peer),
-                Ok(Some(_)) => self.warn("a connection began without a hello; it is closed"),
-                Err(error) => self.warn(format_args!(
+                Ok(Some(_)) => self.warnings.give("a connection began without a hello; it is closed"),
+                Err(error) => self.warnings.give(format_args!(
                     "a connection began with something else than a hello: expected {}; it is closed",
                     error.expectation()
                 )),
@@ -296,13 +305,8 @@ impl Connections {
         if free {
             deliver(id, News::Message(Message::Hello(hello)));
         } else {
-            self.warn("a session opened the same channel twice; the second is closed");
-        }
-    }
-
-    fn warn(&mut self, message: impl Display) {
-        if !std::mem::replace(&mut self.warned, true) {
-            self.log.warn(message);
+            self.warnings
+                .give("a session opened the same channel twice; the second is closed");
         }
     }
 }

@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::daemon::{DaemonAddress, preferred};
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT, Pace};
 
 use crate::Log;
+use crate::log::Warnings;
 use crate::report::{Counts, Loss};
 
 /// Where a daemon listens that nobody gave an address for (X-Ray developer guide, "Configuring
@@ -24,6 +25,9 @@ const MESSAGE_TOO_LONG: i32 = 90;
 const RESOLVE: Duration = Duration::from_millis(200);
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
+/// When a name that was resolved is looked up again: the daemon may have moved.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long one batch may take with pauses; the rest of it goes out without. The environment has
 /// 2 s to shut down, of which the function takes a share first.
 const BUDGET: Duration = Duration::from_millis(250);
@@ -35,12 +39,13 @@ pub(crate) struct Flush {
     /// The user chose the daemon: what functions say does not count.
     fixed: bool,
     target: Target,
+    /// When the address was looked up last.
+    looked_up: Instant,
     /// Most bytes of a document that the path to the daemon carries, as far as it is known.
     most: usize,
     pace: Pace,
-    warned: bool,
+    warnings: Warnings,
     counts: Counts,
-    log: Log,
 }
 
 #[derive(Debug)]
@@ -57,11 +62,11 @@ impl Flush {
             fixed: daemon.is_some(),
             daemon,
             target: Target::Unknown,
+            looked_up: Instant::now(),
             most: MAX_DOCUMENT,
             pace: Pace::default(),
-            warned: false,
+            warnings: Warnings::new(log),
             counts: Counts::default(),
-            log,
         }
     }
 
@@ -81,7 +86,7 @@ impl Flush {
                 self.daemon = Some(daemon);
                 self.target = Target::Unknown;
             }
-            Err(error) => self.warn(format_args!(
+            Err(error) => self.warnings.give(format_args!(
                 "the function was given no usable daemon address, expected {}; \
                  documents go to {DEFAULT_DAEMON}",
                 error.expectation()
@@ -153,12 +158,15 @@ impl Flush {
             match error.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock if in_time() => sleep(Pace::PAUSE).await,
-                _ if is_of_the_route(&error) && !reopened => {
+                // Of the receiver or of the datagram: with another socket it would be the same.
+                ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
+                _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
+                _ if reopened => return Err(error),
+                _ => {
                     reopened = true;
-                    // The address that the socket was bound to may be of another machine.
+                    // The network may be another one than that on which it was opened.
                     *socket = connect(socket.peer_addr()?)?;
                 }
-                _ => return Err(error),
             }
         }
     }
@@ -172,30 +180,35 @@ impl Flush {
 
     fn not_sent(&mut self, error: &io::Error) {
         self.counts.lose(Loss::NotSent);
-        self.warn(format_args!(
+        self.warnings.give(format_args!(
             "the X-Ray daemon does not take documents: {error}; they are lost and counted"
         ));
     }
 
     /// The connected socket, taken out of `self` while it is in use.
     async fn socket(&mut self, now: Instant) -> Option<UdpSocket> {
-        match std::mem::replace(&mut self.target, Target::Unknown) {
-            Target::Known(socket) => return Some(socket),
+        let old = match std::mem::replace(&mut self.target, Target::Unknown) {
+            Target::Known(socket) if !self.may_have_moved(now) => return Some(socket),
+            Target::Known(socket) => Some(socket),
             Target::Failed { again } if now < again => {
                 self.target = Target::Failed { again };
                 return None;
             }
-            Target::Failed { .. } | Target::Unknown => {}
-        }
-        self.most = MAX_DOCUMENT;
+            Target::Failed { .. } | Target::Unknown => None,
+        };
+        self.looked_up = now;
         let opened = match self.daemon.clone() {
             Some(daemon) => open(&daemon).await,
             None => connect(DEFAULT_DAEMON),
         };
-        match opened {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                self.warn(format_args!(
+        match (opened, old) {
+            (Ok(socket), _) => {
+                self.most = MAX_DOCUMENT;
+                Some(socket)
+            }
+            (Err(_), Some(old)) => Some(old),
+            (Err(error), None) => {
+                self.warnings.give(format_args!(
                     "the X-Ray daemon's address leads nowhere: {error}; \
                      documents are lost and counted"
                 ));
@@ -207,37 +220,22 @@ impl Flush {
         }
     }
 
-    fn warn(&mut self, message: impl std::fmt::Display) {
-        if !std::mem::replace(&mut self.warned, true) {
-            self.log.warn(message);
-        }
+    /// True when the daemon has a name that was looked up long ago.
+    fn may_have_moved(&self, now: Instant) -> bool {
+        let name = |daemon: &DaemonAddress| daemon.numeric().is_none();
+        now.duration_since(self.looked_up) >= LOOK_AGAIN && self.daemon.as_ref().is_some_and(name)
     }
 }
 
 async fn open(daemon: &DaemonAddress) -> io::Result<UdpSocket> {
-    if let Ok(ip) = daemon.host().parse() {
-        return connect(SocketAddr::new(ip, daemon.port()));
+    if let Some(address) = daemon.numeric() {
+        return connect(address);
     }
     let name = (daemon.host(), daemon.port());
-    let mut addresses = timeout(RESOLVE, tokio::net::lookup_host(name)).await??;
-    addresses
-        .next()
+    let addresses = timeout(RESOLVE, tokio::net::lookup_host(name)).await??;
+    preferred(addresses)
         .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
         .and_then(connect)
-}
-
-/// True for errors that a new socket may not have: the network is another one than when this one
-/// was opened.
-fn is_of_the_route(error: &io::Error) -> bool {
-    use ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::NetworkUnreachable
-            | Kind::HostUnreachable
-            | Kind::NetworkDown
-            | Kind::AddrNotAvailable
-            | Kind::InvalidInput
-    )
 }
 
 fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
@@ -253,6 +251,10 @@ fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{Shutdown, shutdown};
+
     use super::*;
     use crate::Level;
 
@@ -375,6 +377,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
+        let (socket, address) = daemon();
+        let mut flush = flush(Some(address));
+        flush.send(vec![b"{}".to_vec()]).await;
+        assert_eq!(receive(&socket), b"{}");
+        for _ in 0..2 {
+            let Target::Known(sender) = &flush.target else {
+                panic!("{:?}", flush.target);
+            };
+            shutdown(sender.as_raw_fd(), Shutdown::Write).unwrap();
+            assert_eq!(sender.send(b"").unwrap_err().kind(), ErrorKind::BrokenPipe);
+            flush.send(vec![b"[]".to_vec()]).await;
+            assert_eq!(receive(&socket), b"[]");
+        }
+        assert_eq!(flush.counts().sent, 3);
+        assert!(flush.counts().lost.is_empty(), "{:?}", flush.counts());
+    }
+
+    #[tokio::test]
     async fn an_absent_daemon_is_counted() {
         let (socket, address) = daemon();
         drop(socket);
@@ -410,6 +431,35 @@ mod tests {
         let mut flush = flush(name.parse().ok());
         flush.send(vec![b"{}".to_vec()]).await;
         assert_eq!(receive(&socket), b"{}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_and_the_old_address_serves_while_it_is_not_known() {
+        let (socket, address) = daemon();
+        let port = address.port();
+        let mut flush = flush(Some(address));
+        let mut sender = async |host: &str, age| {
+            flush.daemon = format!("{host}:{port}").parse().ok();
+            flush.looked_up -= age;
+            flush.send(vec![b"{}".to_vec()]).await;
+            assert!(flush.counts().lost.is_empty(), "{host}");
+            socket.recv_from(&mut [0; 1024]).expect(host).1
+        };
+        let first = sender("127.0.0.1", Duration::ZERO).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut moved = first;
+        while moved == first {
+            // A busy machine may not have resolved it in time.
+            assert!(Instant::now() < deadline, "it was not looked up");
+            moved = sender("localhost", LOOK_AGAIN).await;
+        }
+        for (host, age, reason) in [
+            ("localhost", Duration::ZERO, "it was just looked up"),
+            ("nobody.invalid", LOOK_AGAIN, "nothing better is known"),
+            ("127.0.0.1", LOOK_AGAIN, "no name"),
+        ] {
+            assert_eq!(sender(host, age).await, moved, "{reason}");
+        }
     }
 
     #[tokio::test]

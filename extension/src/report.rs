@@ -111,9 +111,14 @@ impl Counts {
         self.lost.is_empty() && self.unwatched + self.cut_off + self.unreadable == 0
     }
 
-    /// One JSON line, at level info or when something was lost.
+    /// One JSON line, at level info, or at level warn when something was lost.
     pub(crate) fn report(&self, log: Log) {
-        if log.writes(Level::Info) || !self.is_whole() {
+        let level = if self.is_whole() {
+            Level::Info
+        } else {
+            Level::Warn
+        };
+        if log.writes(level) {
             log.raw(&serde_json::json!({ "tracestitch": self }).to_string());
         }
     }

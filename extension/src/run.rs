@@ -141,7 +141,7 @@ impl Extension {
     /// Takes in what the function has said, also on connections that it has just opened.
     async fn listen(&mut self) {
         self.sweep();
-        if self.connections.someone_greets() {
+        if self.connections.expects_hello() {
             // Running out of time only means that nothing was said.
             let _ = timeout(HELLO, self.connections.readable()).await;
             self.sweep();

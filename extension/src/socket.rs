@@ -9,13 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
-use tracestitch_wire::handoff::MAX_SOCKET_PATH;
-
 /// Why there is no socket.
 #[derive(Debug)]
 pub(crate) enum BindError {
-    /// The path does not fit into a socket address.
-    TooLong(usize),
     /// The path has no folder or no file name.
     NotAFile,
     /// The folder is a link, is somebody else's, or others may write to it.
@@ -31,10 +27,6 @@ pub(crate) enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong(length) => write!(
-                f,
-                "the socket path has {length} bytes, at most {MAX_SOCKET_PATH} are possible"
-            ),
             Self::NotAFile => f.write_str("the socket path names no file in a folder"),
             Self::FolderNotOurs(folder) => write!(
                 f,
@@ -85,10 +77,6 @@ impl Socket {
     ///
     /// Outside of a tokio runtime with I/O.
     pub(crate) fn bind(path: &Path) -> Result<Self, BindError> {
-        let length = path.as_os_str().len();
-        if length > MAX_SOCKET_PATH {
-            return Err(BindError::TooLong(length));
-        }
         let (Some(folder), Some(_)) = (path.parent(), path.file_name()) else {
             return Err(BindError::NotAFile);
         };
@@ -257,13 +245,5 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
         assert!(refusal(&open.join("s")).contains("must be a folder"));
-    }
-
-    #[tokio::test]
-    async fn a_long_path_is_refused_before_anything_is_made() {
-        let root = folder();
-        let path = root.path().join("x".repeat(MAX_SOCKET_PATH)).join("s");
-        assert!(refusal(&path).contains("at most 107"));
-        assert!(!path.parent().unwrap().exists());
     }
 }

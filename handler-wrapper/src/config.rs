@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tracestitch_wire::{daemon::DaemonAddress, handoff};
 
 use crate::{
-    incoming::Sources,
+    incoming::sources::Sources,
     report::{self, Level},
     sampling::SamplingRules,
 };

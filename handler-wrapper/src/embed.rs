@@ -21,7 +21,7 @@ use tracestitch_wire::header::TraceHeader;
 
 use crate::{
     context::Context,
-    incoming::{self, Sources},
+    incoming::{self, sources::Sources},
 };
 
 /// The field and the attribute that are written.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracestitch_wire::{document::Document, id::SegmentId};
 
-use crate::trace::Tracer;
+use crate::tracer::Tracer;
 
 /// Most finished documents that are kept back; later ones are left out, but never the outermost.
 const MAX_DOCUMENTS: usize = 200;

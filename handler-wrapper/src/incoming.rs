@@ -6,11 +6,9 @@ pub(crate) mod json;
 pub(crate) mod kind;
 #[cfg(test)]
 mod mutations;
-mod sources;
+pub(crate) mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
-
-pub(crate) use self::sources::Sources;
 
 use lambda_runtime::Context as LambdaContext;
 use tracestitch_wire::{
@@ -18,7 +16,7 @@ use tracestitch_wire::{
     id::TraceId,
 };
 
-use crate::{config, report::Once, sampling, trace::Tracer};
+use crate::{config, report::Once, sampling, tracer::Tracer};
 
 /// The context of an invocation.
 pub(crate) struct Carried {

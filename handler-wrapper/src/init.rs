@@ -10,9 +10,9 @@ use tracestitch_wire::{
 use crate::{
     clock, config,
     context::{Context, Inner},
-    invocation::FUNCTION,
     subsegment::Subsegment,
-    trace::{Trace, Tracer},
+    trace::Trace,
+    tracer::{FUNCTION, Tracer},
     transport::Nowhere,
 };
 
@@ -45,7 +45,7 @@ struct Init {
 impl Init {
     fn begin() -> Self {
         let mut tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
-        tracer.init = Some(Held::default());
+        tracer.init = Some(Finished::default());
         let trace = Arc::new(Trace::new(Arc::new(tracer), None, ""));
         let now = clock::now();
         // Both ids give way to those of the first trace.
@@ -71,11 +71,12 @@ impl Init {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (Some(held), Inner::Recording(root)) = (&self.trace.tracer.init, self.root.context().0)
+        let (Some(finished), Inner::Recording(root)) =
+            (&self.trace.tracer.init, self.root.context().0)
         else {
             return;
         };
-        let Some((documents, ended)) = held.release(trace) else {
+        let Some((documents, ended)) = finished.release(trace) else {
             return;
         };
         let (Some(mut document), Some(header)) = (root.take(), trace.recorded()) else {
@@ -110,7 +111,7 @@ fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Documen
 
 /// Finished documents of the init phase.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Mutex<State>);
+pub(crate) struct Finished(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
@@ -136,7 +137,7 @@ impl Default for State {
     }
 }
 
-impl Held {
+impl Finished {
     pub(crate) fn close(&self, mut document: Document) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {

@@ -13,7 +13,8 @@ use crate::{
     init,
     sampling::{self, Facts},
     subsegment::Subsegment,
-    trace::{Deadline, Trace, Tracer},
+    trace::{Deadline, Trace},
+    tracer::Tracer,
     transport::Flushed,
 };
 use lambda_runtime::Context as LambdaContext;
@@ -106,9 +107,6 @@ pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
     }
     Some(subsegment)
 }
-
-/// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).
-pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
 
 /// How long documents wait after the reply for somebody who takes them, when the socket is full
 /// because the extension does not read. What has not left by then goes to the daemon directly:

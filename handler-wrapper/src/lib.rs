@@ -86,6 +86,7 @@ mod subsegment;
 #[cfg(test)]
 mod testing;
 mod trace;
+mod tracer;
 #[cfg(feature = "tracing")]
 mod tracing_layer;
 mod transport;

@@ -16,7 +16,7 @@ use crate::{
     redact::Redaction,
     sampling::SamplingRules,
     subsegment::Subsegment,
-    trace::Tracer,
+    tracer::Tracer,
 };
 
 /// Traces the invocations of a function whose [`Runtime`](lambda_runtime::Runtime) you build

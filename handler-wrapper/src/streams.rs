@@ -24,7 +24,7 @@ use tracestitch_wire::header::TraceHeader;
 
 use crate::{
     failure::Failure,
-    incoming::{Sources, json},
+    incoming::{json, sources::Sources},
     sqs::{Consumer, Item},
 };
 

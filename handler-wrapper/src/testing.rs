@@ -12,7 +12,8 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 
 use crate::{
     context::Context,
-    trace::{Deadline, Trace, Tracer},
+    trace::{Deadline, Trace},
+    tracer::Tracer,
     transport::{Flushed, Sink},
 };
 

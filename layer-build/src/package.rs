@@ -1,8 +1,9 @@
 //! From the binary to the layer: a zip with the same bytes on every machine.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Cursor, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,9 @@ use crate::compile::Workspace;
 
 /// Where Lambda looks for extensions, below `/opt`, and the name under which ours registers.
 pub(crate) const ENTRY: &str = "extensions/tracestitch";
+
+/// Everyone may run it.
+const MODE: u32 = 0o755;
 
 /// Most bytes of a zip: what a cold start may have to load.
 const MAX_SIZE: usize = 700_000;
@@ -45,16 +49,26 @@ pub(crate) fn layer(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<
     File::create(&path)
         .and_then(|mut file| file.write_all(&zip))
         .with_context(|| format!("write {}", path.display()))?;
-    // Unpacked, for container images.
-    let unpacked = workspace.output().join(arch.name()).join(ENTRY);
-    fs::create_dir_all(unpacked.parent().unwrap_or(&unpacked))
-        .and_then(|()| fs::copy(binary, &unpacked))
-        .with_context(|| format!("write {}", unpacked.display()))?;
+    let unpacked = workspace.output().join(arch.name());
+    unpack(binary, &unpacked).with_context(|| format!("write to {}", unpacked.display()))?;
     Ok(Layer {
         path,
         size: zip.len(),
         sha256: sha256(&zip),
     })
+}
+
+/// What a layer would put under `/opt`, for container images. Lambda runs what is in them as a user
+/// of its own, so each may read it, whatever the umask of this process.
+fn unpack(binary: &Path, folder: &Path) -> std::io::Result<()> {
+    let entry = folder.join(ENTRY);
+    let extensions = entry.parent().unwrap_or(folder);
+    fs::create_dir_all(extensions)?;
+    fs::copy(binary, &entry)?;
+    for path in [folder, extensions, &entry] {
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    }
+    Ok(())
 }
 
 fn pack(binary: &[u8]) -> Result<Vec<u8>> {
@@ -63,7 +77,7 @@ fn pack(binary: &[u8]) -> Result<Vec<u8>> {
         .compression_level(Some(9))
         // The zip format's first day: the time of a build is not one of its inputs.
         .last_modified_time(DateTime::default())
-        .unix_permissions(0o755);
+        .unix_permissions(MODE);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file(ENTRY, options)?;
     zip.write_all(binary)?;
@@ -98,6 +112,24 @@ mod tests {
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"\x7fELF");
+    }
+
+    #[test]
+    fn others_may_run_what_was_built_by_somebody_with_a_closed_umask() {
+        let root = tempfile::tempdir().unwrap();
+        let binary = root.path().join("binary");
+        fs::write(&binary, "x").unwrap();
+        let folder = root.path().join("x86_64");
+        let extensions = folder.join("extensions");
+        fs::create_dir_all(&extensions).unwrap();
+        for path in [&binary, &folder, &extensions] {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        }
+        unpack(&binary, &folder).unwrap();
+        for path in [&folder, &extensions, &folder.join(ENTRY)] {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o755, "{}", path.display());
+        }
     }
 
     #[test]

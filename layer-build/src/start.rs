@@ -69,7 +69,8 @@ pub(crate) fn check(arch: Arch, binary: &Path) -> Result<Started> {
     life.with_context(|| format!("start-up check of {}", binary.display()))
 }
 
-/// Runs the extension's own tests with `binary` in place of the one that they were built with.
+/// Runs the tests of the extension, alone and with the wrapper, with `binary` in place of the one
+/// that they were built with.
 ///
 /// # Errors
 ///
@@ -90,8 +91,9 @@ pub(crate) fn pass_tests(workspace: &Workspace, arch: Arch, binary: &Path) -> Re
     };
     let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace.root())
-        .args(["test", "--locked", "--package", "tracestitch-extension"])
-        .args(["--test", "process", "--quiet"])
+        .args(["test", "--locked", "--quiet"])
+        .args(["--package", "tracestitch-extension", "--test", "process"])
+        .args(["--package", "together", "--test", "together"])
         .env("TRACESTITCH_TEST_EXTENSION", program)
         .output()
         .context("start cargo test")?;

@@ -30,6 +30,23 @@ fn documents() -> Vec<String> {
     paths
 }
 
+/// What stands in a cell too many is not shown.
+#[test]
+fn rows_of_tables_have_the_cells_of_their_heads() {
+    let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+    for path in documents() {
+        let mut head = None;
+        for line in read(&path).lines() {
+            if !line.starts_with('|') {
+                head = None;
+                continue;
+            }
+            let expected = *head.get_or_insert_with(|| cells(line));
+            assert_eq!(cells(line), expected, "{path}: {line}");
+        }
+    }
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut links = 0;

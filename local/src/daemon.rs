@@ -12,16 +12,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::SockRef;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::watch;
 
 use crate::check;
 use crate::store::{Document, Refused, Store};
 
-/// Asked of the kernel, which may grant less: room for bursts while the thread is not scheduled.
+/// Asked of the kernel: room for bursts while the thread is not scheduled.
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 /// The read buffer of the X-Ray daemon; the kernel cuts a longer datagram.
 const DATAGRAM: usize = 64 * 1024;
+
+/// Binds a free UDP port of 127.0.0.1, with a receive buffer of 8 MiB where the process may ask
+/// for that (`SO_RCVBUFFORCE`, socket(7)), else with as much of it as the kernel grants.
+///
+/// ```
+/// let socket = tracestitch_local::daemon::receiver()?;
+/// assert!(socket.local_addr()?.ip().is_loopback());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The socket cannot be bound.
+pub fn receiver() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+        .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
+    Ok(socket)
+}
 
 /// A daemon that listens on a UDP port of 127.0.0.1 until it is dropped.
 ///
@@ -55,8 +74,7 @@ impl Daemon {
     ///
     /// The socket cannot be bound, or the thread cannot be started.
     pub fn start() -> io::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
+        let socket = receiver()?;
         let address = socket.local_addr()?;
         let store = Arc::new(watch::Sender::new(Store::default()));
         let stop = Arc::new(AtomicBool::new(false));

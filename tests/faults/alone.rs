@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use e2e::binaries;
 use e2e::journal::{Pen, Verb};
+use e2e::wait;
 use serde_json::{Value, json};
 
 use crate::strikes::{continue_extension, stop_extension};
@@ -194,11 +195,9 @@ async fn a_socket_that_nobody_listens_on() {
     instead(|socket| drop(UnixListener::bind(socket).unwrap())).await;
 }
 
-/// A listener in the extension's place, and the victim beside it. `treat` gets each connection
-/// and what notes that those up to now are closed.
-async fn impostor(
-    treat: impl Fn(UnixStream, &Pen) + Send + 'static,
-) -> (Victim, tempfile::TempDir) {
+/// A listener in the extension's place, and the victim beside it. `treat` gets the function's two
+/// connections. By then nobody listens any more, so that no others follow.
+async fn impostor(treat: impl Fn(UnixStream, &Pen) + Send + 'static) -> Victim {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("handoff.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -209,32 +208,41 @@ async fn impostor(
     let pen = victim.pen();
     // It ends with the test's process.
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            treat(stream, &pen);
-        }
+        let streams = [(); 2].map(|()| listener.accept().unwrap().0);
+        drop((listener, folder));
+        streams.into_iter().for_each(|stream| treat(stream, &pen));
     });
-    (victim, folder)
+    victim
+}
+
+/// Everything arrives that was not given to the impostor before it closed the connections.
+async fn all_else_arrives(victim: &Victim) {
+    for n in 1..=3 {
+        invoke(victim, n, plenty()).await;
+    }
+    victim.environment.shutdown().await;
+    victim.noted(Verb::Gone, 0, "", 2).await;
+    victim.end("nothing").await;
 }
 
 /// Closes each connection when it has read its hello, as an extension does that speaks another
 /// version. What is written before the function learns of it is lost.
 #[tokio::test]
 async fn an_extension_that_refuses_the_hello() {
-    let (victim, _folder) = impostor(|mut stream, pen| {
+    let victim = impostor(|mut stream, pen| {
         let mut hello = [0; 1024];
         let _ = stream.read(&mut hello);
         drop(stream);
-        pen.note(Verb::Struck, 0, "", "");
         pen.note(Verb::Gone, 0, "", "");
     })
     .await;
-    all_arrives(&victim).await;
+    all_else_arrives(&victim).await;
 }
 
 /// Reads a little, then closes in the middle of a frame.
 #[tokio::test]
 async fn an_extension_that_breaks_off() {
-    let (victim, _folder) = impostor(|mut stream, pen| {
+    let victim = impostor(|mut stream, pen| {
         let pen = pen.clone();
         std::thread::spawn(move || {
             let mut some = [0; 700];
@@ -244,7 +252,7 @@ async fn an_extension_that_breaks_off() {
         });
     })
     .await;
-    all_arrives(&victim).await;
+    all_else_arrives(&victim).await;
 }
 
 /// Accepts and never reads. Nobody can tell it from a slow one: what it was given is lost when it
@@ -252,11 +260,11 @@ async fn an_extension_that_breaks_off() {
 #[tokio::test]
 async fn an_extension_that_never_reads() {
     let (keep, kept) = mpsc::channel();
-    let (victim, folder) = impostor(move |stream, _| keep.send(stream).unwrap()).await;
+    let victim = impostor(move |stream, _| keep.send(stream).unwrap()).await;
     invoke(&victim, 1, plenty()).await;
     invoke(&victim, 2, large()).await;
-    fs::remove_file(folder.path().join("handoff.sock")).unwrap();
-    drop(kept.try_iter().collect::<Vec<_>>());
+    let streams = [(); 2].map(|()| kept.recv_timeout(wait::PATIENCE).unwrap());
+    drop(streams);
     victim.pen().note(Verb::Gone, 0, "", "");
     invoke(&victim, 3, plenty()).await;
     victim.end("nothing").await;

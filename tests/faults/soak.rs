@@ -15,8 +15,8 @@ use e2e::fake_aws::FakeAws;
 use e2e::oracle::{PARENT, root};
 use e2e::world::extension_as_in_the_layer;
 use serde_json::json;
-use socket2::SockRef;
 use tracestitch_local::check;
+use tracestitch_local::daemon;
 use tracestitch_local::emulator::{Environment, Function, Invoke};
 
 use crate::rounds::{tell, times};
@@ -61,10 +61,7 @@ struct Counts {
 
 impl Tally {
     fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        SockRef::from(&socket)
-            .set_recv_buffer_size(8 * 1024 * 1024)
-            .unwrap();
+        let socket = daemon::receiver().unwrap();
         let address = socket.local_addr().unwrap();
         let counts = Arc::new(Mutex::new(Counts {
             of_handlers: [[0; NAMES.len()]; TRACES],

@@ -1,6 +1,7 @@
 //! Where the X-Ray daemon listens: the value of `AWS_XRAY_DAEMON_ADDRESS`.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::Error;
@@ -36,6 +37,39 @@ impl DaemonAddress {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// Where to send to without asking anybody; None for a name.
+    ///
+    /// ```
+    /// use tracestitch_wire::daemon::DaemonAddress;
+    ///
+    /// let address: DaemonAddress = "[::1]:2000".parse()?;
+    /// assert_eq!(address.numeric(), "[::1]:2000".parse().ok());
+    /// let name: DaemonAddress = "daemon.internal:2000".parse()?;
+    /// assert_eq!(name.numeric(), None);
+    /// # Ok::<(), tracestitch_wire::Error>(())
+    /// ```
+    pub fn numeric(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+/// The address to send to, of those that the daemon's name stands for: the first of IPv4, else
+/// the first.
+///
+/// The daemon listens on IPv4 unless it is told otherwise (X-Ray developer guide, "Configuring the
+/// X-Ray daemon"), and a resolver names IPv6 first: for `localhost` that is a port on which nobody
+/// listens.
+///
+/// ```
+/// use tracestitch_wire::daemon::preferred;
+///
+/// let found = ["[::1]:2000", "127.0.0.1:2000"].map(|text| text.parse().unwrap());
+/// assert_eq!(preferred(found), "127.0.0.1:2000".parse().ok());
+/// ```
+pub fn preferred(addresses: impl IntoIterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    addresses.into_iter().min_by_key(SocketAddr::is_ipv6)
 }
 
 impl FromStr for DaemonAddress {
@@ -91,6 +125,23 @@ impl fmt::Display for DaemonAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_that_is_preferred() {
+        const NOBODY: [&str; 0] = [];
+        let [v4, other_v4] = ["127.0.0.1:1", "127.0.0.2:1"];
+        let [v6, other_v6] = ["[::1]:1", "[::2]:1"];
+        for (addresses, expected, reason) in [
+            (&[v6, v4][..], Some(v4), "IPv4 behind IPv6"),
+            (&[v4, other_v4], Some(v4), "the first"),
+            (&[v6, other_v6], Some(v6), "the first, without IPv4"),
+            (&NOBODY, None, "a name without an address"),
+        ] {
+            let addresses = addresses.iter().map(|text| text.parse().unwrap());
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(preferred(addresses), expected, "{reason}");
+        }
+    }
 
     #[test]
     fn forms() {

@@ -41,6 +41,10 @@ use crate::{
 /// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
 
+/// How many arrays and objects of a metadata value may lie in each other. Whoever reads a document
+/// again, to split or to close it, goes down 128 levels, as `serde_json` does.
+const NESTING: usize = 64;
+
 /// Bytes that most documents stay below.
 const USUAL_LENGTH: usize = 512;
 
@@ -198,8 +202,10 @@ impl Document {
         *left_out = (left_out.as_u64().unwrap_or(0) + 1).into();
     }
 
-    /// Puts `value` under `key` in the metadata namespace `namespace`.
-    pub fn put_metadata(&mut self, namespace: Text, key: Text, value: Value) {
+    /// Puts `value` under `key` in the metadata namespace `namespace`. Of arrays and objects that
+    /// lie in each other, those below the 64th level become the text `nested too deeply`.
+    pub fn put_metadata(&mut self, namespace: Text, key: Text, mut value: Value) {
+        prune(&mut value, NESTING);
         self.metadata.entry(namespace).insert(key, value);
     }
 
@@ -214,6 +220,17 @@ impl Document {
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(USUAL_LENGTH);
         self.write(out);
+    }
+}
+
+fn prune(value: &mut Value, levels: usize) {
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => *value = "nested too deeply".into(),
+        Value::Array(values) => values.iter_mut().for_each(|value| prune(value, levels - 1)),
+        Value::Object(entries) => entries
+            .values_mut()
+            .for_each(|value| prune(value, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,11 +10,12 @@ use serde::{Serialize, Serializer};
 
 use crate::{Error, hex, time::Timestamp};
 
-/// What ids of this process depend on beyond the time at which each thread made its first one.
+/// What ids of this process depend on beyond what each thread asked the kernel for at its first
+/// one.
 static ENTROPY: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static SEEDED: Cell<u64> = const { Cell::new(0) };
+    static SEEDED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Makes the ids of all threads depend on `entropy` from now on.
@@ -25,13 +26,19 @@ pub fn reseed(entropy: u64) {
     ENTROPY.store(entropy, Ordering::Relaxed);
 }
 
-fn seed_if_asked() {
+/// The generator's own seed is the time since the machine was started, and environments of Lambda
+/// start their processes almost at the same one: theirs must be another.
+fn seed_once() {
     let entropy = ENTROPY.load(Ordering::Relaxed);
-    if SEEDED.replace(entropy) != entropy {
-        let mut hasher = DefaultHasher::new();
-        (entropy, std::thread::current().id()).hash(&mut hasher);
-        fastrand::seed(hasher.finish());
+    if SEEDED.replace(Some(entropy)) != Some(entropy) {
+        fastrand::seed(seed(&RandomState::new(), entropy));
     }
+}
+
+/// `keys` are random numbers of the kernel's; in a process that goes on from a snapshot, those of
+/// the snapshot.
+fn seed(keys: &RandomState, entropy: u64) -> u64 {
+    keys.hash_one((entropy, std::thread::current().id()))
 }
 
 /// Id of a whole trace: `1-` + 8 hex digits of epoch seconds + `-` + 24 hex digits.
@@ -57,7 +64,7 @@ impl TraceId {
 
     /// A new id whose first part is the time at which the trace began.
     pub fn new(started: Timestamp) -> Self {
-        seed_if_asked();
+        seed_once();
         let mut bytes = [0; 16];
         let seconds = (started.as_micros() / 1_000_000) as u32;
         bytes[..4].copy_from_slice(&seconds.to_be_bytes());
@@ -121,7 +128,7 @@ impl SegmentId {
         reason = "a default id would suggest a fixed one"
     )]
     pub fn new() -> Self {
-        seed_if_asked();
+        seed_once();
         Self(fastrand::u64(1..).to_be_bytes())
     }
 
@@ -248,20 +255,31 @@ mod tests {
         assert!(id.to_string().starts_with("1-5759e988-"), "{id}");
     }
 
-    /// As after a snapshot: the same state, and threads that have made ids before.
+    #[test]
+    fn ids_do_not_depend_on_the_generators_own_seed() {
+        let first_of_a_process = || {
+            let thread = std::thread::spawn(|| {
+                fastrand::seed(7);
+                SegmentId::new()
+            });
+            thread.join().unwrap()
+        };
+        assert_ne!(first_of_a_process(), first_of_a_process());
+    }
+
+    /// As after a snapshot: the same keys and state, and threads that have made ids before.
     #[test]
     fn ids_depend_on_what_a_restored_process_adds() {
-        fn ids(entropy: u64) -> Vec<SegmentId> {
-            fastrand::seed(7);
-            reseed(entropy);
-            (0..3).map(|_| SegmentId::new()).collect()
-        }
+        let keys = RandomState::new();
+        assert_ne!(seed(&keys, 1), seed(&keys, 2));
+
         SegmentId::new();
-        let (first, second) = (ids(1), ids(2));
-        assert!(
-            first.iter().all(|id| !second.contains(id)),
-            "{first:?} {second:?}"
-        );
+        fastrand::seed(7);
+        let (same, other) = (SegmentId::new(), SegmentId::new());
+        fastrand::seed(7);
+        assert_eq!(SegmentId::new(), same, "not seeded at each id");
+        reseed(1);
+        assert_ne!(SegmentId::new(), other);
     }
 
     proptest! {

@@ -192,7 +192,8 @@ async fn hellos_may_come_late_and_in_pieces() {
     let mut world = World::new();
     let mut stream = world.raw();
     assert_eq!(world.sweep(), Vec::<String>::new());
-    assert!(world.connections.someone_greets());
+    assert!(world.connections.expects_hello());
+    assert!(!world.connections.expects_hello(), "it was waited for");
     let mut bytes = Vec::new();
     Message::Hello(Hello {
         version: VERSION,
@@ -205,7 +206,6 @@ async fn hellos_may_come_late_and_in_pieces() {
     assert_eq!(world.sweep(), Vec::<String>::new());
     stream.write_all(&bytes[7..]).unwrap();
     assert_eq!(world.sweep(), ["9 hello Data"]);
-    assert!(!world.connections.someone_greets());
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn who_does_not_speak_the_protocol_is_closed() {
         let mut stream = world.raw();
         stream.write_all(bytes).unwrap();
         assert_eq!(world.sweep(), Vec::<String>::new(), "{reason}");
-        assert!(!world.connections.someone_greets(), "{reason}");
+        assert!(!world.connections.expects_hello(), "{reason}");
         assert!(stream.write_all(b"x").is_err(), "{reason}");
     }
 }
@@ -254,10 +254,32 @@ async fn the_same_channel_twice_is_refused() {
 async fn silent_connections_do_not_keep_out_one_that_speaks() {
     let mut world = World::new();
     let _silent: Vec<_> = (0..3 * MAX_CONNECTIONS).map(|_| world.raw()).collect();
-    world.sweep();
-    assert_eq!(world.connections.greeting.len(), MAX_CONNECTIONS);
     let _data = world.connect(1, Channel::Data);
-    assert_eq!(world.sweep(), ["1 hello Data"]);
+    let mut heard = Vec::new();
+    while heard.is_empty() {
+        assert!(world.wakes().await, "the rest is waited for");
+        heard = world.sweep();
+    }
+    assert_eq!(heard, ["1 hello Data"]);
+    assert!(world.connections.greeting.len() < MAX_CONNECTIONS);
+}
+
+/// However many connect at once, each that has said hello is heard.
+#[tokio::test]
+async fn a_crowd_does_not_push_out_one_that_has_spoken() {
+    for ahead in 0..2 * MAX_CONNECTIONS {
+        let mut world = World::new();
+        let crowd = |count| (0..count).map(|_| world.raw()).collect::<Vec<_>>();
+        let _first = crowd(ahead);
+        let _data = world.connect(1, Channel::Data);
+        let _last = crowd(2 * MAX_CONNECTIONS);
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            assert!(world.wakes().await, "{ahead}");
+            heard = world.sweep();
+        }
+        assert_eq!(heard, ["1 hello Data"], "{ahead}");
+    }
 }
 
 #[tokio::test]

@@ -1,60 +1,12 @@
 //! Thousands of documents, and large ones.
 
-use std::net::UdpSocket;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use serde_json::Value;
-use tracestitch_wire::datagram;
 use tracestitch_wire::handoff::Message;
 use tracestitch_wire::id::SegmentId;
 
+use super::reader::{Reader, report, steadily};
 use super::support::{Function, World, say};
-
-/// A daemon that reads all the time, and knows for how long the machine kept it from that.
-pub(crate) struct Reader {
-    thread: JoinHandle<(Vec<Vec<u8>>, Duration)>,
-    over: Arc<AtomicBool>,
-}
-
-impl Reader {
-    pub(crate) fn start(daemon: &UdpSocket) -> Self {
-        let socket = daemon.try_clone().unwrap();
-        // What a default buffer holds is the question of the tests in `flush.rs`. Here a reader
-        // that the machine keeps from running is to lose nothing, where we may arrange for that.
-        let _ = setsockopt(&socket, RcvBufForce, &(32 << 20));
-        socket
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .unwrap();
-        let over = Arc::<AtomicBool>::default();
-        let end = Arc::clone(&over);
-        let thread = thread::spawn(move || {
-            let (mut read, mut stall) = (Vec::new(), Duration::ZERO);
-            let mut buffer = vec![0; 65_536];
-            loop {
-                let last_turn = end.load(Ordering::Relaxed);
-                let turn = Instant::now();
-                match socket.recv(&mut buffer) {
-                    Ok(length) => {
-                        read.push(datagram::decode(&buffer[..length]).unwrap().to_vec());
-                    }
-                    Err(_) if last_turn => return (read, stall),
-                    Err(_) => {}
-                }
-                stall = stall.max(turn.elapsed());
-            }
-        });
-        Self { thread, over }
-    }
-
-    pub(crate) fn read(self) -> (Vec<Vec<u8>>, Duration) {
-        self.over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
 
 fn close(function: &mut Function, document: &[u8]) {
     let id = SegmentId::new();
@@ -63,42 +15,6 @@ fn close(function: &mut Function, document: &[u8]) {
 
 fn usual(n: usize) -> Vec<u8> {
     format!("{{\"name\":\"{n}\",\"k\":\"{}\"}}", "x".repeat(480)).into_bytes()
-}
-
-/// The closing report, and that its counters add up.
-pub(crate) fn report(log: &str) -> Value {
-    let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    let counts = line["tracestitch"].clone();
-    let count = |name: &str| counts[name].as_u64().unwrap();
-    let lost: u64 = counts["lost"]
-        .as_object()
-        .map_or(0, |lost| lost.values().filter_map(Value::as_u64).sum());
-    assert_eq!(
-        count("received") + count("interrupted") + count("split"),
-        count("sent") + lost,
-        "{counts}"
-    );
-    counts
-}
-
-/// How long a machine may be too busy for [`steadily`].
-const LONGEST: Duration = Duration::from_secs(90);
-
-/// Repeats `attempt` until one came in which the reader could read steadily; each gives how many
-/// documents were lost on the way.
-pub(crate) fn steadily(attempt: impl Fn() -> (usize, Duration)) {
-    let began = Instant::now();
-    while began.elapsed() < LONGEST {
-        let (lost, stall) = attempt();
-        if lost == 0 {
-            return;
-        }
-        assert!(
-            stall > Duration::from_millis(4),
-            "{lost} documents were lost although the reader read steadily"
-        );
-    }
-    panic!("the machine did not let the reader read steadily for {LONGEST:?}");
 }
 
 #[test]

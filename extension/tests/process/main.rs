@@ -8,13 +8,19 @@
 mod bursts;
 mod managed;
 mod protocol;
+mod reader;
 mod security;
 mod support;
-mod whole;
 
+use std::path::Path;
 use std::time::Instant;
 
 use support::{World, extension};
+
+/// The program under test.
+fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
+}
 
 const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
@@ -196,15 +202,32 @@ fn without_a_daemon_losses_are_reported_in_one_line() {
 
 #[test]
 fn a_socket_path_that_cannot_be_does_not_stop_it() {
-    let long = format!("/tmp/{}/s", "x".repeat(200));
     let mut world = World::new();
-    world.start(&[("TRACESTITCH_SOCKET", &long)]);
+    world.start(&[("TRACESTITCH_SOCKET", "/proc/nowhere/s")]);
     world.wait_until_asked(1);
     world.invoke("r-1");
     world.wait_until_asked(2);
     let log = world.spin_down();
     assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.contains("at most 107 are possible"), "{log}");
+    assert!(log.contains("no socket for the function"), "{log}");
+}
+
+#[test]
+fn with_its_log_off_it_says_nothing() {
+    let mut world = World::new();
+    world.start(&[
+        ("TRACESTITCH_LOG", "off"),
+        ("TRACESTITCH_ENABLED", "maybe"),
+        ("TRACESTITCH_DAEMON_ADDRESS", "nobody.invalid:2000"),
+    ]);
+    world.wait_until_asked(1);
+    let mut function = world.function(1);
+    world.invoke("r-1");
+    function.close(CALL);
+    function.end("r-1");
+    world.wait_until_asked(2);
+    drop(function);
+    assert_eq!(world.spin_down(), "", "also of what is lost");
 }
 
 #[test]

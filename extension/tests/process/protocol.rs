@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
@@ -41,6 +44,32 @@ fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
     let log = world.spin_down();
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains("handoff version 2"), "{log}");
+}
+
+/// What is wrong with a function must be said, also when a stranger has knocked before.
+#[test]
+fn each_complaint_comes_once_whatever_else_was_wrong() {
+    let mut world = World::started();
+    let other_version = Message::Hello(Hello {
+        version: VERSION + 1,
+        channel: Channel::Data,
+        session: 1,
+        daemon: None,
+    });
+    for message in [&Message::Drain, &other_version, &Message::Drain] {
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
+        say(&mut stream, message);
+        assert!(is_closed(&mut stream));
+    }
+    let log = world.spin_down();
+    for (n, complaint) in ["began without a hello", "handoff version 2"]
+        .into_iter()
+        .enumerate()
+    {
+        let line = log.lines().nth(n).unwrap_or_default();
+        assert!(line.contains(complaint), "{log}");
+    }
+    assert_eq!(log.lines().count(), 2, "{log}");
 }
 
 #[test]
@@ -98,6 +127,10 @@ fn a_length_of_gigabytes_ends_the_connection_and_takes_no_memory() {
 fn a_function_that_left_is_not_told_twice() {
     let mut world = World::started();
     let mut function = world.function(1);
+    // When this is over, both connections have been heard.
+    world.invoke("r-0");
+    function.end("r-0");
+    world.wait_until_asked(2);
     world.invoke("r-1");
     function.open(HANDLER);
     function.close(CALL);
@@ -111,7 +144,7 @@ fn a_function_that_left_is_not_told_twice() {
     function.data.write_all(&frame[..9]).unwrap();
     say(&mut function.signal, &Message::Leave);
     drop(function);
-    world.wait_until_asked(2);
+    world.wait_until_asked(3);
     assert_eq!(world.document_already_there()["id"], CALL);
     world.shutdown("failure");
     let (status, log) = world.end();
@@ -123,4 +156,39 @@ fn a_function_that_left_is_not_told_twice() {
         .unwrap();
     let more = world.daemon.recv(&mut [0; 1024]);
     assert!(more.is_err(), "nothing else was sent");
+}
+
+/// Threads that connect and hang up as fast as they can hold nothing up, and cost the function
+/// neither its connections nor a document.
+#[test]
+fn a_storm_of_connections_holds_no_invocation() {
+    let mut world = World::started();
+    let over = Arc::<AtomicBool>::default();
+    let storm = [(); 2].map(|()| {
+        let (path, over) = (world.socket(), Arc::clone(&over));
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                // A full queue refuses some.
+                drop(UnixStream::connect(&path));
+            }
+        })
+    });
+    let mut function = world.function(1);
+    for n in 1..=20 {
+        let request_id = format!("r-{n}");
+        world.invoke(&request_id);
+        function.close(CALL);
+        function.end(&request_id);
+        world.wait_until_asked(n + 1);
+    }
+    for _ in 0..20 {
+        assert_eq!(world.document()["id"], CALL);
+    }
+    over.store(true, Ordering::Relaxed);
+    for thread in storm {
+        thread.join().unwrap();
+    }
+    drop(function);
+    let log = world.spin_down();
+    assert!(!log.contains('{'), "something is reported as lost: {log}");
 }

@@ -339,7 +339,6 @@ fn answer(
 /// `TRACESTITCH_TEST_EXTENSION` names, such as that of a layer.
 pub(crate) fn extension() -> Command {
     Command::new(
-        std::env::var_os("TRACESTITCH_TEST_EXTENSION")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_tracestitch-extension").into()),
+        std::env::var_os("TRACESTITCH_TEST_EXTENSION").unwrap_or_else(|| crate::built().into()),
     )
 }

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::{tests::invocation, *};
 use crate::{
     embed,
-    incoming::{Sources, kind},
+    incoming::{kind, sources::Sources},
     testing::{
         Kept, PARENT, ROOT,
         carrying::carrying,

@@ -4,7 +4,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
-use crate::incoming::{self, Sources};
+use crate::incoming::{self, sources::Sources};
 
 /// What is asked of an item of a batch: a message, or a record of a stream.
 pub(crate) trait Item {

@@ -6,12 +6,7 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::Message;
 
 use super::Consumer;
-use crate::{
-    context::Context,
-    failure::Failure,
-    trace::{Trace, Tracer},
-    transport::Flushed,
-};
+use crate::{context::Context, failure::Failure, trace::Trace, tracer::Tracer, transport::Flushed};
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
 /// EC2 or on a laptop.

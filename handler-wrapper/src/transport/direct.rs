@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracestitch_wire::{
-    daemon::DaemonAddress,
+    daemon::{DaemonAddress, preferred},
     datagram::{self, Pace},
 };
 
@@ -23,6 +23,9 @@ const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// When a name that could not be resolved is tried again.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
+/// When a name that was resolved is looked up again: the daemon may have moved.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// `EMSGSIZE` of Linux (errno(3)): the path carries no datagram of this size.
 const MESSAGE_TOO_LONG: i32 = 90;
 
@@ -36,6 +39,8 @@ pub(crate) struct Direct {
 #[derive(Debug)]
 struct State {
     route: Route,
+    /// When the address was looked up last.
+    looked_up: Instant,
     /// Datagrams for which the receiver may have no room yet.
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
@@ -61,6 +66,7 @@ impl Direct {
             address: address.clone(),
             state: Arc::new(Mutex::new(State {
                 route: Route::Resolving,
+                looked_up: clock::monotonic(),
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
                 pace: Pace::default(),
@@ -83,21 +89,26 @@ impl Direct {
         self.open();
     }
 
-    /// An invocation begins: time to try again what did not work.
+    /// An invocation begins: time to try again what did not work, and to see whether a name stands
+    /// for another address by now. Until that is known, the socket serves.
     pub(crate) fn begin(&self) {
         let now = clock::monotonic();
         let mut state = self.state();
-        if matches!(state.route, Route::Failed { again } if again <= now) {
-            state.route = Route::Resolving;
-            drop(state);
-            self.open();
+        match state.route {
+            Route::Failed { again } if again <= now => state.route = Route::Resolving,
+            Route::Open(_)
+                if now.saturating_duration_since(state.looked_up) >= LOOK_AGAIN
+                    && self.address.numeric().is_none() => {}
+            Route::Open(_) | Route::Failed { .. } | Route::Resolving => return,
         }
+        state.looked_up = now;
+        drop(state);
+        self.open();
     }
 
     fn open(&self) {
-        if let Ok(ip) = self.address.host().parse::<IpAddr>() {
-            let socket = connect(SocketAddr::new(ip, self.address.port()));
-            self.state().opened(&self.address, socket);
+        if let Some(address) = self.address.numeric() {
+            self.state().opened(&self.address, connect(address));
             return;
         }
         let (address, state) = (self.address.clone(), Arc::clone(&self.state));
@@ -153,6 +164,7 @@ impl State {
     fn opened(&mut self, address: &DaemonAddress, socket: io::Result<UdpSocket>) {
         self.route = match socket {
             Ok(socket) => Route::Open(socket),
+            Err(_) if matches!(self.route, Route::Open(_)) => return,
             Err(error) => {
                 self.lost.warn(format_args!(
                     "the X-Ray daemon at {address} cannot be reached ({error}): without the \
@@ -235,27 +247,22 @@ fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Res
                 counts.sent = counts.sent.saturating_sub(1);
                 counts.lose(Loss::NotSent, 1);
             }
-            // The address that the socket was bound to may be of another machine.
-            ErrorKind::NetworkUnreachable
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::InvalidInput
-                if !reopened =>
-            {
+            // Of the receiver or of the datagram: with another socket it would be the same.
+            ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
+            _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
+            _ if reopened => return Err(error),
+            _ => {
                 reopened = true;
+                // The network may be another one than that on which it was opened.
                 *socket = connect(socket.peer_addr()?)?;
             }
-            _ => return Err(error),
         }
     }
 }
 
 fn resolve(address: &DaemonAddress) -> io::Result<SocketAddr> {
-    (address.host(), address.port())
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| ErrorKind::AddrNotAvailable.into())
+    let addresses = (address.host(), address.port()).to_socket_addrs()?;
+    preferred(addresses).ok_or_else(|| ErrorKind::AddrNotAvailable.into())
 }
 
 fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
@@ -267,4 +274,79 @@ fn connect(daemon: SocketAddr) -> io::Result<UdpSocket> {
     socket.connect(daemon)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        daemon
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let address = daemon.local_addr().unwrap().to_string().parse().unwrap();
+        let direct = Direct::new(&address);
+        for n in 0..3 {
+            if let Route::Open(socket) = &direct.state().route {
+                socket2::SockRef::from(socket)
+                    .shutdown(Shutdown::Write)
+                    .unwrap();
+                assert_eq!(socket.send(b"").unwrap_err().kind(), ErrorKind::BrokenPipe);
+            }
+            let document = format!("{{\"n\":{n}}}");
+            direct.send(document.as_bytes());
+            let mut buffer = [0; 1024];
+            let length = daemon.recv(&mut buffer).unwrap();
+            let received = datagram::decode(&buffer[..length]).unwrap();
+            assert_eq!(received, document.as_bytes());
+        }
+        let counts = direct.counts();
+        assert_eq!((counts.sent, counts.lost(Loss::NotSent)), (3, 0));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_again_and_the_socket_serves_until_it_is_known() {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        daemon
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let port = daemon.local_addr().unwrap().port();
+        let sender = |direct: &Direct| {
+            direct.send(b"{}");
+            daemon.recv_from(&mut [0; 1024]).unwrap().1
+        };
+        let settled = |direct: &Direct| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while Arc::strong_count(&direct.state) > 1 {
+                assert!(Instant::now() < deadline, "it is still being looked up");
+                std::thread::yield_now();
+            }
+        };
+        for (host, moves, reason) in [
+            ("localhost", true, "a name that is known"),
+            ("nobody.invalid", false, "one that is not known any more"),
+            ("127.0.0.1", false, "no name"),
+        ] {
+            let direct = Direct::new(&format!("{host}:{port}").parse().unwrap());
+            settled(&direct);
+            let socket = connect(daemon.local_addr().unwrap()).unwrap();
+            direct.state().route = Route::Open(socket);
+            let before = sender(&direct);
+            direct.begin();
+            settled(&direct);
+            assert_eq!(sender(&direct), before, "{reason}: not at each invocation");
+
+            direct.state().looked_up -= LOOK_AGAIN;
+            direct.begin();
+            sender(&direct);
+            settled(&direct);
+            assert_eq!(sender(&direct) != before, moves, "{reason}");
+            let counts = direct.counts();
+            assert_eq!((counts.sent, counts.lost(Loss::NotSent)), (4, 0));
+        }
+    }
 }

@@ -286,3 +286,28 @@ proptest::proptest! {
         proptest::prop_assert_eq!(annotation.as_str().unwrap(), expected);
     }
 }
+
+/// Else it could neither be trimmed nor be closed for a function that was killed.
+#[test]
+fn metadata_that_is_nested_deeply_can_be_read_again() {
+    let filler = "x".repeat(100_000);
+    for (levels, whole) in [(10, true), (64, true), (65, false), (2_000, false)] {
+        let nested = (0..levels).fold(Value::from(filler.as_str()), |inner, level| {
+            if level % 2 == 0 {
+                Value::Array(vec![inner])
+            } else {
+                serde_json::json!({ "k": inner })
+            }
+        });
+        let parent = "53995c3f42cd8ad8".parse().unwrap();
+        let mut document = Document::subsegment("n".into(), trace_id(), parent, at(0));
+        document.put_metadata("default".into(), "tree".into(), nested);
+        document.finish(at(1));
+        let json = document.to_json();
+        let read: Value = serde_json::from_slice(&json).unwrap();
+        let text = read["metadata"]["default"]["tree"].to_string();
+        assert_eq!(text.contains(&filler), whole, "{levels}");
+        assert_eq!(text.contains("nested too deeply"), !whole, "{levels}");
+        assert_eq!(crate::datagram::fit(json).lost, 0, "{levels}");
+    }
+}

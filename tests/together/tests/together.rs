@@ -1,6 +1,18 @@
 //! The real wrapper in a process of its own, the real extension, and a daemon that counts.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+#[path = "../../../extension/tests/process/reader.rs"]
+mod reader;
+#[allow(dead_code, reason = "the extension's own tests use the rest")]
+#[path = "../../../extension/tests/process/support.rs"]
+mod support;
+
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
@@ -10,8 +22,13 @@ use serde_json::Value;
 use tower::{Layer, Service};
 use tracestitch::TraceLayer;
 
-use super::bursts::{Reader, report, steadily};
-use super::support::World;
+use reader::{Reader, report, steadily};
+use support::World;
+
+/// The program under test.
+fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_extension"))
+}
 
 /// Set in the process that is the function, to what its handler does.
 const WORK: &str = "WHOLE_WORK";
@@ -68,7 +85,7 @@ fn run(world: &World, work: &str) -> Output {
 
 fn run_with(world: &World, work: &str, variables: &[(&str, &str)]) -> Output {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "whole::function", "--nocapture"])
+        .args(["--exact", "function", "--nocapture"])
         .env_clear()
         .env(WORK, work)
         .env("TRACESTITCH_SOCKET", world.socket())

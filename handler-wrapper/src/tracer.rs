@@ -1,0 +1,128 @@
+//! What all work in this process has in common.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracestitch_wire::{document::Document, id::SegmentId};
+
+use crate::{
+    config::Config,
+    incoming::sources::Sources,
+    init, memory, panics,
+    redact::Redaction,
+    sampling::SamplingRules,
+    transport::{Sink, Transport},
+};
+
+/// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).
+pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
+
+/// What all invocations of this process have in common.
+pub(crate) struct Tracer {
+    pub(crate) function_name: String,
+    /// Kind of resource that segments ran on (X-Ray API reference, `Service` type).
+    pub(crate) origin: Option<&'static str>,
+    /// See [`Config::concurrent`].
+    pub(crate) concurrent: bool,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) sources: Sources,
+    pub(crate) sampling: SamplingRules,
+    /// Whether what is not sampled is recorded all the same when it fails.
+    pub(crate) errors_always: bool,
+    pub(crate) redaction: Redaction,
+    /// In the init phase, for which there is no trace yet, documents are held back here.
+    pub(crate) init: Option<init::Finished>,
+    warm: AtomicBool,
+}
+
+impl Tracer {
+    /// None when tracing is switched off.
+    pub(crate) fn from_env(redaction: Redaction) -> Option<Arc<Self>> {
+        let config = Config::from_env();
+        config.enabled.then(|| {
+            panics::install();
+            let sink = Box::new(Transport::new(&config));
+            let mut tracer = Self::new(config.function_name, config.concurrent, sink);
+            tracer.sources = config.sources;
+            tracer.sampling = config.sampling;
+            tracer.errors_always = config.errors_always;
+            tracer.redaction = redaction;
+            Arc::new(tracer)
+        })
+    }
+
+    /// For a process that is no Lambda function.
+    #[cfg(feature = "sqs-poll")]
+    pub(crate) fn for_service(name: String) -> Option<Arc<Self>> {
+        let mut tracer = Arc::into_inner(Self::from_env(Redaction::none())?)?;
+        tracer.function_name = name;
+        tracer.origin = None;
+        Some(Arc::new(tracer))
+    }
+
+    pub(crate) fn new(function_name: String, concurrent: bool, sink: Box<dyn Sink>) -> Self {
+        Self {
+            function_name,
+            origin: Some(FUNCTION),
+            concurrent,
+            sink,
+            sources: Sources::default(),
+            sampling: SamplingRules::default(),
+            errors_always: false,
+            redaction: Redaction::none(),
+            init: None,
+            warm: AtomicBool::new(false),
+        }
+    }
+
+    /// Hands over that `document` has begun.
+    pub(crate) fn open(&self, document: &Document) {
+        if self.init.is_some() {
+            return;
+        }
+        self.in_progress(document, |json| self.sink.open(document.id, json));
+    }
+
+    /// Gives `document`, which goes on, to `take` as it may leave the process.
+    pub(crate) fn in_progress(&self, document: &Document, take: impl FnOnce(&[u8])) {
+        if self.redaction.is_none() {
+            return memory::with_json(document, take);
+        }
+        // A rule sees each text once: it gets a copy, as the document goes on.
+        self.over(&mut document.clone(), take);
+    }
+
+    /// Hands over that `document` is over.
+    pub(crate) fn close(&self, document: &mut Document) {
+        if let Some(finished) = &self.init {
+            return finished.close(document.clone());
+        }
+        let id = document.id;
+        self.over(document, |json| self.sink.close(id, json));
+    }
+
+    /// Gives `document` to `take` as it may leave the process.
+    pub(crate) fn over(&self, document: &mut Document, take: impl FnOnce(&[u8])) {
+        self.redaction.apply(document);
+        memory::with_json(document, take);
+    }
+
+    /// Takes back what was opened.
+    pub(crate) fn discard(&self, id: SegmentId) {
+        self.sink.discard(&[id]);
+    }
+
+    /// True for the first caller in the life of the process.
+    pub(crate) fn is_cold_start(&self) -> bool {
+        !self.warm.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer")
+            .field("function_name", &self.function_name)
+            .finish_non_exhaustive()
+    }
+}
