@@ -53,7 +53,7 @@ const CALL: Row = Row {
 };
 
 /// Rows with `over` come after the row that they name.
-pub(crate) const ROWS: [Row; 14] = [
+pub(crate) const ROWS: [Row; 15] = [
     Row {
         bar: Some(5_900),
         ..SUBSEGMENT
@@ -128,6 +128,12 @@ pub(crate) const ROWS: [Row; 14] = [
         name: "AWS call with xray-lite-aws-sdk, to a daemon",
         work: "call-xray-lite",
         send: Send::ToDaemon,
+        ..CALL
+    },
+    Row {
+        name: "AWS call, sampled, with spans and log",
+        work: "call-with-layers",
+        bar: Some(10_500),
         ..CALL
     },
     Row {

@@ -13,7 +13,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use tower::{Layer, Service};
-use tracestitch::{TraceLayer, aws::TraceInterceptor};
+use tracestitch::{LogLayer, SpanLayer, TraceLayer, aws::TraceInterceptor};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use xray_lite::{Context as _, CustomNamespace, DaemonClient, SubsegmentContext};
 use xray_lite_aws_sdk::ContextExt as _;
 
@@ -54,6 +55,16 @@ pub(crate) fn run(work: &str) {
             "subsegment-xray-lite" => subsegments_of_xray_lite(repeat),
             "call" | "call-bare" => {
                 let dynamodb = client(work == "call");
+                for count in chunks(repeat) {
+                    in_invocation(&header, calls(&dynamodb, count)).await;
+                }
+            }
+            "call-with-layers" => {
+                tracing_subscriber::registry()
+                    .with(SpanLayer::new().filtered())
+                    .with(LogLayer::from_env().filtered())
+                    .init();
+                let dynamodb = client(true);
                 for count in chunks(repeat) {
                     in_invocation(&header, calls(&dynamodb, count)).await;
                 }

@@ -7,14 +7,14 @@ mod parameters;
 mod receive;
 mod selection;
 
-use aws_runtime::auth::SigV4OperationSigningConfig;
+use aws_runtime::{auth::SigV4OperationSigningConfig, invocation_id::InvocationIdInterceptor};
 #[cfg(feature = "sqs-poll")]
 use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextMut;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         interceptors::{
-            Intercept,
+            DisableInterceptor, Intercept,
             context::{
                 BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
                 FinalizerInterceptorContextRef, Input,
@@ -209,6 +209,15 @@ fn is_presigning(cfg: &ConfigBag) -> bool {
         .is_some_and(|config| config.signing_options.expires_in.is_some())
 }
 
+/// Of a request that failed before it was signed. Clients switch this interceptor off when they
+/// only make a request.
+fn was_to_be_presigned(cfg: &ConfigBag) -> bool {
+    is_presigning(cfg)
+        || cfg
+            .load::<DisableInterceptor<InvocationIdInterceptor>>()
+            .is_some()
+}
+
 /// Every hook returns `Ok`: an error of an interceptor would fail the user's call.
 #[dyn_dispatch_hint]
 impl Intercept for TraceInterceptor {
@@ -318,7 +327,7 @@ impl Intercept for TraceInterceptor {
         }
         let target = call.target;
         let presigned = call.presigned;
-        if presigned.unwrap_or_else(|| is_presigning(cfg)) {
+        if presigned.unwrap_or_else(|| was_to_be_presigned(cfg)) {
             subsegment.discard();
         } else {
             subsegment.amend(|document| {

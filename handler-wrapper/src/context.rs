@@ -84,12 +84,23 @@ impl Context {
             .unwrap_or_default()
     }
 
-    /// True when both are in the same subsegment.
+    /// True when both are in the same subsegment, or in the same trace that is not recorded.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Inner::Recording(one), Inner::Recording(two)) => Arc::ptr_eq(one, two),
+            (Inner::Passing(one), Inner::Passing(two)) => Arc::ptr_eq(one, two),
             _ => false,
+        }
+    }
+
+    /// That of the handler, where this is the invocation around it: the runtime's own span is made
+    /// there, and is the only one of a handler that has none.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn in_handler(self) -> Self {
+        match &self.0 {
+            Inner::Passing(trace) => trace.handler().unwrap_or(self),
+            _ => self,
         }
     }
 

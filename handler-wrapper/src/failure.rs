@@ -74,8 +74,9 @@ impl Failure<ByPointer> for anyhow::Error {
 
 /// What a handler's error says, for Lambda and for the trace.
 ///
-/// Handlers may fail with anything that turns into a [`Diagnostic`]. Boxed errors keep their
-/// chain of sources; of others the type and message that Lambda gets are recorded.
+/// Handlers may fail with anything that turns into a [`Diagnostic`]. Errors of the types for which
+/// `lambda_runtime` has that keep their chain of sources; of the user's own, which decide
+/// themselves what Lambda gets, that is recorded.
 pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Diagnostic) {
     let chain = chain_of(&error);
     let diagnostic: Diagnostic = error.into();
@@ -94,6 +95,9 @@ fn chain_of(error: &dyn Any) -> Option<Cause> {
     if let Some(error) = error.downcast_ref::<Box<dyn Error>>() {
         return Some(error.cause());
     }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return Some(Cause::from_error(error));
+    }
     #[cfg(feature = "anyhow")]
     if let Some(error) = error.downcast_ref::<anyhow::Error>() {
         return Some(error.cause());
@@ -105,7 +109,7 @@ fn chain_of(error: &dyn Any) -> Option<Cause> {
     None
 }
 
-#[cfg(all(test, any(feature = "anyhow", feature = "eyre")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -118,6 +122,33 @@ mod tests {
             .collect()
     }
 
+    #[derive(Debug)]
+    struct NotPriced(std::num::ParseIntError);
+
+    impl std::fmt::Display for NotPriced {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("not priced")
+        }
+    }
+
+    impl Error for NotPriced {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_chain() {
+        let io = || std::io::Error::other(NotPriced("x".parse::<i32>().unwrap_err()));
+        let expected = ["not priced", "invalid digit found in string"];
+        assert_eq!(messages(io()), expected);
+        let boxed: Box<dyn Error> = io().into();
+        assert_eq!(messages(boxed), expected);
+        let boxed: Box<dyn Error + Send + Sync> = io().into();
+        assert_eq!(messages(boxed), expected);
+        assert_eq!(messages("no stock"), ["no stock"]);
+    }
+
     #[cfg(feature = "anyhow")]
     #[test]
     fn anyhow_keeps_its_chain() {
@@ -127,6 +158,31 @@ mod tests {
         assert_eq!(failed.cause().exceptions.len(), 2);
         let expected = ["read quantity", "invalid digit found in string"];
         assert_eq!(messages(failed), expected);
+    }
+
+    /// Whether it has a stack is a matter of the environment, so this runs in a process of its
+    /// own: this same test, started again.
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn anyhow_brings_its_stack() {
+        const INSIDE: &str = "TRACESTITCH_TEST_STACK";
+        if std::env::var_os(INSIDE).is_some() {
+            let exception = anyhow::anyhow!("no stock").cause().exceptions.remove(0);
+            let own = exception.stack.iter().find(|frame| {
+                let label = frame.label.as_str();
+                label.contains("anyhow_brings_its_stack")
+            });
+            assert!(own.is_some(), "{exception:?}");
+            return;
+        }
+        let inside = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "failure::tests::anyhow_brings_its_stack"])
+            .env(INSIDE, "1")
+            .env("RUST_LIB_BACKTRACE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&inside.stdout);
+        assert!(said.contains("1 passed"), "{said}");
     }
 
     #[cfg(feature = "eyre")]

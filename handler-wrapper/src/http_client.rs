@@ -70,7 +70,8 @@ impl TraceRequests {
     }
 
     /// Gives the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests
-    /// to others are recorded all the same.
+    /// to others are recorded all the same. A client that follows redirects by itself takes the
+    /// headers along, wherever they lead: switch that off, or with `reqwest` use `redirects`.
     #[must_use]
     pub fn pass_on_only_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.trusted = Some(Hosts::new(hosts));
@@ -109,13 +110,18 @@ impl TraceRequests {
         } else {
             current
         };
-        if self.trusted.as_ref().is_none_or(|hosts| hosts.have(host)) {
+        if self.is_told(host) {
             self.pass_on(&context, headers);
         }
         Call {
             context,
             subsegment,
         }
+    }
+
+    /// True for hosts that are given the headers.
+    fn is_told(&self, host: &str) -> bool {
+        !self.ignored.have(host) && self.trusted.as_ref().is_none_or(|hosts| hosts.have(host))
     }
 
     fn pass_on(&self, context: &Context, headers: &mut HeaderMap) {

@@ -277,6 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn what_failed_is_said_though_nothing_else_was_done() {
+        let kept = Kept::default();
+        let init = Init::begin();
+        let settings = "x".parse::<i32>().unwrap_err();
+        init.context().sync_scope(|| crate::record_error(&settings));
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        let root = kept.one("init");
+        assert_eq!(root["fault"], true);
+        let message = &root["cause"]["exceptions"][0]["message"];
+        assert_eq!(message, "invalid digit found in string");
+    }
+
+    #[test]
     fn a_first_invocation_that_is_not_recorded_drops_it() {
         let kept = Kept::default();
         let init = Init::begin();

@@ -107,7 +107,12 @@ pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
     document
         .annotations
         .insert("cold_start".into(), trace.tracer.is_cold_start().into());
-    Some(Subsegment::start(trace.clone(), document))
+    let subsegment = Subsegment::start(trace.clone(), document);
+    if let Some(open) = subsegment.context().recording() {
+        // An invocation has one handler.
+        let _ = trace.handler.set(Arc::downgrade(open));
+    }
+    Some(subsegment)
 }
 
 /// How long documents wait after the reply for somebody who takes them, when the socket is full

@@ -1,6 +1,6 @@
 //! Log lines that name their trace.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,9 +10,14 @@ use tracing::{
     field::{Field, Visit},
     level_filters::LevelFilter,
 };
-use tracing_subscriber::{Layer, filter::Targets, layer::Context as LayerContext};
+use tracing_subscriber::{
+    Layer,
+    filter::{Filtered, Targets},
+    layer::Context as LayerContext,
+    registry::LookupSpan,
+};
 
-use crate::{clock, config, context::Context};
+use crate::{clock, config, context::Context, panics};
 
 /// Keys that every line may have; fields of the same name get an underscore behind theirs.
 const RESERVED: [&str; 7] = [
@@ -39,7 +44,7 @@ const RESERVED: [&str; 7] = [
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
 ///
-/// let subscriber = tracing_subscriber::registry().with(tracestitch::LogLayer::from_env());
+/// let subscriber = tracing_subscriber::registry().with(tracestitch::LogLayer::from_env().filtered());
 /// tracing::subscriber::with_default(subscriber, || {
 ///     // {"timestamp":"2026-11-20T22:13:20.512Z","level":"INFO","message":"priced",…,"items":3}
 ///     tracing::info!(items = 3, "priced");
@@ -66,6 +71,17 @@ impl LogLayer {
     pub fn filter(mut self, filter: Targets) -> Self {
         self.filter = filter;
         self
+    }
+
+    /// This layer behind its filter, which saves what [`SpanLayer::filtered`] saves.
+    ///
+    /// [`SpanLayer::filtered`]: crate::SpanLayer::filtered
+    pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let filter = self.filter.clone();
+        self.with_filter(filter)
     }
 
     /// Writes to `writer`, a line at a time, in place of standard output.
@@ -191,11 +207,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = panics::shown(value);
         if field.name() == "message" {
-            // Writing to a string fails only when the value's own formatting does.
-            let _ = write!(self.message, "{value:?}");
+            self.message.push_str(&text);
         } else {
-            self.put(field, &format!("{value:?}"));
+            self.put(field, &text);
         }
     }
 }

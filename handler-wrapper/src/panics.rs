@@ -30,6 +30,28 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
+/// The text of a field of `tracing`.
+#[cfg(feature = "tracing")]
+pub(crate) fn shown(value: &dyn std::fmt::Debug) -> String {
+    use std::fmt::Write;
+
+    let write = || {
+        let mut text = String::new();
+        // Fails only when the value says so; what it wrote before that stays.
+        let _ = write!(text, "{value:?}");
+        text
+    };
+    contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+}
+
+/// The cause that `cause` makes of an error of the user's, which writes its own message.
+pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
+    contained(cause).unwrap_or_else(|| {
+        let message = "an error that panicked while its message was written";
+        Cause::from_exception(Exception::new("error", message))
+    })
+}
+
 /// Installs the hook, once in the life of the process. The hook before it runs as before.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
@@ -46,6 +68,8 @@ pub(crate) fn install() {
 /// here may panic: that would end the process.
 fn see(info: &PanicHookInfo<'_>) {
     if !Context::current().is_recording() {
+        // What unwinds now is not the one before.
+        let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| last.take()));
         return;
     }
     let Some(location) = info.location() else {
@@ -86,7 +110,6 @@ pub(crate) fn cause(payload: &(dyn Any + Send)) -> Cause {
 }
 
 /// The panic that unwinds this thread now, if one does and was seen.
-#[cfg(feature = "tracing")]
 pub(crate) fn unwinding() -> Option<Cause> {
     if !std::thread::panicking() {
         return None;
@@ -263,6 +286,35 @@ mod tests {
                 (&true.into(), &expected.into())
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_guard_that_a_panic_drops_says_which() {
+        install();
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            let caught = catch_unwind(|| {
+                let _guard = crate::Subsegment::begin("pricing");
+                priced(0)
+            });
+            assert!(caught.is_err());
+            let guard = crate::Subsegment::begin("elsewhere");
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let _guard = guard;
+                Context::default().sync_scope(|| panic!("not recorded there"))
+            }));
+            assert!(caught.is_err());
+        })
+        .await;
+        let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
+        let pricing = exception("pricing");
+        assert_eq!(pricing["message"], "no items in https://a.example/");
+        let label = &pricing["stack"][0]["label"];
+        assert!(label.as_str().unwrap().contains("priced"), "{pricing}");
+        assert_eq!(
+            exception("elsewhere")["message"],
+            "a panic unwound the stack"
+        );
     }
 
     #[tokio::test]

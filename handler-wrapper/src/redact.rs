@@ -48,7 +48,8 @@ impl Redaction {
     /// A rule that is a closure: what it gives back stands in place of the text, None leaves it.
     ///
     /// It runs twice for most documents, at their begin and at their end, on the thread that
-    /// does the work. When it panics, the text is replaced as a whole.
+    /// does the work. When it panics, the text is replaced as a whole. What it records itself is
+    /// left out.
     pub fn by(rule: impl Fn(Place<'_>, &str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(vec![Arc::new(rule)])
     }
@@ -89,9 +90,12 @@ impl Redaction {
         self
     }
 
+    /// A rule that records something, or calls what does, would be asked about that next, and so
+    /// on without end: rules run outside the invocation.
     pub(crate) fn apply(&self, document: &mut Document) {
         if !self.is_none() {
-            document.edit_texts(&mut |place, text| self.edit(place, text));
+            let edit = || document.edit_texts(&mut |place, text| self.edit(place, text));
+            crate::Context::default().sync_scope(edit);
         }
     }
 

@@ -70,10 +70,11 @@ impl Database {
             "mssql" | "sqlserver" => "SQL Server",
             other => other,
         };
-        let clean = clean_url(url).into_owned();
+        // SQL Server has its options, among them user and password, behind semicolons.
+        let (before, options) = rest.split_at(rest.find(['?', '#', ';']).unwrap_or(rest.len()));
+        let clean = clean_url(url.split(';').next().unwrap_or(url)).into_owned();
         let place = clean.split_once("://").map_or("", |(_, place)| place);
         // A password may hold what begins the options, too: tokio-postgres takes it as it is.
-        let (before, options) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
         let authority = before.split('/').next().unwrap_or(before);
         let cut = options.contains('@') && authority.contains(':') && !before.contains('@');
         if cut || place.contains('@') {
@@ -292,6 +293,20 @@ mod tests {
                 None,
                 None,
                 "slash and hash in password",
+            ),
+            (
+                "sqlserver://h:1433;databaseName=d;user=sa;password=SECRET",
+                "h",
+                None,
+                Some("sqlserver://h:1433"),
+                "options of SQL Server",
+            ),
+            (
+                "postgres://u:p;w@h/d",
+                "database",
+                None,
+                None,
+                "semicolon in password",
             ),
             (
                 "postgres://u:p@h/d?application_name=a@b",

@@ -196,17 +196,11 @@ impl Subsegment {
 impl Drop for Subsegment {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let (kind, message) = if std::thread::panicking() {
-            ("panic", "dropped while a panic unwound the stack")
-        } else {
-            (
-                "Cancelled",
-                "dropped before it was finished: its future was cancelled, or its code returned early",
-            )
-        };
-        open.amend(|document| {
-            document.fail(Cause::from_exception(Exception::new(kind, message)));
+        let cause = panics::unwinding().unwrap_or_else(|| {
+            let message = "dropped before it was finished: its future was cancelled, or its code returned early";
+            Cause::from_exception(Exception::new("Cancelled", message))
         });
+        open.amend(|document| document.fail(cause));
         open.finish();
     }
 }
@@ -271,10 +265,7 @@ impl Open {
     /// `cause` runs before the document is locked: errors of the user write their messages in it,
     /// and may annotate meanwhile.
     fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        let cause = panics::contained(cause).unwrap_or_else(|| {
-            let message = "an error that panicked while its message was written";
-            Cause::from_exception(Exception::new("error", message))
-        });
+        let cause = panics::cause_of(cause);
         self.amend(|document| document.fail(cause));
     }
 

@@ -1,7 +1,7 @@
 //! What all work for one invocation or one message has in common.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 #[cfg(feature = "sqs")]
 use std::time::Duration;
 use std::time::Instant;
@@ -13,7 +13,9 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use crate::{held::Held, tracer::Tracer};
+#[cfg(feature = "tracing")]
+use crate::context::{Context, Inner};
+use crate::{held::Held, subsegment::Open, tracer::Tracer};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
 /// endpoints and quotas), which is as many documents of the usual 500 bytes.
@@ -40,6 +42,8 @@ pub(crate) struct Trace {
     pub(crate) held: Option<Held>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
     pub(crate) asked: bool,
+    /// The handler's subsegment, once it has begun. It holds this, so this does not hold it.
+    pub(crate) handler: OnceLock<Weak<Open>>,
 }
 
 /// The time that Lambda gives an invocation.
@@ -78,6 +82,7 @@ impl Trace {
             is_lambdas: true,
             held: held.then(Held::default),
             asked: false,
+            handler: OnceLock::new(),
         }
     }
 
@@ -87,6 +92,13 @@ impl Trace {
             deadline: self.deadline,
             ..Self::new(self.tracer.clone(), Some(header), &self.request_id)
         }
+    }
+
+    /// The context of the handler, while it is recorded.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn handler(&self) -> Option<Context> {
+        let open = self.handler.get()?.upgrade()?;
+        Some(Context(Inner::Recording(open)))
     }
 
     /// True when there is room for one more subsegment at this depth. If not, it is counted.

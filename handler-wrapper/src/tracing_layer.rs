@@ -1,36 +1,29 @@
 //! Spans of `tracing` as subsegments.
 
+mod fields;
+
 use std::cell::RefCell;
-use std::error::Error;
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
-use tracestitch_wire::document::{
-    AnnotationValue, Cause, Document, Exception, clean_message, clean_urls,
-};
 use tracing::{
     Event, Level, Subscriber,
-    field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
-    Layer, filter::Targets, layer::Context as LayerContext, registry::LookupSpan,
+    Layer,
+    filter::{Filtered, Targets},
+    layer::Context as LayerContext,
+    registry::LookupSpan,
 };
 
+use self::fields::{Failure, Fields};
 use crate::{
     context::{Context, Inner},
     panics,
-    subsegment::Subsegment,
+    subsegment::{Open, Subsegment},
 };
-
-/// Fields that hold what a function was given to work on: they are not recorded unless they are
-/// named in [`SpanLayer::annotate`].
-const DATA: [&str; 6] = ["event", "request", "message", "payload", "body", "headers"];
-
-/// Characters of a field's text.
-const FIELD_LENGTH: usize = 1000;
 
 /// Makes a subsegment of each span: `#[instrument]` is then all that you write.
 ///
@@ -50,8 +43,8 @@ const FIELD_LENGTH: usize = 1000;
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 ///
 /// tracing_subscriber::registry()
-///     .with(tracestitch::SpanLayer::new().annotate(["order_id"]))
-///     .with(tracestitch::LogLayer::from_env())
+///     .with(tracestitch::SpanLayer::new().annotate(["order_id"]).filtered())
+///     .with(tracestitch::LogLayer::from_env().filtered())
 ///     .init();
 ///
 /// #[tracing::instrument]
@@ -63,9 +56,11 @@ const FIELD_LENGTH: usize = 1000;
 pub struct SpanLayer {
     filter: Targets,
     annotations: Vec<String>,
-    /// Spans that are recorded and not closed. With none, entering a span costs one load.
-    live: AtomicUsize,
 }
+
+/// Spans that are in a trace and not closed. With none, entering a span costs one load. Not of
+/// one layer: what takes its place by `tracing_subscriber::reload` goes on with its spans.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl SpanLayer {
     /// Records spans of level INFO and above.
@@ -73,7 +68,6 @@ impl SpanLayer {
         Self {
             filter: Targets::new().with_default(LevelFilter::INFO),
             annotations: Vec::new(),
-            live: AtomicUsize::new(0),
         }
     }
 
@@ -93,6 +87,18 @@ impl SpanLayer {
         self
     }
 
+    /// This layer behind its filter, so that `tracing` knows what nobody wants, and makes no spans
+    /// and events of it. An AWS SDK call alone has some 90 below INFO, for which it otherwise
+    /// waits longer than for all else that tracing does. It works when every layer of the
+    /// subscriber has a filter; for others, use [`Layer::with_filter`].
+    pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let filter = self.filter.clone();
+        self.with_filter(filter)
+    }
+
     /// Fields of these names become annotations, by which X-Ray finds traces, in place of
     /// metadata.
     #[must_use]
@@ -102,10 +108,7 @@ impl SpanLayer {
     }
 
     fn fields(&self) -> Fields<'_> {
-        Fields {
-            annotations: &self.annotations,
-            facts: Vec::new(),
-        }
+        Fields::new(&self.annotations)
     }
 }
 
@@ -115,15 +118,23 @@ impl Default for SpanLayer {
     }
 }
 
-/// What a span keeps while it is recorded.
+/// What a span keeps that is in a trace.
 struct Recorded {
     subsegment: Subsegment,
     context: Context,
 }
 
+/// A span that a thread is in.
+struct Entered {
+    id: Id,
+    own: Context,
+    /// What its context took the place of.
+    before: Context,
+}
+
 thread_local! {
-    /// Spans that this thread is in, with the context that each took the place of.
-    static ENTERED: RefCell<Vec<(Id, Context)>> = const { RefCell::new(Vec::new()) };
+    /// Spans that this thread is in, the last one last.
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
 }
 
 impl<S> Layer<S> for SpanLayer
@@ -142,19 +153,20 @@ where
             // A second layer of this kind: it would make the same subsegment again.
             return;
         }
-        let parent = attributes.parent().and_then(|id| context_of(&spans, id));
+        let parent = attributes.parent().and_then(|id| context_at(&spans, id));
         let parent = parent.unwrap_or_else(Context::current);
+        if parent.trace().is_none() {
+            return;
+        }
         let subsegment = Subsegment::begin_with(&parent, metadata.name(), |document| {
             let mut fields = self.fields();
             attributes.record(&mut fields);
             fields.put_on(document);
         });
-        if !subsegment.is_recording() {
-            return;
-        }
         if let Some(span) = spans.span(id) {
+            // Also where nothing is recorded: a task that carries the span carries the trace.
             let context = subsegment.context();
-            self.live.fetch_add(1, Ordering::Relaxed);
+            LIVE.fetch_add(1, Ordering::Relaxed);
             span.extensions_mut().insert(Recorded {
                 subsegment,
                 context,
@@ -163,7 +175,7 @@ where
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, spans: LayerContext<'_, S>) {
-        if let Some(Context(Inner::Recording(open))) = context_of(&spans, id) {
+        if let Some(open) = recorded(&spans, id) {
             let mut fields = self.fields();
             values.record(&mut fields);
             open.amend(|document| fields.put_on(document));
@@ -179,7 +191,7 @@ where
         {
             return;
         }
-        let parent = event.parent().and_then(|id| context_of(&spans, id));
+        let parent = event.parent().and_then(|id| context_at(&spans, id));
         if let Inner::Recording(open) = parent.unwrap_or_else(Context::current).0 {
             let mut failure = Failure::default();
             event.record(&mut failure);
@@ -189,57 +201,70 @@ where
     }
 
     fn on_enter(&self, id: &Id, spans: LayerContext<'_, S>) {
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
-        if let Some(context) = context_of(&spans, id) {
-            let before = context.swap();
-            entered(|entered| entered.push((id.clone(), before)));
+        let own = match context_of(&spans, id) {
+            Some(own) if own.is_recording() => Some(own),
+            // In a task of its own even a span that is not recorded says where it belongs.
+            own if Context::bound().trace().is_none() => own
+                .or_else(|| context_at(&spans, id))
+                .map(Context::in_handler),
+            own => own,
+        };
+        if let Some(own) = own {
+            let before = own.clone().swap();
+            let id = id.clone();
+            entered(|entered| entered.push(Entered { id, own, before }));
         }
     }
 
     fn on_exit(&self, id: &Id, spans: LayerContext<'_, S>) {
-        let Some(own) = context_of(&spans, id) else {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
-        };
-        let before = entered(|entered| {
-            let index = entered.iter().rposition(|(entered, _)| entered == id)?;
-            let (_, before) = entered.remove(index);
+        }
+        let left = entered(|entered| {
+            let index = entered.iter().rposition(|entered| entered.id == *id)?;
+            let left = entered.remove(index);
             // One that was entered later, and is left later, must not bring this one back.
-            if let Some((_, later)) = entered.get_mut(index)
-                && later.is_same(&own)
+            let later = entered.get_mut(index);
+            let is_last = later.is_none();
+            if let Some(later) = later
+                && later.before.is_same(&left.own)
             {
-                *later = before.clone();
+                later.before = left.before.clone();
             }
-            Some(before)
+            Some((left, is_last))
         });
-        let Some(before) = before.flatten() else {
+        let Some((left, is_last)) = left.flatten() else {
             return;
         };
-        if let (Some(cause), Some(open)) = (panics::unwinding(), own.recording()) {
+        if let Some(cause) = panics::unwinding()
+            && let Some(open) = recorded(&spans, id)
+        {
             open.amend(|document| document.fail(cause));
         }
         // A guard that was held across an await leaves when another context is current.
-        if own.is_same(&Context::bound()) {
-            before.swap();
+        if is_last && left.own.is_same(&Context::bound()) {
+            left.before.swap();
         }
     }
 
     fn on_close(&self, id: Id, spans: LayerContext<'_, S>) {
-        if self.live.load(Ordering::Relaxed) == 0 {
+        if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
         let span = spans.span(&id);
         let recorded = span.and_then(|span| span.extensions_mut().remove::<Recorded>());
         if let Some(recorded) = recorded {
-            self.live.fetch_sub(1, Ordering::Relaxed);
+            LIVE.fetch_sub(1, Ordering::Relaxed);
             recorded.subsegment.finish();
         }
     }
 }
 
 /// None while the thread ends, when its storage is gone.
-fn entered<T>(change: impl FnOnce(&mut Vec<(Id, Context)>) -> T) -> Option<T> {
+fn entered<T>(change: impl FnOnce(&mut Vec<Entered>) -> T) -> Option<T> {
     ENTERED
         .try_with(|entered| change(&mut entered.borrow_mut()))
         .ok()
@@ -255,144 +280,28 @@ where
     Some(recorded.context.clone())
 }
 
-/// Collects a span's fields. Their values write themselves, as the user's code has it, so the
-/// document must not be locked meanwhile.
-struct Fields<'a> {
-    annotations: &'a [String],
-    facts: Vec<Fact>,
-}
-
-enum Fact {
-    Annotation(&'static str, AnnotationValue),
-    Metadata(&'static str, Value),
-    Failure(Cause),
-}
-
-impl Fields<'_> {
-    fn is_annotation(&self, name: &str) -> bool {
-        self.annotations.iter().any(|annotated| annotated == name)
-    }
-
-    fn put<V: Into<Value>>(&mut self, field: &Field, value: impl FnOnce() -> V) {
-        let name = field.name();
-        if self.is_annotation(name) {
-            let value = annotation(value().into());
-            self.facts.push(Fact::Annotation(name, value));
-        } else if !DATA.contains(&name) {
-            self.facts.push(Fact::Metadata(name, value().into()));
-        }
-    }
-
-    fn put_on(self, document: &mut Document) {
-        for fact in self.facts {
-            match fact {
-                Fact::Annotation(name, value) => document.annotate(name.into(), value),
-                Fact::Metadata(name, value) => {
-                    document.put_metadata("default".into(), name.into(), value);
-                }
-                Fact::Failure(cause) => document.fail(cause),
-            }
-        }
+/// The subsegment of the span's own; None where it is left out.
+fn recorded<S>(spans: &LayerContext<'_, S>, id: &Id) -> Option<Arc<Open>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let span = spans.span(id)?;
+    let extensions = span.extensions();
+    let recorded = extensions.get::<Recorded>()?;
+    match &recorded.context.0 {
+        Inner::Recording(open) if recorded.subsegment.is_recording() => Some(open.clone()),
+        _ => None,
     }
 }
 
-fn annotation(value: Value) -> AnnotationValue {
-    match value {
-        Value::Bool(value) => value.into(),
-        Value::String(text) => text.into(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => number.into(),
-            (_, Some(number)) => number.into(),
-            _ => number.as_f64().unwrap_or(f64::NAN).into(),
-        },
-        other => other.to_string().into(),
-    }
-}
-
-impl Visit for Fields<'_> {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.put(field, || value);
-        } else {
-            self.put(field, || value.to_string());
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, || value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, || value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, || value);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, || cut(value));
-    }
-
-    fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
-        self.facts.push(Fact::Failure(Cause::from_error(error)));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, || cut(&shown(value)));
-    }
-}
-
-fn shown(value: &dyn fmt::Debug) -> String {
-    panics::contained(|| format!("{value:?}"))
-        .unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
-}
-
-/// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
-fn cut(text: &str) -> String {
-    let mut text = clean_urls(text).into_owned();
-    if let Some((end, _)) = text.char_indices().nth(FIELD_LENGTH) {
-        text.truncate(end);
-    }
-    text
-}
-
-/// What an error event says.
-#[derive(Default)]
-struct Failure {
-    chain: Option<Cause>,
-    /// `#[instrument(err)]` writes the error's text into this field.
-    error: Option<String>,
-    message: Option<String>,
-}
-
-impl Failure {
-    fn cause(self, target: &str) -> Cause {
-        self.chain.unwrap_or_else(|| {
-            let message = self.error.or(self.message);
-            let message = message.unwrap_or_else(|| format!("an error event of {target}"));
-            let message = clean_message(&message).into_owned();
-            Cause::from_exception(Exception::new("error event", message))
-        })
-    }
-}
-
-impl Visit for Failure {
-    fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
-        self.chain.get_or_insert_with(|| Cause::from_error(error));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "error" | "err" => self.error = Some(shown(value)),
-            "message" => self.message = Some(shown(value)),
-            _ => {}
-        }
-    }
+/// That of the span, or of the nearest around it that has one.
+fn context_at<S>(spans: &LayerContext<'_, S>, id: &Id) -> Option<Context>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    spans
+        .span_scope(id)?
+        .find_map(|span| Some(span.extensions().get::<Recorded>()?.context.clone()))
 }
 
 #[cfg(test)]

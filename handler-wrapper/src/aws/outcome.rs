@@ -12,6 +12,8 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
 
+use crate::panics;
+
 // Names as the response keeps them: made of text they would be checked each time.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 static REQUEST_ID_OF_S3: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -118,7 +120,8 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
     } else {
         "CallFailure"
     };
-    let mut cause = Cause::from_error(error);
+    // The error of a provider of credentials or an interceptor may be one of the user's.
+    let mut cause = panics::cause_of(|| Cause::from_error(error));
     if let Some(outermost) = cause.exceptions.first_mut() {
         outermost.kind = kind.into();
     }
@@ -171,13 +174,28 @@ impl Said {
         let body = std::str::from_utf8(body).ok()?;
         let text = |tag: &str| {
             let (_, rest) = body.split_once(&format!("<{tag}>"))?;
-            rest.split_once("</").map(|(text, _)| text.to_owned())
+            rest.split_once("</").map(|(text, _)| unescaped(text))
         };
         Some(Self {
             code: text("Code"),
             message: text("Message"),
         })
     }
+}
+
+/// The entities that XML names. `&amp;` comes last: what `&amp;lt;` stands for is no sign.
+fn unescaped(text: &str) -> String {
+    [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (entity, sign)| {
+        text.replace(entity, sign)
+    })
 }
 
 /// `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://…` and `AWS.SimpleQueueService.
@@ -236,6 +254,13 @@ mod tests {
                 Some("NoSuchKey"),
                 Some("gone"),
                 "XML",
+            ),
+            (
+                None,
+                "<Error><Code>AccessDenied</Code><Message>not &quot;a&quot; &amp;lt; &#x27;b&#x27;</Message></Error>",
+                Some("AccessDenied"),
+                Some("not \"a\" &lt; &#x27;b&#x27;"),
+                "XML with entities",
             ),
             (
                 None,

@@ -1,7 +1,7 @@
 //! Around `reqwest`.
 
 use http::Extensions;
-use reqwest::{Request, Response};
+use reqwest::{Request, Response, redirect::Policy};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 use tracestitch_wire::document::Cause;
 
@@ -45,6 +45,36 @@ impl Middleware for TraceRequests {
             },
         )
         .await
+    }
+}
+
+impl TraceRequests {
+    /// For [`ClientBuilder::redirect`](reqwest::ClientBuilder::redirect): follows redirects, 10 at
+    /// most, only to hosts that are given the headers. Of one to another host, the redirect itself
+    /// is the answer.
+    ///
+    /// By itself a client takes all headers along, also to hosts that
+    /// [`pass_on_only_to`](Self::pass_on_only_to) does not name. To what is
+    /// [ignored](Self::ignore) they are not given either.
+    ///
+    /// ```
+    /// use tracestitch::http_client::TraceRequests;
+    ///
+    /// let trace = TraceRequests::new().pass_on_only_to(["*.internal.example"]);
+    /// let client = reqwest::Client::builder().redirect(trace.redirects()).build()?;
+    /// let client = reqwest_middleware::ClientBuilder::new(client).with(trace).build();
+    /// # Ok::<(), reqwest::Error>(())
+    /// ```
+    pub fn redirects(&self) -> Policy {
+        let settings = self.clone();
+        Policy::custom(move |attempt| {
+            let host = attempt.url().host_str().unwrap_or_default();
+            if settings.is_told(host) {
+                Policy::default().redirect(attempt)
+            } else {
+                attempt.stop()
+            }
+        })
     }
 }
 

@@ -376,3 +376,33 @@ async fn a_fault_that_was_seen_inside_stays() {
     assert_eq!(call["fault"], true, "{call}");
     assert!(call["cause"].is_object(), "{call}");
 }
+
+/// As clients have it that connect to one host: the URI is a path.
+#[tokio::test]
+async fn the_host_header_names_what_the_uri_does_not() {
+    let client = TraceRequests::new().layer(::tower::service_fn(|_| {
+        std::future::ready(Ok::<_, std::io::Error>(http::Response::new(())))
+    }));
+    let kept = Kept::default();
+    kept.invoke(SAMPLED, async {
+        for host in [
+            Some("shop.example:8080"),
+            Some("[::1]:80"),
+            Some("no host"),
+            None,
+        ] {
+            let mut request = http::Request::get("/orders?token=secret").body(()).unwrap();
+            if let Some(host) = host {
+                let host = HeaderValue::from_static(host);
+                request.headers_mut().insert(http_header::HOST, host);
+            }
+            client.clone().oneshot(request).await.unwrap();
+        }
+    })
+    .await;
+    let closed = kept.closed();
+    let calls = closed.iter().filter(|d| d["namespace"] == "remote");
+    let names: Vec<_> = calls.map(|call| call["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["shop.example", "::1", "remote", "remote"]);
+    assert!(!format!("{closed:?}").contains("secret"));
+}

@@ -132,3 +132,37 @@ async fn lines_of_a_message_carry_its_trace() {
     );
     assert_eq!(lines[1]["requestId"], "r-1");
 }
+
+/// Values whose own code fails or panics.
+struct Broken(bool);
+
+impl fmt::Debug for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        assert!(!self.0, "no text");
+        f.write_str("half")?;
+        Err(fmt::Error)
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_shown_harms_nobody() {
+    let (lines, _) = logged(SAMPLED, async {
+        for panics in [false, true] {
+            tracing::info!(value = ?Broken(panics), "shown");
+            tracing::info!("{:?}", Broken(panics));
+        }
+    })
+    .await;
+    let said = "a value that panicked while it was shown";
+    let shown: Vec<_> = lines
+        .iter()
+        .map(|line| (line["message"].as_str().unwrap(), line["value"].as_str()))
+        .collect();
+    let expected = [
+        ("shown", Some("half")),
+        ("half", None),
+        ("shown", Some(said)),
+        (said, None),
+    ];
+    assert_eq!(shown, expected);
+}

@@ -147,3 +147,22 @@ fn a_bad_pattern_is_named() {
         "{error}"
     );
 }
+
+/// It would be asked about its own subsegments, and so on.
+#[tokio::test]
+async fn a_rule_that_records_is_not_recorded() {
+    let rule = |_: Place<'_>, text: &str| {
+        crate::annotate("seen", true);
+        crate::capture_sync("rule", || {
+            text.contains(SECRET).then(|| "[gone]".to_owned())
+        })
+    };
+    let (kept, all) = leaves(Redaction::by(rule), plant()).await;
+    assert!(!all.contains(SECRET), "{all}");
+    assert!(!all.contains("rule"), "{all}");
+    assert!(
+        kept.one("order-worker")["annotations"]
+            .get("seen")
+            .is_none()
+    );
+}

@@ -16,8 +16,9 @@ use aws_sdk_dynamodb::operation::{
     update_table::UpdateTableInput,
 };
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, ConsumedCapacity, GlobalSecondaryIndex, GlobalSecondaryIndexUpdate,
-    ItemCollectionMetrics, LocalSecondaryIndex, ProvisionedThroughput, Select,
+    AttributeDefinition, Capacity, ConsumedCapacity, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, ItemCollectionMetrics, LocalSecondaryIndex, ProvisionedThroughput,
+    Select,
 };
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use serde_json::Value;
@@ -139,6 +140,33 @@ impl Member for ConsumedCapacity {
     fn recorded(&self) -> Option<Fact<'_>> {
         object([
             ("TableName", self.table_name.recorded()),
+            ("CapacityUnits", self.capacity_units.recorded()),
+            ("ReadCapacityUnits", self.read_capacity_units.recorded()),
+            ("WriteCapacityUnits", self.write_capacity_units.recorded()),
+            ("Table", self.table.recorded()),
+            (
+                "LocalSecondaryIndexes",
+                by_index(self.local_secondary_indexes.as_ref()),
+            ),
+            (
+                "GlobalSecondaryIndexes",
+                by_index(self.global_secondary_indexes.as_ref()),
+            ),
+        ])
+    }
+}
+
+fn by_index(indexes: Option<&HashMap<String, Capacity>>) -> Option<Fact<'static>> {
+    let indexes = indexes?.iter();
+    let indexes = indexes
+        .filter_map(|(index, capacity)| Some((index.clone(), Value::from(capacity.recorded()?))));
+    Some(Fact::Value(Value::Object(indexes.collect())))
+}
+
+/// What of it the table or an index took: told to those who ask for the consumption of indexes.
+impl Member for Capacity {
+    fn recorded(&self) -> Option<Fact<'_>> {
+        object([
             ("CapacityUnits", self.capacity_units.recorded()),
             ("ReadCapacityUnits", self.read_capacity_units.recorded()),
             ("WriteCapacityUnits", self.write_capacity_units.recorded()),

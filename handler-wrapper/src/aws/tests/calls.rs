@@ -115,3 +115,36 @@ async fn each_look_of_a_waiter_is_a_call() {
     let ends: Vec<_> = calls.map(flags).collect();
     assert_eq!(ends, [ERROR, OK, OK]);
 }
+
+#[tokio::test]
+async fn a_stream_of_events_is_over_when_it_begins() {
+    let endpoint = Endpoint::new([Answer::Stall]).await;
+    let lambda = client!(aws_sdk_lambda, &endpoint.url);
+    let kept = Kept::default();
+    let call = lambda.invoke_with_response_stream().function_name("f");
+    kept.invoke(SAMPLED, call.send()).await.unwrap();
+    let call = kept.one("Lambda");
+    assert_eq!(flags(&call), OK);
+    assert_eq!(call["aws"]["function_name"], "f");
+    assert_eq!(call["http"]["response"]["status"], 200);
+}
+
+#[tokio::test]
+async fn a_call_may_have_a_configuration_of_its_own() {
+    let mut endpoint = Endpoint::new([Answer::ok("{}")]).await;
+    let elsewhere = Endpoint::new([]).await;
+    let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&elsewhere.url).build());
+    let kept = Kept::default();
+    let own = aws_sdk_dynamodb::Config::builder()
+        .region(Region::new("us-west-2"))
+        .endpoint_url(&endpoint.url);
+    let call = dynamodb.describe_table().table_name("orders").customize();
+    kept.invoke(SAMPLED, call.config_override(own).send())
+        .await
+        .unwrap();
+    let call = kept.one("DynamoDB");
+    assert_eq!(call["aws"]["region"], "us-west-2");
+    assert_eq!(call["aws"]["table_name"], "orders");
+    let header = endpoint.request().await.trace_header().unwrap();
+    assert!(header.contains(call["id"].as_str().unwrap()), "{header}");
+}

@@ -76,6 +76,53 @@ async fn a_header_of_the_users_is_left_alone() {
     assert_eq!(kept.one("DynamoDB")["aws"]["retries"], 1);
 }
 
+/// An interceptor of the user's that puts a header on the request as early as it can.
+#[derive(Debug)]
+struct Own;
+
+#[dyn_dispatch_hint]
+impl Intercept for Own {
+    fn name(&self) -> &'static str {
+        "Own"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        headers.insert("x-amzn-trace-id", OWN);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_header_of_an_interceptor_is_left_alone() {
+    for (first, reason) in [(true, "before ours"), (false, "after ours")] {
+        let answers = [Answer::http(500, "{}"), Answer::ok("{}")];
+        let mut endpoint = Endpoint::new(answers).await;
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&endpoint.url)
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(Credentials::for_tests())
+            .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)));
+        let config = if first {
+            config.interceptor(Own).interceptor(TraceInterceptor::new())
+        } else {
+            config.interceptor(TraceInterceptor::new()).interceptor(Own)
+        };
+        let dynamodb = aws_sdk_dynamodb::Client::from_conf(config.build());
+        let kept = Kept::default();
+        assert!(kept.invoke(SAMPLED, get(&dynamodb)).await);
+        let own = vec![Some(OWN.to_owned()); 2];
+        assert_eq!(endpoint.trace_headers(), own, "{reason}");
+        assert_eq!(kept.one("DynamoDB")["aws"]["retries"], 1, "{reason}");
+    }
+}
+
 /// The attribute of a message beats the header (SQS), which covers those that have none.
 #[tokio::test]
 async fn a_message_keeps_the_header_that_it_has() {
@@ -258,4 +305,22 @@ async fn the_environments_header_is_not_mistaken_for_the_users() {
     );
 
     assert_unmarked(&presign().await.1);
+}
+
+/// Whoever has no credentials has no presigned request either.
+#[tokio::test]
+async fn presigning_that_fails_leaves_no_trace_either() {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(outcomes::NoCredentials)
+        .interceptor(TraceInterceptor::new())
+        .build();
+    let s3 = aws_sdk_s3::Client::from_conf(config);
+    let kept = Kept::default();
+    let expires = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = s3.get_object().bucket("b").key("k").presigned(expires);
+    assert!(kept.invoke(SAMPLED, get).await.is_err());
+    let names: Vec<_> = kept.closed().iter().map(|d| d["name"].clone()).collect();
+    assert_eq!(names, [json!("order-worker")]);
 }

@@ -154,8 +154,14 @@ async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
 }
 
 async fn respond(stream: &mut TcpStream, status: u16, extra: (&str, &str), body: &str) {
+    // S3, which alone has a second id, names the first otherwise.
+    let id = if extra.0 == "x-amz-id-2" {
+        "x-amz-request-id"
+    } else {
+        "x-amzn-requestid"
+    };
     let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nx-amzn-requestid: req-1\r\n\
+        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{id}: req-1\r\n\
          content-type: application/x-amz-json-1.0\r\n{}: {}\r\nconnection: close\r\n\r\n",
         body.len(),
         extra.0,

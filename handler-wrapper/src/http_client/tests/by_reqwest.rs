@@ -116,6 +116,55 @@ async fn a_request_that_is_redirected_is_one() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
+    for (settings, followed, reason) in [
+        (TraceRequests::new(), true, "all hosts"),
+        (
+            TraceRequests::new().pass_on_only_to(["shop.example", "127.0.0.1"]),
+            true,
+            "both",
+        ),
+        (
+            TraceRequests::new().pass_on_only_to(["shop.example"]),
+            false,
+            "the first alone",
+        ),
+        (
+            TraceRequests::new().ignore(["127.0.0.1"]),
+            false,
+            "the second is ignored",
+        ),
+    ] {
+        let (last, arrives) = endpoint(Answer::Status(200)).await;
+        let (first, leaves) = endpoint(Answer::Redirect(last)).await;
+        let client = ::reqwest::Client::builder().no_proxy();
+        let client = client.resolve("shop.example", ([127, 0, 0, 1], first).into());
+        let client = with(client.redirect(settings.redirects()), settings);
+        let kept = Kept::default();
+        let sent = client.get(format!("http://shop.example:{first}/"));
+        let response = kept.invoke(SAMPLED, sent.send()).await.unwrap();
+        assert_eq!(
+            response.status(),
+            if followed { 200 } else { 302 },
+            "{reason}"
+        );
+        assert!(
+            leaves.await.unwrap().contains("x-amzn-trace-id"),
+            "{reason}"
+        );
+        if followed {
+            assert!(
+                arrives.await.unwrap().contains("x-amzn-trace-id"),
+                "{reason}"
+            );
+        } else {
+            arrives.abort();
+            assert!(arrives.await.unwrap_err().is_cancelled(), "{reason}: asked");
+        }
+    }
+}
+
+#[tokio::test]
 async fn settings_hold_for_it_too() {
     for (settings, own, recorded, expected, absent, reason) in [
         (

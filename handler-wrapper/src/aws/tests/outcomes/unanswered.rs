@@ -3,7 +3,9 @@
 use aws_credential_types::provider::{
     error::CredentialsError, future::ProvideCredentials as ProvideFuture,
 };
-use aws_sdk_dynamodb::config::{ProvideCredentials, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    ProvideCredentials, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 
@@ -55,6 +57,27 @@ async fn no_answer_is_a_fault() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_stalls_is_a_fault() {
+    let protection =
+        StalledStreamProtectionConfig::enabled().grace_period(Duration::from_millis(50));
+    let (kept, _) = call(SAMPLED, [Answer::Stall], |config| {
+        once(config).stalled_stream_protection(protection.build())
+    })
+    .await;
+    let end = End {
+        flags: FAULT,
+        answer: Some((200, 10, false)),
+        retries: Some(0),
+        exception: Some((
+            "UnreadableResponse",
+            "throughput of 0 B/s was observed",
+            false,
+        )),
+    };
+    compare(&kept, &end, "stalled");
+}
+
 /// Finds no host.
 #[derive(Debug, Clone)]
 struct NoHosts;
@@ -91,7 +114,7 @@ async fn a_host_that_is_not_there_is_named() {
 
 /// Has no credentials.
 #[derive(Debug)]
-struct NoCredentials;
+pub(in crate::aws::tests) struct NoCredentials;
 
 impl ProvideCredentials for NoCredentials {
     fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>

@@ -14,7 +14,15 @@ fn secret() -> AttributeValue {
 }
 
 fn capacity() -> Value {
-    json!({ "TableName": "t", "CapacityUnits": 1.5 })
+    let part = json!({
+        "CapacityUnits": 1.5, "ReadCapacityUnits": 0.5, "WriteCapacityUnits": 1.0,
+    });
+    let mut capacity = part.clone();
+    capacity["TableName"] = json!("t");
+    capacity["Table"] = part.clone();
+    capacity["LocalSecondaryIndexes"] = json!({ "l": part });
+    capacity["GlobalSecondaryIndexes"] = json!({ "g": part, "h": part });
+    capacity
 }
 
 /// What a write answers; the key of the item collection is data.
