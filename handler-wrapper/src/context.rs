@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
@@ -98,10 +98,11 @@ impl Context {
     /// there, and is the only one of a handler that has none.
     #[cfg(feature = "tracing")]
     pub(crate) fn in_handler(self) -> Self {
-        match &self.0 {
-            Inner::Passing(trace) => trace.handler().unwrap_or(self),
-            _ => self,
-        }
+        let handler = match &self.0 {
+            Inner::Passing(trace) => trace.handler.get().and_then(Weak::upgrade),
+            _ => None,
+        };
+        handler.map_or(self, |open| Self(Inner::Recording(open)))
     }
 
     fn enter(self) -> Entered {

@@ -13,8 +13,6 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-#[cfg(feature = "tracing")]
-use crate::context::{Context, Inner};
 use crate::{held::Held, subsegment::Open, tracer::Tracer};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
@@ -92,13 +90,6 @@ impl Trace {
             deadline: self.deadline,
             ..Self::new(self.tracer.clone(), Some(header), &self.request_id)
         }
-    }
-
-    /// The context of the handler, while it is recorded.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn handler(&self) -> Option<Context> {
-        let open = self.handler.get()?.upgrade()?;
-        Some(Context(Inner::Recording(open)))
     }
 
     /// True when there is room for one more subsegment at this depth. If not, it is counted.
