@@ -252,7 +252,7 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         _cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        receive::ask_for_header(context.input_mut());
+        receive::ask_for_attributes(context.input_mut());
         Ok(())
     }
 

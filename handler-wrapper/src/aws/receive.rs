@@ -1,4 +1,4 @@
-//! `ReceiveMessage` gives a message's trace header only when it is asked for.
+//! `ReceiveMessage` gives a message's trace header, and its group, only when they are asked for.
 
 use aws_sdk_sqs::{
     operation::receive_message::ReceiveMessageInput,
@@ -6,30 +6,31 @@ use aws_sdk_sqs::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
-const HEADER: &str = "AWSTraceHeader";
-
-/// Asks for the header unless the user did; other operations stay as they are.
-pub(super) fn ask_for_header(input: &mut Input) {
+/// Asks for the header, and of a FIFO queue for the group, without which a consumer cannot keep
+/// the order; for nothing that the user asked for already. Other operations stay as they are.
+pub(super) fn ask_for_attributes(input: &mut Input) {
     let Some(input) = input.downcast_mut::<ReceiveMessageInput>() else {
         return;
     };
+    ask(input, MessageSystemAttributeName::AwsTraceHeader);
+    // Names of FIFO queues end so, and of no others (SQS developer guide, "FIFO queues").
+    if input.queue_url().is_some_and(|url| url.ends_with(".fifo")) {
+        ask(input, MessageSystemAttributeName::MessageGroupId);
+    }
+}
+
+fn ask(input: &mut ReceiveMessageInput, wanted: MessageSystemAttributeName) {
     #[expect(deprecated, reason = "users may still ask by the older parameter")]
+    let older = input.attribute_names().iter();
     let asked = input
         .message_system_attribute_names()
         .iter()
         .map(MessageSystemAttributeName::as_str)
-        .chain(
-            input
-                .attribute_names()
-                .iter()
-                .map(QueueAttributeName::as_str),
-        )
-        .any(|name| name == HEADER || name == "All");
+        .chain(older.map(QueueAttributeName::as_str))
+        .any(|name| name == wanted.as_str() || name == "All");
     if !asked {
-        input
-            .message_system_attribute_names
-            .get_or_insert_default()
-            .push(MessageSystemAttributeName::AwsTraceHeader);
+        let names = &mut input.message_system_attribute_names;
+        names.get_or_insert_default().push(wanted);
     }
 }
 
@@ -43,7 +44,7 @@ mod tests {
     use crate::aws::TraceInterceptor;
 
     /// Body of the request that a real client sends.
-    fn sent(asked: &[&str], older: &[&str]) -> String {
+    fn sent(queue: &str, asked: &[&str], older: &[&str]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -68,7 +69,7 @@ mod tests {
             .build();
         let mut call = aws_sdk_sqs::Client::from_conf(config)
             .receive_message()
-            .queue_url("http://q/1/orders");
+            .queue_url(format!("http://q/1/{queue}"));
         for name in asked {
             call = call.message_system_attribute_names((*name).into());
         }
@@ -88,23 +89,43 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_asked_for_unless_the_user_did() {
-        for (asked, older, expected) in [
-            (&[][..], &[][..], Some(r#"["AWSTraceHeader"]"#)),
+    fn what_is_needed_is_asked_for_unless_the_user_did() {
+        for (queue, asked, older, expected) in [
+            ("orders", &[][..], &[][..], Some(r#"["AWSTraceHeader"]"#)),
             (
+                "orders",
                 &["SentTimestamp"],
                 &[],
                 Some(r#"["SentTimestamp","AWSTraceHeader"]"#),
             ),
-            (&["All"], &[], Some(r#"["All"]"#)),
-            (&["AWSTraceHeader"], &[], Some(r#"["AWSTraceHeader"]"#)),
-            (&[], &["All"], None),
+            ("orders", &["All"], &[], Some(r#"["All"]"#)),
+            (
+                "orders",
+                &["AWSTraceHeader"],
+                &[],
+                Some(r#"["AWSTraceHeader"]"#),
+            ),
+            ("orders", &[], &["All"], None),
+            (
+                "orders.fifo",
+                &[],
+                &[],
+                Some(r#"["AWSTraceHeader","MessageGroupId"]"#),
+            ),
+            (
+                "orders.fifo",
+                &["MessageGroupId"],
+                &[],
+                Some(r#"["MessageGroupId","AWSTraceHeader"]"#),
+            ),
+            ("orders.fifo", &[], &["All"], None),
         ] {
-            let body: serde_json::Value = serde_json::from_str(&sent(asked, older)).unwrap();
+            let sent = sent(queue, asked, older);
+            let body: serde_json::Value = serde_json::from_str(&sent).unwrap();
             let names = body
                 .get("MessageSystemAttributeNames")
                 .map(|names| names.to_string());
-            assert_eq!(names.as_deref(), expected, "{asked:?} {older:?}");
+            assert_eq!(names.as_deref(), expected, "{queue} {asked:?} {older:?}");
         }
     }
 }

@@ -11,11 +11,11 @@ use crate::{failure::Failure, invocation::Invocation, trace::Trace, tracer::Trac
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
 /// EC2 or on a laptop.
 ///
-/// With [`TraceInterceptor`](crate::aws::TraceInterceptor) the client asks for the attribute
-/// `AWSTraceHeader` by itself; without it, name it (or `All`) in
-/// `message_system_attribute_names`. SQS gives only what is asked for: name `MessageGroupId`, too,
-/// when the queue is a FIFO queue, or its messages are taken for those of a standard queue;
-/// `SentTimestamp` and `ApproximateReceiveCount` for what segments say of a message; and in
+/// SQS gives only what is asked for. With [`TraceInterceptor`](crate::aws::TraceInterceptor) the
+/// client asks for the attribute `AWSTraceHeader`, and `MessageGroupId` when the queue's URL ends in
+/// `.fifo`, by itself; without it, name them (or `All`) in `message_system_attribute_names`: messages
+/// without a group are taken for those of a standard queue. Name `SentTimestamp` and
+/// `ApproximateReceiveCount`, too, for what segments say of a message; and in
 /// `message_attribute_names` the message attributes in which producers put a context.
 ///
 /// A message without a context is not recorded, unless a rule of `TRACESTITCH_SAMPLING` holds: then
