@@ -3,26 +3,40 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
-use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use lambda_http::{Adapter, Body, IntoResponse, Request, Response};
 use lambda_runtime::{Diagnostic, Error};
 use tower::{Service, ServiceExt};
-use tracestitch_wire::header::NAME;
+use tracestitch_wire::{
+    document::{self, Document, clean_url},
+    header::NAME,
+};
 
 use crate::context::Context;
 
-/// A response, with the decision on sampling for a caller that asked for it.
+/// Puts the request on the handler's document.
+fn record_request(request: Request) -> Request {
+    if let Some(handler) = Context::current().recording() {
+        let asked = document::Request {
+            method: request.method().as_str().to_owned().into(),
+            url: clean_url(&request.uri().to_string()).into_owned().into(),
+        };
+        handler.amend(|document| document.http.get_or_insert_default().request = Some(asked));
+    }
+    request
+}
+
+/// A response, with the context of the handler that gave it.
 struct Answer<R> {
     response: R,
-    decision: Option<HeaderValue>,
+    context: Context,
 }
 
 impl<R> Answer<R> {
     fn of(response: R) -> Self {
-        let header = Context::current().answer_header();
         Self {
             response,
-            decision: header.and_then(|header| String::from(&header).try_into().ok()),
+            context: Context::current(),
         }
     }
 }
@@ -30,18 +44,39 @@ impl<R> Answer<R> {
 impl<R: IntoResponse> IntoResponse for Answer<R> {
     fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         let response = self.response.into_response();
-        match self.decision {
-            None => response,
-            Some(decision) => Box::pin(async move {
-                let mut response = response.await;
-                response.headers_mut().entry(NAME).or_insert(decision);
-                response
-            }),
+        let header = self.context.answer_header();
+        let decision = header.and_then(|header| String::from(&header).try_into().ok());
+        if decision.is_none() && !self.context.is_recording() {
+            return response;
         }
+        Box::pin(async move {
+            let mut response = response.await;
+            if let Some(handler) = self.context.recording() {
+                handler.amend(|document| record_response(document, &response));
+            }
+            if let Some(decision) = decision {
+                response.headers_mut().entry(NAME).or_insert(decision);
+            }
+            response
+        })
     }
 }
 
+/// An app gives its failures an answer: for Lambda the invocation is a success.
+fn record_response(document: &mut Document, response: &Response<Body>) {
+    let length = response.headers().get(CONTENT_LENGTH);
+    document.http.get_or_insert_default().response = Some(document::Response {
+        status: Some(response.status().as_u16()),
+        content_length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
+    });
+    document.mark(response.status().as_u16());
+}
+
 /// Runs an HTTP service as a Lambda function, traced: in place of [`lambda_http::run`].
+///
+/// Beside what [`tracestitch::run`](crate::run()) does, the handler's subsegment has the method and
+/// URL of the request, without user, query and fragment, and the status of the response, by which
+/// it is an error (4xx), throttled (429) or a fault (5xx).
 ///
 /// ```no_run
 /// use lambda_http::{Body, Error, Request, Response, service_fn};
@@ -70,6 +105,7 @@ where
     R: IntoResponse,
     E: Debug + Into<Diagnostic> + 'static,
 {
+    let service = service.map_request(record_request);
     crate::run(Adapter::from(service.map_response(Answer::of))).await
 }
 
@@ -91,6 +127,7 @@ where
     R: IntoResponse + Send + Sync + 'static,
     E: Debug + Into<Diagnostic> + Send + 'static,
 {
+    let service = service.map_request(record_request);
     crate::run_concurrent(Adapter::from(service.map_response(Answer::of))).await
 }
 
@@ -98,31 +135,69 @@ where
 mod tests {
     use lambda_http::request::LambdaRequest;
     use lambda_runtime::LambdaEvent;
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use tower::{Layer, service_fn};
 
     use super::*;
     use crate::{
         service::TraceLayer,
         testing::{
-            Kept, ROOT,
+            Kept, ROOT, SAMPLED,
             recorded::{self, Origin},
         },
+        tracer::Tracer,
     };
 
-    /// The headers of the answer to a request for which the runtime got `header`.
-    async fn answered(header: &str, rules: &str) -> Value {
-        let mut tracer = Kept::default().tracer();
-        tracer.sampling = rules.parse().unwrap();
-        let app = service_fn(async |_: Request| Ok::<_, Error>(Response::new(Body::Empty)));
-        let adapter = Adapter::from(app.map_response(Answer::of));
+    /// What Lambda gets of an app that answers with `status`, for a request of API Gateway's for
+    /// which the runtime got `header`.
+    async fn answered(tracer: Tracer, header: &str, status: u16) -> Value {
+        let app = service_fn(|_: Request| async move {
+            let response = Response::builder().status(status);
+            let response = response.header(CONTENT_LENGTH, 0).body(Body::Empty);
+            response.map_err(Error::from)
+        });
+        let app = app.map_request(record_request).map_response(Answer::of);
         let event = recorded::text(Origin::Http, "apigw_v2_proxy_request");
         let request: LambdaRequest = serde_json::from_slice(&event).unwrap();
         let mut context = lambda_runtime::Context::default();
         context.xray_trace_id = Some(header.to_owned());
-        let handler = TraceLayer::with(tracer).layer(adapter);
+        let handler = TraceLayer::with(tracer).layer(Adapter::from(app));
         let response = handler.oneshot(LambdaEvent::new(request, context)).await;
-        serde_json::to_value(response.unwrap()).unwrap()["headers"].take()
+        serde_json::to_value(response.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn request_and_response_are_recorded() {
+        for (status, flags, reason) in [
+            (204, [None; 3], "well"),
+            (404, [Some("error"), None, None], "the caller's fault"),
+            (429, [Some("error"), Some("throttle"), None], "too many"),
+            (503, [None, None, Some("fault")], "ours"),
+        ] {
+            let kept = Kept::default();
+            let answer = answered(kept.tracer(), SAMPLED, status).await;
+            assert_eq!(answer["statusCode"], status);
+            let handler = kept.one("order-worker");
+            let expected = json!({
+                "request": { "method": "POST", "url": "https://id.execute-api.us-east-1.amazonaws.com/my/path" },
+                "response": { "status": status, "content_length": 0 },
+            });
+            assert_eq!(handler["http"], expected, "{reason}");
+            for (flag, expected) in ["error", "throttle", "fault"].into_iter().zip(flags) {
+                assert_eq!(handler.get(flag).is_some(), expected.is_some(), "{reason}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_has_an_answer_is_one_where_errors_are_always_recorded() {
+        for (status, expected) in [(200, 0), (404, 0), (500, 1)] {
+            let kept = Kept::default();
+            let mut tracer = kept.tracer();
+            tracer.errors_always = true;
+            answered(tracer, &SAMPLED.replace("Sampled=1", "Sampled=0"), status).await;
+            assert_eq!(kept.closed().len(), expected, "{status}");
+        }
     }
 
     #[tokio::test]
@@ -134,7 +209,10 @@ mod tests {
             ("1", "", None, "decided by the caller"),
             ("", "rate=1", None, "nobody asked"),
         ] {
-            let headers = answered(&format!("Root={ROOT};Sampled={sampled}"), rules).await;
+            let mut tracer = Kept::default().tracer();
+            tracer.sampling = rules.parse().unwrap();
+            let header = format!("Root={ROOT};Sampled={sampled}");
+            let headers = &answered(tracer, &header, 200).await["headers"];
             let expected = expected.map(|decision| format!("Root={ROOT};Sampled={decision}"));
             assert_eq!(headers[NAME].as_str(), expected.as_deref(), "{reason}");
         }

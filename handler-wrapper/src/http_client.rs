@@ -183,11 +183,8 @@ fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMa
             .get("grpc-status")
             .and_then(|code| code.to_str().ok()?.parse().ok())
             .unwrap_or(0);
-        let status = of_grpc(grpc).unwrap_or(status);
         // What failed inside the client was put on it already, with its cause.
-        document.throttle |= status == StatusCode::TOO_MANY_REQUESTS;
-        document.error |= status.is_client_error();
-        document.fault |= status.is_server_error();
+        document.mark(of_grpc(grpc).unwrap_or(status).as_u16());
     });
 }
 

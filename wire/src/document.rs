@@ -185,6 +185,14 @@ impl Document {
         self.cause.get_or_insert_with(|| Box::new(cause));
     }
 
+    /// Marks what an HTTP status says: 4xx is an error, 429 throttled as well, 5xx a fault (X-Ray
+    /// developer guide, "Errors, faults, and exceptions"). What is marked already stays.
+    pub fn mark(&mut self, status: u16) {
+        self.throttle |= status == 429;
+        self.error |= (400..500).contains(&status);
+        self.fault |= (500..600).contains(&status);
+    }
+
     /// True until [`Document::finish`].
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
