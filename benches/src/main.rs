@@ -2,9 +2,8 @@
 //! those of xray-lite, the other X-Ray library for Rust.
 //!
 //! `cargo cost` prints a table: instructions counted by callgrind (user space,
-//! repeatable to a few instructions) and CPU time (median of interleaved rounds), each as the
-//! difference between many and few repetitions in processes of their own, so that start-up does
-//! not count. `cargo cost --check` fails when a row has more instructions than its bar.
+//! repeatable to a few instructions), as the difference between many and few repetitions so that
+//! start-up does not count, and CPU time, as the median of interleaved rounds. `cargo cost --check` fails when a row has more instructions than its bar.
 //!
 //! Needs valgrind. What is measured runs in this same binary, started again as a child whose
 //! environment is that of a Lambda function.
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 use crate::rows::ROWS;
 
 /// Rounds of the time measurement.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 31;
 
 fn main() -> ExitCode {
     if let Ok(work) = env::var("BENCH_WORK") {
@@ -40,7 +39,7 @@ fn main() -> ExitCode {
     }
     let check = env::args().any(|argument| argument == "--check");
     let instructions: Vec<u64> = ROWS.iter().map(measure::instructions).collect();
-    let times = median_times(if check { 1 } else { ROUNDS });
+    let times = times(if check { 1 } else { ROUNDS });
     let mut passed = true;
     println!(
         "{:<50}{:>14}{:>10}{:>10}",
@@ -51,7 +50,10 @@ fn main() -> ExitCode {
             .over
             .and_then(|name| ROWS.iter().position(|row| row.name == name));
         let count = instructions[index] - base.map_or(0, |base| instructions[base]);
-        let time = times[index] - base.map_or(0.0, |base| times[base]);
+        let time = median(times.iter().map(|round| {
+            // Of the same round: a busy moment of the machine meets both.
+            round[index] - base.map_or(0.0, |base| round[base])
+        }));
         let name = format!("{}{}", if base.is_some() { "+ " } else { "" }, row.name);
         let bar = row.bar.map_or_else(String::new, |bar| bar.to_string());
         let over = row.bar.is_some_and(|bar| count > bar);
@@ -69,20 +71,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// The median time of each row. A round takes each row once, so that a busy moment of the machine
-/// meets all alike.
-fn median_times(rounds: usize) -> Vec<f64> {
-    let mut times = vec![Vec::with_capacity(rounds); ROWS.len()];
-    for _ in 0..rounds {
-        for (row, times) in ROWS.iter().zip(&mut times) {
-            times.push(measure::nanoseconds(row));
-        }
-    }
-    times
-        .into_iter()
-        .map(|mut times| {
-            times.sort_by(f64::total_cmp);
-            times[rounds / 2]
-        })
-        .collect()
+/// The time of each row, in each round.
+fn times(rounds: usize) -> Vec<Vec<f64>> {
+    let round = |_| ROWS.iter().map(measure::nanoseconds).collect();
+    (0..rounds).map(round).collect()
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
