@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+#[cfg(feature = "tracing")]
+use std::sync::Weak;
 use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;

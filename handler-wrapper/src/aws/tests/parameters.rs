@@ -66,13 +66,13 @@ fn rows() -> Vec<Row> {
 
 /// True if rows of this service need a feature that is off.
 fn is_off(service: &str) -> bool {
-    match service {
-        "DynamoDB" => cfg!(not(feature = "dynamodb")),
-        "EventBridge" => cfg!(not(feature = "eventbridge")),
-        "Lambda" => cfg!(not(feature = "lambda")),
-        "SQS" => cfg!(not(feature = "sqs")),
-        _ => false,
-    }
+    [
+        ("DynamoDB", cfg!(feature = "dynamodb")),
+        ("EventBridge", cfg!(feature = "eventbridge")),
+        ("Lambda", cfg!(feature = "lambda")),
+        ("SQS", cfg!(feature = "sqs")),
+    ]
+    .contains(&(service, false))
 }
 
 impl Row {
