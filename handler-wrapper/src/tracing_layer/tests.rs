@@ -1,3 +1,5 @@
+mod carried;
+
 use std::error::Error;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -96,21 +98,6 @@ async fn joined_futures_keep_their_spans() {
             "{name}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
-    let kept = traced(SpanLayer::new(), SAMPLED, async {
-        let task = async { crate::capture("call", async {}).await };
-        tokio::spawn(task.instrument(info_span!("task")))
-            .await
-            .unwrap();
-        let bare = async { crate::capture("lost", async {}).await };
-        tokio::spawn(bare).await.unwrap();
-    })
-    .await;
-    assert_eq!(kept.one("call")["parent_id"], kept.one("task")["id"]);
-    assert_eq!(kept.closed().len(), 3, "a task without its span is outside");
 }
 
 #[instrument(err)]
@@ -314,99 +301,6 @@ async fn urls_in_fields_are_cleaned() {
 }
 
 #[tokio::test]
-async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
-    let header = || {
-        Context::current()
-            .trace_header()
-            .map(|header| header.to_string())
-    };
-    let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
-    let kept = traced(SpanLayer::new(), &unsampled, async {
-        let task = async move { header() }.instrument(info_span!("task"));
-        assert_eq!(tokio::spawn(task).await.unwrap(), Some(unsampled.clone()));
-    })
-    .await;
-    assert!(kept.events().is_empty());
-
-    let kept = traced(SpanLayer::new(), SAMPLED, async {
-        let before = info_span!("before");
-        for _ in 0..1000 {
-            drop(info_span!("one of many"));
-        }
-        let expected = before.in_scope(header);
-        let span = info_span!(parent: &before, "one too many", late = tracing::field::Empty);
-        span.record("late", true);
-        let (first, second) = (before.enter(), span.enter());
-        drop(first);
-        crate::annotate("in", "before");
-        drop(second);
-        let task = async move { header() }.instrument(span);
-        assert_eq!(tokio::spawn(task).await.unwrap(), expected);
-    })
-    .await;
-    let before = kept.one("before");
-    assert_eq!(before["annotations"]["in"], "before");
-    assert!(before.get("metadata").is_none(), "of another: {before}");
-}
-
-#[tokio::test]
-async fn a_span_that_is_filtered_out_is_no_gap() {
-    let kept = traced(SpanLayer::new(), SAMPLED, async {
-        let outer = info_span!("outer");
-        let middle = tracing::debug_span!(parent: &outer, "middle");
-        drop(info_span!(parent: &middle, "inner"));
-        let task = async {
-            crate::capture("before", tokio::task::yield_now()).await;
-            crate::capture("after", async {}).await;
-        };
-        tokio::spawn(task.instrument(middle.clone())).await.unwrap();
-        crate::capture_sync("own", || middle.in_scope(|| crate::annotate("in", "own")));
-    })
-    .await;
-    let outer = kept.one("outer");
-    assert_eq!(kept.one("own")["annotations"]["in"], "own");
-    for name in ["inner", "before", "after"] {
-        assert_eq!(kept.one(name)["parent_id"], outer["id"], "{name}");
-    }
-}
-
-/// The runtime's span is made before the handler's subsegment, and is current in a handler that
-/// has no span of its own.
-#[tokio::test]
-async fn a_task_that_carries_the_runtimes_span_is_in_the_handler() {
-    use lambda_runtime::{LambdaEvent, LambdaInvocation, layers::TracingLayer, service_fn};
-    use tower::{Layer as _, ServiceExt};
-
-    let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let kept = Kept::default();
-    let trace = crate::TraceLayer::with(kept.tracer());
-    let handler = trace.layer(service_fn(async |_: LambdaEvent<()>| {
-        let task = async { crate::capture("call", async {}).await };
-        tokio::spawn(task.in_current_span()).await?;
-        Ok::<_, lambda_runtime::Error>(())
-    }));
-    let runtime = service_fn(move |request: LambdaInvocation| {
-        let event = LambdaEvent::new((), request.context);
-        let answer = handler.clone().oneshot(event);
-        async { answer.await.map_err(|error| error.error_message.into()) }
-    });
-    let (parts, ()) = http::Response::new(()).into_parts();
-    let mut context = lambda_runtime::Context::default();
-    context.xray_trace_id = Some(SAMPLED.to_owned());
-    let invocation = LambdaInvocation {
-        parts,
-        body: "{}".into(),
-        context,
-    };
-    let services = trace.layer(TracingLayer::new().layer(runtime));
-    services.oneshot(invocation).await.unwrap();
-    let handler = kept.one("order-worker");
-    assert_eq!(kept.one("call")["parent_id"], handler["id"]);
-    assert_eq!(kept.closed().len(), 2, "the runtime's span is none of them");
-}
-
-#[tokio::test]
 async fn an_error_that_panics_while_it_is_read_harms_nobody() {
     #[derive(Debug)]
     struct Broken;
@@ -447,42 +341,6 @@ async fn what_no_filter_lets_through_is_not_made() {
     let work = kept.one("work");
     assert_eq!(work["annotations"]["in"], "work");
     assert_eq!(work["cause"]["exceptions"][0]["message"], "failed");
-}
-
-#[tokio::test]
-async fn a_span_may_be_entered_on_several_threads() {
-    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(SpanLayer::new()));
-    let _guard = tracing::dispatcher::set_default(&dispatch);
-    let kept = Kept::default();
-    kept.invoke(SAMPLED, async {
-        let span = info_span!("shared");
-        let barrier = std::sync::Barrier::new(2);
-        let enter = |name| {
-            let entered = span.enter();
-            barrier.wait();
-            crate::capture_sync(name, || {});
-            barrier.wait();
-            drop(entered);
-            assert!(
-                !Context::current().is_recording(),
-                "{name} leaves nothing behind"
-            );
-        };
-        std::thread::scope(|scope| {
-            for name in ["one", "two"] {
-                let (dispatch, enter) = (&dispatch, &enter);
-                scope.spawn(move || tracing::dispatcher::with_default(dispatch, || enter(name)));
-            }
-        });
-        crate::annotate("after", true);
-    })
-    .await;
-    let shared = kept.one("shared");
-    assert!(shared.get("fault").is_none(), "{shared}");
-    for name in ["one", "two"] {
-        assert_eq!(kept.one(name)["parent_id"], shared["id"], "{name}");
-    }
-    assert_eq!(kept.one("order-worker")["annotations"]["after"], true);
 }
 
 #[tokio::test]
