@@ -59,12 +59,12 @@ pub(crate) fn run(work: &str) {
                     in_invocation(&header, calls(&dynamodb, count)).await;
                 }
             }
-            "call-with-layers" => {
+            "call-with-layers" | "call-bare-with-layers" => {
                 tracing_subscriber::registry()
                     .with(SpanLayer::new().filtered())
                     .with(LogLayer::from_env().filtered())
                     .init();
-                let dynamodb = client(true);
+                let dynamodb = client(work == "call-with-layers");
                 for count in chunks(repeat) {
                     in_invocation(&header, calls(&dynamodb, count)).await;
                 }
