@@ -46,7 +46,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Builds the example functions with cargo, runs the orders through them, prints each trace and
 /// a summary to standard output. With `serve` the functions and a [`Viewer`] then stay up until
-/// Ctrl-C.
+/// the future is dropped.
 ///
 /// To be run inside the workspace of tracestitch.
 ///
@@ -70,8 +70,7 @@ pub async fn run(serve: bool) -> Result<()> {
             viewer.url(),
             world.gateway.url(),
         ))?;
-        tokio::signal::ctrl_c().await?;
-        world.shutdown().await;
+        std::future::pending::<()>().await;
     }
     Ok(())
 }

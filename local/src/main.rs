@@ -12,11 +12,23 @@ const USAGE: &str = "usage: tracestitch-local demo [--serve | --chain]
   demo --chain   runs order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier and
                  walks each trace from its leaves to its root";
 
+/// As shells count a process that SIGINT has ended.
+const INTERRUPTED: u8 = 130;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let ended = match arguments[..] {
+    // The functions are in process groups of their own, where Ctrl-C does not reach them: they end
+    // with the work that is dropped here.
+    tokio::select! {
+        code = run(&arguments) => code,
+        _ = tokio::signal::ctrl_c() => ExitCode::from(INTERRUPTED),
+    }
+}
+
+async fn run(arguments: &[&str]) -> ExitCode {
+    let ended = match *arguments {
         ["demo"] => demo::run(false).await,
         ["demo", "--serve"] => demo::run(true).await,
         ["demo", "--chain"] => demo::chain().await,
