@@ -148,6 +148,12 @@ fn commands_exist() {
                 assert!(usage.contains(&line) || usage.contains(&end), "{place}");
             }
             "demo" => takes("local/src/main.rs", |argument| format!("\"{argument}\"")),
+            "local" => {
+                let usage = read("local/src/main.rs");
+                for option in arguments.iter().filter(|word| word.starts_with("--")) {
+                    assert!(usage.contains(&format!("\n    {option} ")), "{place}");
+                }
+            }
             "cost" => takes("benches/src/main.rs", |argument| format!("\"{argument}\"")),
             known => {
                 let builtin = [
@@ -166,7 +172,7 @@ fn commands_exist() {
             }
         }
     }
-    for alias in ["layer", "demo", "cost"] {
+    for alias in ["layer", "demo", "local", "cost"] {
         assert!(aliases.contains(&format!("\n{alias} = ")), "{alias}");
     }
 }

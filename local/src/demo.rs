@@ -20,7 +20,7 @@ use crate::tree::Trace;
 use crate::view::Viewer;
 
 mod chain;
-mod programs;
+pub(crate) mod programs;
 mod verify;
 mod world;
 
@@ -42,7 +42,7 @@ const ORDERS: [(&str, &str, &str, i64); 5] = [
     ("mobile/2.0", "A-1005", "pen", 12),
 ];
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Builds the example functions with cargo, runs the orders through them, prints each trace and
 /// a summary to standard output. With `serve` the functions and a [`Viewer`] then stay up until

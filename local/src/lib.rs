@@ -10,6 +10,7 @@
 //! | [`event_source`], [`api_gateway`] | what invokes a function: a queue, HTTP requests |
 //! | [`view`] | the traces in a browser |
 //! | [`demo`] | all of it at once, with the example functions |
+//! | [`own`] | a function of yours |
 
 pub mod api_gateway;
 pub mod check;
@@ -18,6 +19,7 @@ pub mod daemon;
 pub mod demo;
 pub mod emulator;
 pub mod event_source;
+pub mod own;
 mod server;
 pub mod sns;
 pub mod sqs;

@@ -1,16 +1,26 @@
-//! `tracestitch-local demo [--serve | --chain]`.
+//! `tracestitch-local demo [--serve | --chain]`, `tracestitch-local run [OPTION]... PROGRAM [EVENT]...`.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use tracestitch_local::demo;
+use tracestitch_local::own::Own;
 
 const USAGE: &str = "usage: tracestitch-local demo [--serve | --chain]
+       tracestitch-local run [OPTION]... PROGRAM [EVENT]...
 
   demo           runs order-api -> SQS -> order-worker on this machine, prints and checks the traces
   demo --serve   and then keeps the functions and a trace viewer up
   demo --chain   runs order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier and
-                 walks each trace from its leaves to its root";
+                 walks each trace from its leaves to its root
+  run            runs a function of yours, with the extension, once for each EVENT (a file of JSON),
+                 and prints its answers and traces; without an EVENT, keeps it up behind HTTP,
+                 with a trace viewer
+    --env NAME[=VALUE]   an environment variable of the function, without VALUE as it is here
+    --timeout SECONDS    the function's timeout, 10 by default
+    --extension PATH     the extension's program, by default built by cargo
+
+Ctrl-C ends it.";
 
 /// As shells count a process that SIGINT has ended.
 const INTERRUPTED: u8 = 130;
@@ -32,11 +42,22 @@ async fn run(arguments: &[&str]) -> ExitCode {
         ["demo"] => demo::run(false).await,
         ["demo", "--serve"] => demo::run(true).await,
         ["demo", "--chain"] => demo::chain().await,
+        ["run", ref rest @ ..] => {
+            let own = match Own::from_arguments(rest) {
+                Ok(own) => own,
+                Err(problem) => return say(&format!("run: {problem}\n\n{USAGE}"), 2),
+            };
+            match own.run(&mut std::io::stdout()).await {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(error) => Err(error),
+            }
+        }
         _ => return say(USAGE, 2),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => say(&format!("demo: {error}"), 1),
+        Err(error) => say(&format!("{}: {error}", arguments[0]), 1),
     }
 }
 

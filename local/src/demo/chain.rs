@@ -4,7 +4,6 @@
 //! The topic has two subscriptions, one with SNS's envelope and one with raw delivery, so each
 //! order arrives at order-notifier twice.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,11 +106,7 @@ impl Chain {
         let tables = Tables::start().await?;
         tables.create("orders", "orderId")?;
 
-        let layer = tempfile::Builder::new().prefix("layer-").tempdir()?;
-        let extension = layer.path().join("extensions").join("tracestitch");
-        fs::create_dir(layer.path().join("extensions"))?;
-        fs::copy(&programs.extension, &extension)?;
-
+        let (layer, extension) = programs::layer(&programs.extension)?;
         let function = |name: &str, program| {
             Function::new(name, program)
                 .extension(&extension)

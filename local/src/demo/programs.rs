@@ -1,10 +1,13 @@
 //! The programs of the demonstration, built by cargo and found where cargo says they are.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde::Deserialize;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::Result;
@@ -20,25 +23,61 @@ pub(super) struct Programs {
 
 /// Builds them in the workspace of the current directory.
 pub(super) async fn build() -> Result<Programs> {
+    let artifacts = cargo_build(&[
+        "order-api",
+        "order-worker",
+        "order-notifier",
+        "tracestitch-extension",
+    ])
+    .await?;
+    Ok(Programs {
+        order_api: find(&artifacts, "order-api")?,
+        order_worker: find(&artifacts, "order-worker")?,
+        order_notifier: find(&artifacts, "order-notifier")?,
+        extension: find(&artifacts, "tracestitch-extension")?,
+    })
+}
+
+/// Builds the extension alone.
+pub(crate) async fn extension() -> Result<PathBuf> {
+    let name = "tracestitch-extension";
+    find(&cargo_build(&[name]).await?, name)
+}
+
+/// A folder like the layer's, and a link to the extension in it. An extension registers under the
+/// name of its file; the layer calls it so.
+pub(crate) fn layer(extension: &Path) -> Result<(TempDir, PathBuf)> {
+    let program = fs::canonicalize(extension)
+        .map_err(|error| format!("cannot run {} as extension: {error}", extension.display()))?;
+    let layer = tempfile::Builder::new().prefix("layer-").tempdir()?;
+    let folder = layer.path().join("extensions");
+    let link = folder.join("tracestitch");
+    fs::create_dir(&folder)?;
+    symlink(program, &link)?;
+    Ok((layer, link))
+}
+
+type Artifacts = Vec<(String, PathBuf)>;
+
+fn find(artifacts: &Artifacts, name: &str) -> Result<PathBuf> {
+    let found = artifacts.iter().find(|(built, _)| built == name);
+    found
+        .map(|(_, path)| path.clone())
+        .ok_or_else(|| format!("cargo built no binary {name}").into())
+}
+
+/// Builds the binaries of these packages.
+async fn cargo_build(packages: &[&str]) -> Result<Artifacts> {
     // Set by `cargo run`: the same cargo, whatever is first in PATH.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let packages = [
-        "-p",
-        "order-api",
-        "-p",
-        "order-worker",
-        "-p",
-        "order-notifier",
-        "-p",
-        "tracestitch-extension",
-    ];
+    let packages: Vec<_> = packages.iter().flat_map(|name| ["-p", name]).collect();
     let built = Command::new(&cargo)
         .args([
             "build",
             "--bins",
             "--message-format=json-render-diagnostics",
         ])
-        .args(packages)
+        .args(&packages)
         .stderr(Stdio::inherit())
         .output()
         .await
@@ -46,23 +85,11 @@ pub(super) async fn build() -> Result<Programs> {
     if !built.status.success() {
         return Err(format!("cargo build {}: {}", packages.join(" "), built.status).into());
     }
-    let artifacts = artifacts(&built.stdout);
-    let find = |name: &str| {
-        let found = artifacts.iter().find(|(built, _)| built == name);
-        found
-            .map(|(_, path)| path.clone())
-            .ok_or_else(|| format!("cargo built no binary {name}"))
-    };
-    Ok(Programs {
-        order_api: find("order-api")?,
-        order_worker: find("order-worker")?,
-        order_notifier: find("order-notifier")?,
-        extension: find("tracestitch-extension")?,
-    })
+    Ok(artifacts(&built.stdout))
 }
 
 /// Name and path of each executable in cargo's messages, one message a line.
-fn artifacts(messages: &[u8]) -> Vec<(String, PathBuf)> {
+fn artifacts(messages: &[u8]) -> Artifacts {
     #[derive(Deserialize)]
     struct Message {
         target: Target,

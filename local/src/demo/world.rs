@@ -1,6 +1,5 @@
 //! All parts of the demonstration, started and wired to each other.
 
-use std::fs;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Result;
-use super::programs::Programs;
+use super::programs::{self, Programs};
 use crate::api_gateway::ApiGateway;
 use crate::daemon::Daemon;
 use crate::emulator::{Environment, Function, Tracing};
@@ -61,12 +60,7 @@ impl World {
         let tables = Tables::start().await?;
         tables.create(TABLE, "orderId")?;
 
-        // An extension registers under the name of its file; the layer calls it so.
-        let layer = tempfile::Builder::new().prefix("layer-").tempdir()?;
-        let extension = layer.path().join("extensions").join("tracestitch");
-        fs::create_dir(layer.path().join("extensions"))?;
-        fs::copy(&programs.extension, &extension)?;
-
+        let (layer, extension) = programs::layer(&programs.extension)?;
         let function = |name: &str, program| {
             Function::new(name, program)
                 .extension(&extension)
