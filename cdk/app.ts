@@ -3,6 +3,9 @@
 //   cargo layer
 //   cargo lambda build --release --bin order-api --bin order-worker
 //   cd cdk && npm ci && npm run deploy
+//
+// cargo-lambda comes by `cargo layer tools`, see docs/deploy.md. For arm64: `cargo lambda build
+// --arm64`, and `npm run deploy -- -c architecture=arm64`.
 
 import { join } from "node:path";
 import {

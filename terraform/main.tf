@@ -3,7 +3,10 @@
 #
 #   cargo layer
 #   cargo lambda build --release --output-format zip --bin order-api --bin order-worker
-#   terraform init && terraform apply
+#   cd terraform && terraform init && terraform apply
+#
+# cargo-lambda comes by `cargo layer tools`, see docs/deploy.md. For arm64: `cargo lambda build
+# --arm64`, and `terraform apply -var architecture=arm64`.
 
 terraform {
   required_version = ">= 1.5"

@@ -24,12 +24,16 @@
 //!
 //! | you want | use |
 //! |---|---|
-//! | a traced function | [`run()`], [`http::run`] under `lambda_http`, `run_concurrent` for Managed Instances |
+//! | a traced function | [`run()`] |
+//! | the same with axum or `lambda_http` | `http::run` (feature `http`) |
+//! | the same on Managed Instances | `run_concurrent` (feature `concurrency-tokio`) |
+//! | handlers and messages that fail with `anyhow::Error`, `eyre::Report` | features `anyhow`, `eyre` |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
 //! | requests of hyper, other `tower` clients, reqwest | `http_client::TraceRequests` (features `http-client`, `reqwest`) |
 //! | database calls | `sql::Database` (feature `sql`) |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
 //! | several messages at a time, links, a tower service | [`sqs::Consumer`] |
+//! | the same where you call `ReceiveMessage` yourself | `sqs::Poller` (feature `sqs-poll`) |
 //! | each record of a Kinesis or DynamoDB stream in its producer's trace | `streams` (feature `streams`) |
 //! | the trace in a payload of your own | [`embed`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
@@ -38,7 +42,8 @@
 //! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
 //! | calls that are not recorded | [`Context::unsampled`] |
 //! | the trace in a spawned task | [`Context::scope`] |
-//! | values that must not leave the process | [`Redaction`] |
+//! | values that must not leave the process | [`Redaction`], by patterns with feature `regex` |
+//! | a decision to record where nobody has made one | [`SamplingRules`] |
 //! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
 //!
 //! Documents go to the tracestitch extension, which sends them to X-Ray also when the function

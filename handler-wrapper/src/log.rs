@@ -36,10 +36,12 @@ const RESERVED: [&str; 7] = [
 /// and plain text log formats"), as its runtimes for Node and Python write them: `timestamp`,
 /// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's own
 /// fields. Lambda itself reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering").
-/// The subscriber of `lambda_runtime` writes the same level and values, but the fields in an
-/// object of their own, and no time. Lines that are written while an SQS message is handled carry
-/// that message's trace; so CloudWatch Logs Insights finds all lines of a trace by
-/// `filter traceId = "1-…"`.
+/// Lines that are written while an SQS message is handled carry that message's trace; so
+/// CloudWatch Logs Insights finds all lines of a trace by `filter traceId = "1-…"`.
+///
+/// It takes the place of the subscriber of `lambda_runtime`
+/// (`tracing::init_default_subscriber`), which writes the same level and values, but the fields in
+/// an object of their own, and no time. A process has one subscriber: a second `init` panics.
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
