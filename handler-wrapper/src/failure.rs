@@ -13,8 +13,14 @@ use crate::panics;
 ///
 /// Implemented for every [`std::error::Error`], for boxed errors ([`lambda_runtime::Error`]
 /// among them) and, with the features `anyhow` and `eyre`, for `anyhow::Error` and
-/// `eyre::Report`. `Kind` only tells these apart for the compiler, which cannot know that a box of an error will never be an error
-/// itself; it is always inferred.
+/// `eyre::Report`. `Kind` only tells these apart for the compiler, which cannot know that a box of
+/// an error will never be an error itself; it is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be recorded as the cause of a fault",
+    label = "neither an error nor a box of one",
+    note = "expected a type that implements `std::error::Error`, or `lambda_runtime::Error`",
+    note = "`anyhow::Error` and `eyre::Report` need tracestitch's feature `anyhow` or `eyre`"
+)]
 pub trait Failure<Kind>: sealed::Sealed<Kind> {
     #[doc(hidden)]
     fn cause(&self) -> Cause;
