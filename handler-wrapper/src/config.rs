@@ -1,7 +1,7 @@
 //! The only reader of the environment.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use tracestitch_wire::{daemon::DaemonAddress, handoff};
@@ -11,6 +11,19 @@ use crate::{
     report::{self, Level},
     sampling::SamplingRules,
 };
+
+/// All variables of tracestitch.
+const KNOWN: [&str; 9] = [
+    "TRACESTITCH_DAEMON_ADDRESS",
+    "TRACESTITCH_ENABLED",
+    "TRACESTITCH_ERRORS",
+    "TRACESTITCH_IGNORE",
+    "TRACESTITCH_LOG",
+    "TRACESTITCH_PATHS",
+    "TRACESTITCH_SAMPLING",
+    "TRACESTITCH_SOCKET",
+    "TRACESTITCH_TRANSPORT",
+];
 
 /// How finished documents leave the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +56,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the environment; each bad value is named in one warning and its default used.
+    /// Reads the environment; each bad value is named in one warning and its default used. So is
+    /// a variable that means nothing: its name is misspelt.
     pub(crate) fn from_env() -> Self {
-        Self::read(|name| env::var_os(name))
+        let config = Self::read(|name| env::var_os(name));
+        for (name, _) in env::vars_os().filter(|(name, _)| is_unknown(name)) {
+            report::warn(format_args!(
+                "{} is no variable of tracestitch: it is ignored. Known are {}",
+                name.to_string_lossy().escape_debug(),
+                KNOWN.join(", ")
+            ));
+        }
+        config
     }
 
     fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -109,7 +131,8 @@ impl Config {
         let sampling = parse(
             text,
             "TRACESTITCH_SAMPLING",
-            "rules such as \"path=/health; reservoir=1 rate=0.05\"",
+            "rules of function=, source=, path=, reservoir=<number>, rate=<0 to 1>, such as \
+             \"path=/health; reservoir=1 rate=0.05\"",
             |value| value.parse().ok(),
         );
         let errors_always =
@@ -140,6 +163,11 @@ impl Config {
             sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
         }
     }
+}
+
+fn is_unknown(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(b"TRACESTITCH_") && !KNOWN.iter().any(|known| known.as_bytes() == bytes)
 }
 
 fn parse_bool(value: &str) -> Option<bool> {
@@ -215,6 +243,27 @@ mod tests {
         assert!(config.enabled && !config.concurrent);
         assert_eq!(config.socket, PathBuf::from(handoff::DEFAULT_SOCKET));
         assert_eq!((config.route, config.daemon), (Route::Auto, None));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_read_is_unknown() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        Config::read(|name| {
+            asked.borrow_mut().push(name.to_owned());
+            None
+        });
+        let mut asked = asked.into_inner();
+        asked.retain(|name| name.starts_with("TRACESTITCH_"));
+        asked.sort();
+        assert_eq!(asked, KNOWN);
+        for (name, unknown, reason) in [
+            (KNOWN[2], false, "read"),
+            (concat!("TRACESTITCH_", "ERROR"), true, "misspelt"),
+            ("TRACESTITCH", false, "of somebody else"),
+            ("PATH", false, "of somebody else"),
+        ] {
+            assert_eq!(is_unknown(OsStr::new(name)), unknown, "{name}: {reason}");
+        }
     }
 
     #[test]
