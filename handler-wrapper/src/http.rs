@@ -91,6 +91,17 @@ fn record_response(document: &mut Document, response: &Response<Body>) {
 /// }
 /// ```
 ///
+/// A streamed response goes through [`tracestitch::run`](crate::run()), in place of
+/// `lambda_http::run_with_streaming_response`; the subsegment has no method, URL and status then:
+///
+/// ```no_run
+/// # async fn main_(app: impl lambda_http::Service<lambda_http::Request,
+/// #     Response = lambda_http::Response<lambda_http::Body>, Error = lambda_http::Error,
+/// #     Future: Send>) -> Result<(), lambda_http::Error> {
+/// tracestitch::run(lambda_http::StreamAdapter::from(app)).await
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// As [`lambda_http::run`]: when the Runtime API cannot be reached. Tracing adds none.
