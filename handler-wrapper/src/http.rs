@@ -95,7 +95,7 @@ fn record_response(document: &mut Document, response: &Response<Body>) {
 /// `lambda_http::run_with_streaming_response`; the subsegment has no method, URL and status then:
 ///
 /// ```no_run
-/// # async fn main_(app: impl lambda_http::Service<lambda_http::Request,
+/// # async fn example(app: impl lambda_http::Service<lambda_http::Request,
 /// #     Response = lambda_http::Response<lambda_http::Body>, Error = lambda_http::Error,
 /// #     Future: Send>) -> Result<(), lambda_http::Error> {
 /// tracestitch::run(lambda_http::StreamAdapter::from(app)).await

@@ -16,8 +16,10 @@ const USAGE: &str = "usage: tracestitch-local demo [--serve | --chain]
   run            runs a function of yours, with the extension, once for each EVENT (a file of JSON),
                  and prints its answers and traces; without an EVENT, keeps it up behind HTTP,
                  with a trace viewer
-    --env NAME[=VALUE]   an environment variable of the function, without VALUE as it is here
+    --env NAME[=VALUE]   an environment variable of the function, without VALUE as it is here; it
+                         has those of Lambda alone, with credentials that AWS does not know
     --timeout SECONDS    the function's timeout, 10 by default
+    --trace HEADER       the caller's X-Amzn-Trace-Id; without one the trace is recorded
     --extension PATH     the extension's program, by default built by cargo
 
 Ctrl-C ends it.";

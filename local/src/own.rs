@@ -1,5 +1,9 @@
 //! A function of the user's own, under the emulator: run once for each event, or kept up behind
 //! HTTP.
+//!
+//! It gets the variables that Lambda documents, with credentials that nobody knows, and those that
+//! it is given: `AWS_ENDPOINT_URL` leads its calls to an emulator of AWS, `AWS_ACCESS_KEY_ID` and
+//! the like to AWS itself.
 
 use std::env;
 use std::fs;
@@ -38,13 +42,16 @@ pub struct Own {
     pub variables: Vec<(String, String)>,
     /// The function's timeout.
     pub timeout: Duration,
+    /// The caller's `X-Amzn-Trace-Id`; `None` has Lambda begin a trace that is recorded.
+    pub trace_header: Option<String>,
     /// The program of the extension; `None` has cargo build it in the workspace.
     pub extension: Option<PathBuf>,
 }
 
 impl Own {
     /// The function that these arguments describe:
-    /// `[--env NAME[=VALUE]]... [--timeout SECONDS] [--extension PATH] PROGRAM [EVENT]...`
+    /// `[--env NAME[=VALUE]]... [--timeout SECONDS] [--trace HEADER] [--extension PATH] PROGRAM
+    /// [EVENT]...`
     ///
     /// A variable without a value gets the one that it has here.
     ///
@@ -65,6 +72,7 @@ impl Own {
             events: Vec::new(),
             variables: Vec::new(),
             timeout: TIMEOUT,
+            trace_header: None,
             extension: None,
         };
         let mut arguments = arguments.iter().copied();
@@ -83,10 +91,17 @@ impl Own {
                         .ok_or_else(|| format!("--timeout is {text:?}, expected whole seconds"))?;
                     own.timeout = Duration::from_secs(seconds);
                 }
+                "--trace" => {
+                    let text = value()?;
+                    if let Err(error) = text.parse::<TraceHeader>() {
+                        return Err(format!("--trace: {error}"));
+                    }
+                    own.trace_header = Some(text.to_owned());
+                }
                 "--extension" => own.extension = Some(value()?.into()),
                 option if option.starts_with("--") => {
                     return Err(format!(
-                        "{option} is unknown, expected --env, --timeout or --extension"
+                        "{option} is unknown, expected --env, --timeout, --trace or --extension"
                     ));
                 }
                 program if own.program.as_os_str().is_empty() => own.program = program.into(),
@@ -116,8 +131,7 @@ impl Own {
         };
         let (_layer, extension) = programs::layer(&extension)?;
         let daemon = Arc::new(Daemon::start()?);
-        let name = self.program.file_name().unwrap_or_default();
-        let mut function = Function::new(name.to_string_lossy(), &self.program)
+        let mut function = Function::new(name(&self.program), &self.program)
             .extension(extension)
             .tracing(Tracing::Active)
             .xray_daemon(daemon.address())
@@ -131,8 +145,62 @@ impl Own {
         if events.is_empty() {
             return serve(environment, daemon, out).await;
         }
-        once_each(&events, &environment, &daemon, out).await
+        self.once_each(&events, &environment, &daemon, out).await
     }
+
+    async fn once_each(
+        &self,
+        events: &[(&PathBuf, String)],
+        environment: &Environment,
+        daemon: &Daemon,
+        out: &mut impl Write,
+    ) -> Result<bool> {
+        let mut outcomes = Vec::new();
+        for (path, event) in events {
+            let header = self.trace_header.as_deref().unwrap_or_default();
+            let invoke = Invoke::new(event.clone()).trace_header(header);
+            let outcome = environment.invoke(invoke).await;
+            let payload = outcome.payload();
+            let failed = if outcome.is_response() { "" } else { "FAILED " };
+            let payload = String::from_utf8_lossy(&payload);
+            writeln!(out, "{}: {failed}{payload}", path.display())?;
+            outcomes.push(outcome);
+        }
+        environment.shutdown().await;
+        let complete = |store: &Store| outcomes.iter().all(|outcome| is_complete(store, outcome));
+        // What has not come by now is missing below, where it can be seen.
+        let _ = daemon.wait_for(complete, ARRIVAL).await;
+        let (traces, refused, untraced) = daemon.read(|store| {
+            let untraced = outcomes.iter().any(|outcome| is_untraced(store, outcome));
+            (Trace::all(store), store.refused().to_vec(), untraced)
+        });
+        for trace in traces {
+            writeln!(out, "\n{trace}")?;
+        }
+        for refused in refused {
+            let (field, reason) = (refused.field, refused.reason);
+            writeln!(out, "X-Ray would refuse a document: {field} {reason}")?;
+        }
+        if untraced {
+            writeln!(
+                out,
+                "The function itself recorded nothing: tracing is switched off, or its handler is run \
+                 by something else than tracestitch::run, tracestitch::http::run or a TraceLayer."
+            )?;
+        }
+        Ok(outcomes.iter().all(Outcome::is_response))
+    }
+}
+
+/// The function's name: that of the program, or of its folder where it has the name that Lambda
+/// wants, as in `target/lambda/orders/bootstrap`.
+fn name(program: &Path) -> String {
+    let folder = program.parent().and_then(Path::file_name);
+    let name = match program.file_name() {
+        Some(name) if name == "bootstrap" => folder.unwrap_or(name),
+        name => name.unwrap_or_default(),
+    };
+    name.to_string_lossy().into_owned()
 }
 
 /// `NAME=VALUE`, or the name of a variable of this process.
@@ -156,46 +224,6 @@ fn read(path: &Path) -> Result<String, String> {
     }
 }
 
-async fn once_each(
-    events: &[(&PathBuf, String)],
-    environment: &Environment,
-    daemon: &Daemon,
-    out: &mut impl Write,
-) -> Result<bool> {
-    let mut outcomes = Vec::new();
-    for (path, event) in events {
-        let outcome = environment.invoke(Invoke::new(event.clone())).await;
-        let payload = outcome.payload();
-        let failed = if outcome.is_response() { "" } else { "FAILED " };
-        let payload = String::from_utf8_lossy(&payload);
-        writeln!(out, "{}: {failed}{payload}", path.display())?;
-        outcomes.push(outcome);
-    }
-    environment.shutdown().await;
-    let complete = |store: &Store| outcomes.iter().all(|outcome| is_complete(store, outcome));
-    // What has not come by now is missing below, where it can be seen.
-    let _ = daemon.wait_for(complete, ARRIVAL).await;
-    let (traces, refused, untraced) = daemon.read(|store| {
-        let untraced = outcomes.iter().any(|outcome| is_untraced(store, outcome));
-        (Trace::all(store), store.refused().to_vec(), untraced)
-    });
-    for trace in traces {
-        writeln!(out, "\n{trace}")?;
-    }
-    for refused in refused {
-        let (field, reason) = (refused.field, refused.reason);
-        writeln!(out, "X-Ray would refuse a document: {field} {reason}")?;
-    }
-    if untraced {
-        writeln!(
-            out,
-            "The function itself recorded nothing: tracing is switched off, or its handler is run \
-             by something else than tracestitch::run, tracestitch::http::run or a TraceLayer."
-        )?;
-    }
-    Ok(outcomes.iter().all(Outcome::is_response))
-}
-
 /// The trace of an invocation that is recorded.
 fn trace_of(outcome: &Outcome) -> Option<String> {
     let header: TraceHeader = outcome.trace_header.as_ref()?.parse().ok()?;
@@ -206,7 +234,7 @@ fn trace_of(outcome: &Outcome) -> Option<String> {
 fn is_complete(store: &Store, outcome: &Outcome) -> bool {
     trace_of(outcome).is_none_or(|id| {
         let documents = || store.trace(&id);
-        let service = documents().find(|document| document.parent_id.is_none());
+        let service = documents().find(|document| document.body["origin"] == "AWS::Lambda");
         service.is_some_and(|service| {
             documents().any(|document| {
                 !document.is_subsegment && document.parent_id.as_ref() == Some(&service.id)
@@ -244,6 +272,9 @@ async fn serve(
 mod tests {
     use super::*;
 
+    const HEADER: &str =
+        "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1";
+
     #[test]
     fn arguments_that_are_understood() {
         let own = Own::from_arguments(&[
@@ -251,6 +282,8 @@ mod tests {
             "3",
             "--env",
             "A=b=c",
+            "--trace",
+            HEADER,
             "target/debug/mine",
             "--extension",
             "ext",
@@ -266,6 +299,7 @@ mod tests {
             events: vec!["one.json".into(), "two.json".into()],
             variables: variables.map(|(n, v)| (n.into(), v.into())).to_vec(),
             timeout: Duration::from_secs(3),
+            trace_header: Some(HEADER.to_owned()),
             extension: Some("ext".into()),
         };
         assert_eq!(own, Ok(expected));
@@ -279,6 +313,7 @@ mod tests {
             (&["--env", "NOT_SET_ANYWHERE", "p"], "NOT_SET_ANYWHERE"),
             (&["--timeout", "1.5", "p"], "expected whole seconds"),
             (&["--timeout", "0", "p"], "expected whole seconds"),
+            (&["--trace", "1-2", "p"], "--trace: expected"),
             (&["--sam", "p"], "--sam is unknown, expected --env"),
         ] {
             let error = Own::from_arguments(arguments).unwrap_err();
@@ -306,6 +341,7 @@ mod tests {
             events: vec![good.clone()],
             variables: Vec::new(),
             timeout: Duration::from_secs(30),
+            trace_header: None,
             extension: Some(program("extension")),
         };
         let mut out = Vec::new();
@@ -314,7 +350,7 @@ mod tests {
         for said in [
             "good.json: {\"do\": \"echo\", \"n\": 7}",
             "\ntrace 1-",
-            "bootstrap  [AWS::Lambda::Function]",
+            "programs  [AWS::Lambda::Function]",
             "The function itself recorded nothing",
         ] {
             assert!(out.contains(said), "{said}: {out}");
@@ -322,6 +358,10 @@ mod tests {
 
         let own = Own {
             events: vec![bad, good],
+            ..own
+        };
+        let own = Own {
+            trace_header: Some(HEADER.to_owned()),
             ..own
         };
         let mut out = Vec::new();
@@ -332,6 +372,7 @@ mod tests {
             "exit status: 3",
             "good.json: {",
             "FAULT",
+            "\ntrace 1-581cf771-a006649127e371903a2de979",
         ] {
             assert!(out.contains(said), "{said}: {out}");
         }
@@ -345,6 +386,7 @@ mod tests {
             events: Vec::new(),
             variables: Vec::new(),
             timeout: TIMEOUT,
+            trace_header: None,
         };
         let (function, extension) = (program("bootstrap"), program("extension"));
         for (own, said) in [
@@ -359,6 +401,17 @@ mod tests {
         ] {
             let error = own.run(&mut Vec::new()).await.unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_function_is_called_by_its_program_or_folder() {
+        for (program, expected) in [
+            ("target/debug/orders", "orders"),
+            ("target/lambda/orders/bootstrap", "orders"),
+            ("bootstrap", "bootstrap"),
+        ] {
+            assert_eq!(name(Path::new(program)), expected);
         }
     }
 
