@@ -11,6 +11,42 @@
 //! | [`view`] | the traces in a browser |
 //! | [`demo`] | all of it at once, with the example functions |
 //! | [`own`] | a function of yours |
+//!
+//! A function behind a queue:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use serde_json::json;
+//! use tracestitch_local::daemon::Daemon;
+//! use tracestitch_local::emulator::{Function, Tracing};
+//! use tracestitch_local::event_source::{EventSource, Mapping};
+//! use tracestitch_local::sqs::{Settings, Sqs};
+//! use tracestitch_local::tree::Trace;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let daemon = Daemon::start()?;
+//! let sqs = Sqs::start().await?;
+//! let queue = sqs.create("orders", &Settings::default()).await?;
+//! let worker = Function::new("worker", "target/debug/worker")
+//!     .extension("target/layer/x86_64/extensions/tracestitch")
+//!     .tracing(Tracing::Active)
+//!     .xray_daemon(daemon.address());
+//! let worker = Arc::new(worker.start().await?);
+//! let mut mapping = Mapping::new(queue.clone());
+//! mapping.report_batch_item_failures = true;
+//! let source = EventSource::start(sqs.clone(), mapping, Arc::clone(&worker));
+//!
+//! // Another function would do this, with `AWS_ENDPOINT_URL_SQS` set to `sqs.endpoint()`.
+//! let message = json!({ "QueueUrl": queue.url, "MessageBody": "{}" });
+//! sqs.call("SendMessage", message).await?;
+//! source.wait_for(|batches| !batches.is_empty(), Duration::from_secs(30)).await;
+//! worker.shutdown().await;
+//! daemon.read(|store| Trace::all(store).iter().for_each(|trace| println!("{trace}")));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod api_gateway;
 pub mod check;
