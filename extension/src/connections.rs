@@ -225,7 +225,7 @@ impl Connections {
             Ok(Some(peer)) => self.welcome(peer),
             Ok(None) => self
                 .warnings
-                .give("a connection of another user was closed"),
+                .give("a connection of another user was closed; nothing of it was read"),
             Err(error) => {
                 self.warnings.give(format_args!(
                     "cannot accept the function's connection: {error}; \
