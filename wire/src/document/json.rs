@@ -127,8 +127,7 @@ fn has_escaped(text: &[u8]) -> bool {
     }
 }
 
-/// Appends a string that needs no escapes. Most are ids, whose length is known where it is called.
-#[inline(always)]
+/// Appends a string that needs no escapes.
 pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
