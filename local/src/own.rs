@@ -7,11 +7,12 @@
 
 use std::env;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tracestitch_wire::header::{Sampling, TraceHeader};
 
@@ -20,6 +21,7 @@ use crate::daemon::Daemon;
 use crate::demo::{Result, programs};
 use crate::emulator::{Environment, Function, Invoke, Outcome, Tracing};
 use crate::store::Store;
+use crate::target::Target;
 use crate::tree::Trace;
 use crate::view::Viewer;
 
@@ -250,13 +252,27 @@ fn is_untraced(store: &Store, outcome: &Outcome) -> bool {
             .is_some_and(|id| !store.trace(&id).any(|document| document.is_subsegment))
 }
 
+/// A function whose failures are told on standard error: the gateway's client gets none of them.
+struct Told(Environment);
+
+impl Target for Told {
+    async fn invoke(&self, event: Bytes, trace_header: Option<String>) -> Result<Bytes, Bytes> {
+        let answer = Target::invoke(&self.0, event, trace_header).await;
+        if let Err(failure) = &answer {
+            // Without a standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "FAILED {}", String::from_utf8_lossy(failure));
+        }
+        answer
+    }
+}
+
 async fn serve(
     environment: Environment,
     daemon: Arc<Daemon>,
     out: &mut impl Write,
 ) -> Result<bool> {
     let viewer = Viewer::start(daemon).await?;
-    let gateway = ApiGateway::start(Arc::new(environment)).await?;
+    let gateway = ApiGateway::start(Arc::new(Told(environment))).await?;
     writeln!(
         out,
         "function: {} (a request becomes an event of API Gateway, payload format 2.0)\n\
@@ -270,7 +286,10 @@ async fn serve(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::client;
 
     const HEADER: &str =
         "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1";
@@ -375,6 +394,60 @@ mod tests {
             "\ntrace 1-581cf771-a006649127e371903a2de979",
         ] {
             assert!(out.contains(said), "{said}: {out}");
+        }
+    }
+
+    /// What was printed so far.
+    #[derive(Clone, Default)]
+    struct Printed(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Printed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Printed {
+        /// The URL behind `what`, as soon as all has been printed.
+        async fn url(&self, what: &str) -> String {
+            loop {
+                let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+                if text.contains("Ctrl-C") {
+                    let rest = text.split_once(what).unwrap().1;
+                    return rest.split_whitespace().next().unwrap().to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn without_events_it_stays_up_behind_http() {
+        let own = Own {
+            program: program("bootstrap"),
+            events: Vec::new(),
+            variables: Vec::new(),
+            timeout: Duration::from_secs(30),
+            trace_header: None,
+            extension: Some(program("extension")),
+        };
+        let printed = Printed::default();
+        let mut out = printed.clone();
+        let ask = async {
+            // The function finds no `do` in an event of API Gateway, and ends.
+            let answer = client::get(&printed.url("function: ").await).await.unwrap();
+            assert_eq!(answer.status, 500);
+            let page = format!("{}/traces", printed.url("viewer: ").await);
+            let traces = client::get(&page).await.unwrap();
+            assert_eq!(traces.body["refused"], serde_json::json!([]));
+        };
+        tokio::select! {
+            ended = own.run(&mut out) => panic!("it ended: {ended:?}"),
+            asked = tokio::time::timeout(Duration::from_secs(60), ask) => asked.unwrap(),
         }
     }
 
