@@ -35,7 +35,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "AWS_LAMBDA_RUNTIME_API does not say where the runtime API is, expected host:port: \
-             this program runs as an extension of AWS Lambda",
+             this program runs as an extension of AWS Lambda, and with --check says what it sees",
         )
     }
 }
