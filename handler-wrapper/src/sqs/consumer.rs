@@ -77,7 +77,8 @@ pub struct Consumer<M = SqsMessage> {
 }
 
 impl Consumer {
-    /// One message at a time, [`Mode::Stitch`], half a second of margin.
+    /// One message at a time, [`Mode::Stitch`], half a second of margin. For a `Poller` it is made
+    /// by `Consumer::default()`, which gives the same for messages of other types.
     pub fn new() -> Self {
         Self::default()
     }
