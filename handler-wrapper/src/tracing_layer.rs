@@ -191,8 +191,7 @@ where
         {
             return;
         }
-        let parent = event.parent().and_then(|id| context_at(&spans, id));
-        if let Inner::Recording(open) = parent.unwrap_or_else(Context::current).0 {
+        if let Inner::Recording(open) = context_of_event(event, &spans).0 {
             let mut failure = Failure::default();
             event.record(&mut failure);
             let cause = failure.cause(metadata.target());
@@ -278,6 +277,15 @@ where
     let extensions = span.extensions();
     let recorded = extensions.get::<Recorded>()?;
     Some(recorded.context.clone())
+}
+
+/// Where an event belongs: to the span that it names, or to the code that it is in.
+pub(crate) fn context_of_event<S>(event: &Event<'_>, spans: &LayerContext<'_, S>) -> Context
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let parent = event.parent().and_then(|id| context_at(spans, id));
+    parent.unwrap_or_else(Context::current)
 }
 
 /// The subsegment of the span's own; None where it is left out.

@@ -133,6 +133,42 @@ async fn lines_of_a_message_carry_its_trace() {
     assert_eq!(lines[1]["requestId"], "r-1");
 }
 
+#[tokio::test]
+async fn a_line_that_names_its_span_carries_the_trace_of_that() {
+    let log = Log::default();
+    let layers = tracing_subscriber::registry()
+        .with(crate::SpanLayer::new())
+        .with(LogLayer::from_env().to(log.clone()));
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    let (outer, inner) = kept
+        .invoke(SAMPLED, async {
+            let outer = tracing::info_span!("outer");
+            (outer.clone(), tracing::debug_span!(parent: &outer, "inner"))
+        })
+        .await;
+    // In a thread that knows nothing of the invocation.
+    std::thread::spawn({
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        move || {
+            let _guard = tracing::dispatcher::set_default(&dispatch);
+            tracing::info!(parent: &outer, "of it");
+            tracing::info!(parent: &inner, "of one in it");
+            tracing::info!("of nothing");
+            // While the subscriber is there, which closes `outer` when `inner` is gone.
+            drop((inner, outer));
+        }
+    })
+    .join()
+    .unwrap();
+    let ids = log
+        .lines()
+        .into_iter()
+        .map(|line| line["segmentId"].clone());
+    let id = kept.one("outer")["id"].clone();
+    assert_eq!(ids.collect::<Vec<_>>(), [id.clone(), id, Value::Null]);
+}
+
 /// Values whose own code fails or panics.
 struct Broken(bool);
 
