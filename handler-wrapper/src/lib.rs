@@ -73,6 +73,7 @@ mod memory;
 mod panics;
 mod redact;
 mod report;
+mod response_stream;
 mod run;
 mod sampling;
 mod service;

@@ -1,5 +1,5 @@
-//! A real process that runs a handler: its init phase, a panic and its rules for redaction, as
-//! they reach the X-Ray daemon. The process is this one, started again as the function.
+//! A real process that runs a handler: its init phase, a panic, its rules for redaction and a
+//! streamed response, as they reach the X-Ray daemon. The process is this one, started again as the function.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,10 +9,13 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::Value;
 use tracestitch::{Redaction, TraceLayer};
 
@@ -42,9 +45,19 @@ async fn function() {
         if event.payload["fail"] == true {
             panic!("no stock for {SECRET}");
         }
-        Ok::<_, Error>(Value::Null)
+        Ok::<_, Error>(if event.payload["stream"] == true {
+            FunctionResponse::StreamingResponse(parts().into())
+        } else {
+            FunctionResponse::BufferedResponse(Value::Null)
+        })
     });
     TraceLayer::redacting(rules).run(handler).await.unwrap();
+}
+
+/// A stream that works when it is polled.
+fn parts() -> Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>> {
+    let part = |name: &'static str| tracestitch::capture(name, async move { Ok(name.into()) });
+    Box::pin(stream::iter(["one", "two"]).then(part))
 }
 
 fn what_a_process_does_reaches_the_daemon() {
@@ -79,6 +92,15 @@ fn what_a_process_does_reaches_the_daemon() {
         stack[0]["path"].as_str().unwrap().ends_with("process.rs"),
         "{stack:?}"
     );
+
+    invoke(&api, "r-3", r#"{"stream":true}"#);
+    let third = documents(&daemon, ["work", "shop", "one", "two", "response"]);
+    let response = &third["response"];
+    assert_eq!(response["parent_id"], third["shop"]["id"]);
+    for part in ["one", "two"] {
+        assert_eq!(third[part]["parent_id"], response["id"], "{part}");
+    }
+    assert!(response.get("fault").is_none(), "{response}");
 }
 
 /// Ends the function when the test ends, however it does.
@@ -136,7 +158,7 @@ fn request(api: &TcpListener) -> (String, TcpStream) {
     let (stream, _) = api.accept().unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut reader = BufReader::new(stream);
-    let (mut first, mut length) = (String::new(), 0);
+    let (mut first, mut length) = (String::new(), Some(0));
     reader.read_line(&mut first).unwrap();
     loop {
         let mut line = String::new();
@@ -146,12 +168,26 @@ fn request(api: &TcpListener) -> (String, TcpStream) {
             break;
         }
         if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.parse().unwrap();
+            length = Some(value.parse().unwrap());
+        }
+        if line == "transfer-encoding: chunked" {
+            length = None;
         }
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
+    match length {
+        Some(length) => reader.read_exact(&mut vec![0; length]).unwrap(),
+        None => while read_chunk(&mut reader) > 0 {},
+    }
     (first, reader.into_inner())
+}
+
+/// Its length; 0 of the last.
+fn read_chunk(reader: &mut BufReader<TcpStream>) -> usize {
+    let mut length = String::new();
+    reader.read_line(&mut length).unwrap();
+    let length = usize::from_str_radix(length.trim(), 16).unwrap();
+    reader.read_exact(&mut vec![0; length + 2]).unwrap();
+    length
 }
 
 /// The finished documents of these names, and no others before the last of them.
