@@ -47,6 +47,7 @@ async fn a_request_is_one_subsegment() {
         json!({ "status": 201, "content_length": 2 })
     );
     assert_eq!(call["parent_id"], kept.one("get")["id"]);
+    assert!(call.get("metadata").is_none(), "it was not redirected");
     let id = call["id"].as_str().unwrap();
     let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
     assert!(head.contains(&header), "{head}");
@@ -106,6 +107,11 @@ async fn a_request_that_is_redirected_is_one() {
             "request": { "method": "GET", "url": format!("http://127.0.0.1:{first}/orders/1") },
             "response": { "status": 200, "content_length": 2 },
         })
+    );
+    let answered_by = format!("http://127.0.0.1:{last}/moved");
+    assert_eq!(
+        call["metadata"],
+        json!({ "tracestitch": { "answered_by": answered_by } })
     );
     let id = call["id"].as_str().unwrap();
     let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
