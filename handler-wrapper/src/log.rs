@@ -210,7 +210,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = panics::shown(value);
+        let text = panics::shown(value, usize::MAX);
         if field.name() == "message" {
             self.message.push_str(&text);
         } else {

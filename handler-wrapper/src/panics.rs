@@ -30,18 +30,40 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// The text of a field of `tracing`.
+/// The text of a field of `tracing`, as far as it is needed: at least `most` bytes, if it has so
+/// many. What is behind is not even written.
 #[cfg(feature = "tracing")]
-pub(crate) fn shown(value: &dyn std::fmt::Debug) -> String {
-    use std::fmt::Write;
-
+pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
     let write = || {
-        let mut text = String::new();
-        // Fails only when the value says so; what it wrote before that stays.
-        let _ = write!(text, "{value:?}");
-        text
+        let mut shown = Shown {
+            text: String::new(),
+            most,
+        };
+        // Fails when there is enough, or the value says so; what it wrote before that stays.
+        let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
+        shown.text
     };
     contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+}
+
+#[cfg(feature = "tracing")]
+struct Shown {
+    text: String,
+    most: usize,
+}
+
+#[cfg(feature = "tracing")]
+impl std::fmt::Write for Shown {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = self.most.saturating_sub(self.text.len());
+        let end = text.ceil_char_boundary(room);
+        self.text.push_str(&text[..end]);
+        if self.text.len() < self.most {
+            Ok(())
+        } else {
+            Err(std::fmt::Error)
+        }
+    }
 }
 
 /// The cause that `cause` makes of an error of the user's, which writes its own message.

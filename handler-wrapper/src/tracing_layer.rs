@@ -35,9 +35,9 @@ use crate::{
 /// unwinds through it makes it a fault; a future that is dropped early just ends it, because a
 /// span does not tell the one from the other. Spans outside an invocation are not recorded.
 ///
-/// `#[instrument]` takes all arguments of a function for fields. Those named `event`, `request`,
-/// `message`, `payload`, `body` and `headers` are left out; `skip` others that must not be seen.
-/// URLs in fields lose user, query and fragment.
+/// `#[instrument]` takes all arguments of a function for fields. Those named `self`, `event`,
+/// `request`, `message`, `payload`, `body` and `headers` are left out; `skip` others that must not
+/// be seen. URLs in fields lose user, query and fragment. 1000 characters are kept of a text.
 ///
 /// ```
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
