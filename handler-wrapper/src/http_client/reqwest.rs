@@ -29,7 +29,7 @@ impl Middleware for TraceRequests {
         let (method, url) = (request.method().clone(), request.url().clone());
         let host = url.host_str().unwrap_or("remote");
         let call = self.begin(&method, host, url.as_str(), request.headers_mut());
-        let told = self.is_told(host) && call.context.trace_header().is_some();
+        let carries = call.context.trace_header().is_some();
         let work = next.run(request, extensions);
         Recorded::new(
             call.context,
@@ -39,7 +39,7 @@ impl Middleware for TraceRequests {
                 match &outcome {
                     Ok(response) => {
                         record_answer(subsegment, response.status(), response.headers());
-                        self.record_redirect(subsegment, told, &url, response.url());
+                        self.record_redirect(subsegment, carries, &url, response.url());
                     }
                     Err(error) => subsegment.fail_with(|| cause(error)),
                 }
@@ -55,23 +55,28 @@ static LED_AWAY: report::Once = report::Once::new();
 
 impl TraceRequests {
     /// Says who answered, if the client was led there.
-    fn record_redirect(&self, subsegment: &Subsegment, told: bool, asked: &Url, answered: &Url) {
-        let [asked, answered_by] = [asked, answered].map(|url| clean_url(url.as_str()));
-        if asked == answered_by {
+    fn record_redirect(&self, call: &Subsegment, carries: bool, asked: &Url, answered: &Url) {
+        let answered_by = clean_url(answered.as_str());
+        if clean_url(asked.as_str()) == answered_by {
             return;
         }
-        let host = answered.host_str().unwrap_or_default();
-        // Only the client's own policy could have kept the header from it.
-        if told && !self.is_told(host) {
+        let [from, to] = [asked, answered].map(|url| url.host_str().unwrap_or_default());
+        if carries && self.is_led_away(from, to) {
             LED_AWAY.warn(format_args!(
-                "a redirect took the trace header to {host:?}, which is not to have it: the client \
+                "a redirect took the trace header to {to:?}, which is not to have it: the client \
                  of `reqwest` needs `.redirect(trace_requests.redirects())`"
             ));
         }
-        subsegment.amend(|document| {
+        call.amend(|document| {
             let key = "answered_by".into();
             document.put_metadata("tracestitch".into(), key, answered_by.into());
         });
+    }
+
+    /// True when a header that was given to one host must not come to the other. Only the client's
+    /// own policy can keep it from that.
+    pub(super) fn is_led_away(&self, from: &str, to: &str) -> bool {
+        self.is_told(from) && !self.is_told(to)
     }
 
     /// For [`ClientBuilder::redirect`](reqwest::ClientBuilder::redirect): follows redirects, 10 at

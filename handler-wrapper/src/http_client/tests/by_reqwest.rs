@@ -170,6 +170,19 @@ async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
     }
 }
 
+#[test]
+fn a_header_is_led_away_from_those_who_may_have_it() {
+    let trace = TraceRequests::new().pass_on_only_to(["a.example", "b.example"]);
+    for (from, to, expected) in [
+        ("a.example", "b.example", false),
+        ("a.example", "c.example", true),
+        ("c.example", "a.example", false),
+        ("c.example", "d.example", false),
+    ] {
+        assert_eq!(trace.is_led_away(from, to), expected, "{from} {to}");
+    }
+}
+
 #[tokio::test]
 async fn settings_hold_for_it_too() {
     for (settings, own, recorded, expected, absent, reason) in [
