@@ -25,10 +25,15 @@ const SECRET: &str = "sk_live_4242";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("function") {
-        function();
-    } else {
-        what_a_process_does_reaches_the_daemon();
+    match std::env::args().nth(1).as_deref() {
+        Some("function") => function(),
+        #[cfg(feature = "http")]
+        Some("app") => app(),
+        _ => {
+            what_a_process_does_reaches_the_daemon();
+            #[cfg(feature = "http")]
+            what_an_app_streams_reaches_the_daemon();
+        }
     }
 }
 
@@ -64,7 +69,7 @@ fn what_a_process_does_reaches_the_daemon() {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
     daemon.set_read_timeout(Some(DEADLINE)).unwrap();
-    let _function = Function(start(&api, &daemon));
+    let _function = Function(start("function", &api, &daemon));
 
     invoke(&api, "r-1", "{}");
     let first = documents(&daemon, ["load settings", "init", "work", "shop"]);
@@ -103,6 +108,49 @@ fn what_a_process_does_reaches_the_daemon() {
     assert!(response.get("fault").is_none(), "{response}");
 }
 
+/// An app of `lambda_http` that streams.
+#[cfg(feature = "http")]
+#[tokio::main(flavor = "current_thread")]
+async fn app() {
+    use http_body_util::StreamBody;
+
+    let app = service_fn(async |request: lambda_http::Request| {
+        let parts = parts().map(|part| Ok::<_, Error>(http_body::Frame::data(part?)));
+        let status = if request.uri().path() == "/busy" {
+            503
+        } else {
+            200
+        };
+        let response = lambda_http::Response::builder().status(status);
+        Ok::<_, Error>(response.body(StreamBody::new(parts))?)
+    });
+    tracestitch::http::run_with_streaming_response(app)
+        .await
+        .unwrap();
+}
+
+#[cfg(feature = "http")]
+fn what_an_app_streams_reaches_the_daemon() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+    let _function = Function(start("app", &api, &daemon));
+    for (path, status) in [("orders", 200), ("busy", 503)] {
+        let event = serde_json::json!({
+            "version": "2.0", "rawPath": format!("/{path}"), "rawQueryString": "", "headers": {},
+            "requestContext": { "http": { "method": "GET", "path": format!("/{path}") } },
+            "isBase64Encoded": false,
+        });
+        invoke(&api, path, &event.to_string());
+        let documents = documents(&daemon, ["shop", "one", "two", "response"]);
+        let shop = &documents["shop"];
+        assert_eq!(shop["http"]["response"]["status"], status, "{shop}");
+        assert_eq!(shop["fault"] == true, status == 503, "{shop}");
+        assert_eq!(documents["response"]["parent_id"], shop["id"]);
+        assert_eq!(documents["one"]["parent_id"], documents["response"]["id"]);
+    }
+}
+
 /// Ends the function when the test ends, however it does.
 struct Function(Child);
 
@@ -113,9 +161,9 @@ impl Drop for Function {
     }
 }
 
-fn start(api: &TcpListener, daemon: &UdpSocket) -> Child {
+fn start(what: &str, api: &TcpListener, daemon: &UdpSocket) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .arg("function")
+        .arg(what)
         .env(
             "AWS_LAMBDA_RUNTIME_API",
             api.local_addr().unwrap().to_string(),
