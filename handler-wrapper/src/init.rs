@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(root["annotations"]["version"], 3);
         let settings = kept.one("load settings");
         assert_eq!(settings["parent_id"], root["id"]);
+        assert!(settings.get("metadata").is_none(), "nothing was left out");
         assert_eq!(kept.one("parse")["parent_id"], settings["id"]);
         assert!(
             kept.closed()
@@ -274,6 +275,21 @@ mod tests {
         let kept = Kept::default();
         Init::begin().hand_over(&first_invocation(&kept, SAMPLED));
         assert!(kept.events().is_empty());
+    }
+
+    #[test]
+    fn what_is_known_of_it_is_said_though_nothing_else_was_done() {
+        let facts: [(&str, fn()); 2] = [
+            ("annotations", || crate::annotate("version", 3)),
+            ("metadata", || crate::metadata("version", 3)),
+        ];
+        for (block, say) in facts {
+            let kept = Kept::default();
+            let init = Init::begin();
+            init.context().sync_scope(say);
+            init.hand_over(&first_invocation(&kept, SAMPLED));
+            assert!(kept.one("init")[block].is_object(), "{block}");
+        }
     }
 
     #[test]

@@ -228,6 +228,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_stack_is_cut_to_its_inner_frames() {
+        for (frames, kept, truncated) in [(0, 0, None), (32, 32, None), (35, 32, Some(3))] {
+            let frame = |line| StackFrame {
+                path: "a.rs".into(),
+                line,
+                label: "f".into(),
+            };
+            let mut exception = Exception::new("panic", "");
+            put_stack(&mut exception, (0..frames).map(frame).collect());
+            assert_eq!(exception.stack.len(), kept, "{frames}");
+            assert_eq!(exception.truncated, truncated, "{frames}");
+            assert!(exception.stack.first().is_none_or(|frame| frame.line == 0));
+        }
+    }
+
     fn priced(items: usize) -> usize {
         if items == 0 {
             panic!("no items in https://a.example/?token=t")

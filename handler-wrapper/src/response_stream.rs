@@ -214,6 +214,27 @@ mod tests {
         }
     }
 
+    /// Work that a stream leaves behind when it is dropped, as a connection that is given back.
+    struct Behind;
+
+    impl Drop for Behind {
+        fn drop(&mut self) {
+            crate::capture_sync("behind", || {});
+        }
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_behind_hangs_under_it() {
+        let kept = Kept::default();
+        let behind = Behind;
+        let parts = stream::poll_fn(move |_| {
+            let _ = &behind;
+            Poll::Ready(None)
+        });
+        drop(streamed(&kept, SAMPLED, parts).await);
+        assert_eq!(kept.one("behind")["parent_id"], kept.one("response")["id"]);
+    }
+
     #[tokio::test]
     async fn unsampled_it_passes_the_trace_on() {
         let kept = Kept::default();

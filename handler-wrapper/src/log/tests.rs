@@ -48,6 +48,8 @@ async fn a_line_says_to_which_trace_it_belongs() {
                 items = 3,
                 level = "high",
                 ok = true,
+                share = 0.5,
+                bytes = u64::MAX,
                 "priced {}\n\"so\"",
                 "o-1"
             );
@@ -62,6 +64,7 @@ async fn a_line_says_to_which_trace_it_belongs() {
             "timestamp": null, "level": "WARN", "message": "priced o-1\n\"so\"",
             "target": "tracestitch::log::tests", "requestId": "r-1", "traceId": ROOT,
             "segmentId": kept.one("price")["id"], "items": 3, "level_": "high", "ok": true,
+            "share": 0.5, "bytes": u64::MAX,
         })]
     );
     let timestamp = timestamp.as_str().unwrap();

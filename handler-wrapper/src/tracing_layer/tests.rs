@@ -115,6 +115,7 @@ async fn error_events_are_causes() {
             tracing::error!(error = &error as &dyn Error, "not priced");
         });
         info_span!("text").in_scope(|| tracing::error!("no answer from http://h/?token={}", 1));
+        info_span!("literal").in_scope(|| tracing::error!(error = "no price"));
         info_span!("warned").in_scope(|| tracing::warn!("slow"));
     })
     .await;
@@ -126,6 +127,7 @@ async fn error_events_are_causes() {
         "invalid digit found in string"
     );
     assert_eq!(exception("text")["message"], "no answer from http://h/");
+    assert_eq!(exception("literal")["message"], "no price");
     assert!(kept.one("warned").get("fault").is_none());
     assert!(kept.one("order-worker").get("fault").is_none());
 }
@@ -358,6 +360,39 @@ async fn a_layer_may_be_replaced() {
     let old = kept.one("old");
     assert!(old.get("fault").is_none(), "{old}");
     assert_eq!(kept.one("call")["parent_id"], old["id"]);
+}
+
+#[tokio::test]
+async fn values_keep_their_types() {
+    let layer = SpanLayer::new().annotate(["less", "most", "half", "yes", "text"]);
+    let kept = traced(layer, SAMPLED, async {
+        drop(info_span!(
+            "annotations",
+            less = -3,
+            most = u64::MAX,
+            half = 0.5,
+            yes = true,
+            text = "t"
+        ));
+        drop(info_span!(
+            "metadata",
+            a = -3,
+            b = u64::MAX,
+            c = 0.5,
+            d = true,
+            e = "t"
+        ));
+    })
+    .await;
+    // As text: what is equal may still be written otherwise.
+    assert_eq!(
+        kept.one("annotations")["annotations"].to_string(),
+        json!({ "half": 0.5, "less": -3, "most": u64::MAX, "text": "t", "yes": true }).to_string()
+    );
+    assert_eq!(
+        kept.one("metadata")["metadata"]["default"].to_string(),
+        json!({ "a": -3, "b": u64::MAX, "c": 0.5, "d": true, "e": "t" }).to_string()
+    );
 }
 
 #[tokio::test]
