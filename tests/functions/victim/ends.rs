@@ -144,6 +144,8 @@ fn stream(n: u64, parts: u32) -> Body {
             let _ = sender.send_data(format!("part {part}\n").into()).await;
         }
         journal::finish(n, "stream", subsegment);
+        // It ends when the sender is gone.
+        journal::note("finish", n, "response", "");
     });
     body
 }
