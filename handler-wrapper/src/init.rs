@@ -71,6 +71,8 @@ impl Init {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
+        #[cfg(feature = "tracing")]
+        self.trace.spans.end();
         let (Some(finished), Inner::Recording(root)) =
             (&self.trace.tracer.init, self.root.context().0)
         else {
@@ -346,6 +348,29 @@ mod tests {
             (&root["parent_id"], &root["origin"]),
             (&PARENT.into(), &FUNCTION.into())
         );
+    }
+
+    #[cfg(feature = "tracing")]
+    #[tokio::test]
+    async fn spans_that_are_kept_end_with_it() {
+        use tracing::Instrument;
+        use tracing_subscriber::layer::SubscriberExt;
+
+        let layers = tracing_subscriber::registry().with(crate::SpanLayer::new());
+        let _guard = tracing::subscriber::set_default(layers);
+        let kept = Kept::default();
+        let init = Init::begin();
+        let connect = init.context().sync_scope(|| {
+            let connect = tracing::info_span!("connect");
+            connect.in_scope(|| {});
+            connect
+        });
+        let connection = std::future::pending::<()>().instrument(connect);
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        let connect = kept.one("connect");
+        assert_eq!(connect["trace_id"], ROOT);
+        assert!(connect.get("fault").is_none(), "{connect}");
+        drop(connection);
     }
 
     #[cfg(feature = "aws-sdk")]
