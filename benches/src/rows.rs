@@ -56,7 +56,7 @@ const CALL: Row = Row {
 /// Rows with `over` come after the row that they name.
 pub(crate) const ROWS: [Row; 16] = [
     Row {
-        bar: Some(5_900),
+        bar: Some(5_000),
         ..SUBSEGMENT
     },
     Row {

@@ -89,7 +89,7 @@ impl Init {
             return;
         }
         document.finish(ended.unwrap_or_else(clock::now));
-        trace.close(&mut under(document, trace, header));
+        trace.close(&mut under(*document, trace, header));
         for mut document in documents {
             trace.close(&mut document);
         }

@@ -74,17 +74,22 @@ impl Subsegment {
             return unrecorded();
         }
         let name = name.into().into();
-        let mut document = Document::subsegment(name, parent.trace_id, parent.id, clock::now());
+        let mut document = Box::new(Document::subsegment(
+            name,
+            parent.trace_id,
+            parent.id,
+            clock::now(),
+        ));
         prepare(&mut document);
         Self::start_at(depth, parent.trace.clone(), document)
     }
 
     /// Begins `document` as the uppermost of `trace`.
     pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
-        Self::start_at(0, trace, document)
+        Self::start_at(0, trace, Box::new(document))
     }
 
-    fn start_at(depth: u16, trace: Arc<Trace>, document: Document) -> Self {
+    fn start_at(depth: u16, trace: Arc<Trace>, document: Box<Document>) -> Self {
         trace.open(&document);
         let open = Open {
             trace,
@@ -220,8 +225,8 @@ pub(crate) struct Open {
     pub(crate) trace_id: TraceId,
     /// How many stand between it and the uppermost of its trace.
     depth: u16,
-    /// None when it is over.
-    document: Mutex<Option<Document>>,
+    /// None when it is over. Boxed, because it is moved into here and out again.
+    document: Mutex<Option<Box<Document>>>,
 }
 
 impl Open {
@@ -271,7 +276,7 @@ impl Open {
     }
 
     /// Takes the document; what comes later is left out.
-    pub(crate) fn take(&self) -> Option<Document> {
+    pub(crate) fn take(&self) -> Option<Box<Document>> {
         self.document
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -47,6 +47,7 @@ mod failure;
 mod function;
 mod invocation;
 mod logs;
+mod message;
 mod process;
 mod run;
 mod runtime_api;

@@ -248,23 +248,23 @@ impl Json for Document {
             .member(key!("name"), &self.name)
             .member(key!("id"), &self.id)
             .member(key!("trace_id"), &self.trace_id)
-            .optional(key!("parent_id"), &self.parent_id)
+            .member(key!("parent_id"), &self.parent_id)
             .constant(self.is_subsegment, r#","type":"subsegment""#)
             .member(key!("start_time"), &self.start_time)
-            .optional(key!("end_time"), &self.end_time)
-            .flag(key!("in_progress"), self.in_progress)
-            .optional(key!("origin"), &self.origin)
-            .optional(key!("namespace"), &self.namespace)
-            .flag(key!("error"), self.error)
-            .flag(key!("throttle"), self.throttle)
-            .flag(key!("fault"), self.fault)
-            .optional(key!("http"), &self.http)
-            .optional(key!("sql"), &self.sql)
-            .facts(key!("aws"), &self.aws)
-            .optional(key!("cause"), &self.cause)
-            .fields(key!("annotations"), &self.annotations)
-            .fields(key!("metadata"), &self.metadata)
-            .list(key!("links"), &self.links)
+            .member(key!("end_time"), &self.end_time)
+            .member(key!("in_progress"), &self.in_progress)
+            .member(key!("origin"), &self.origin)
+            .member(key!("namespace"), &self.namespace)
+            .member(key!("error"), &self.error)
+            .member(key!("throttle"), &self.throttle)
+            .member(key!("fault"), &self.fault)
+            .member(key!("http"), &self.http)
+            .member(key!("sql"), &self.sql)
+            .member(key!("aws"), &self.aws)
+            .member(key!("cause"), &self.cause)
+            .member(key!("annotations"), &self.annotations)
+            .member(key!("metadata"), &self.metadata)
+            .member(key!("links"), &self.links)
             .end();
     }
 }
@@ -309,26 +309,38 @@ impl Json for Link {
 
 impl Json for TraceId {
     fn write(&self, out: &mut Vec<u8>) {
-        write_plain(out, &self.print());
+        // In one piece: each addition to `out` asks whether there is room.
+        let mut quoted = [b'"'; Self::LENGTH + 2];
+        quoted[1..=Self::LENGTH].copy_from_slice(&self.print());
+        out.extend_from_slice(&quoted);
     }
 }
 
 impl Json for SegmentId {
     fn write(&self, out: &mut Vec<u8>) {
-        write_plain(out, &self.print());
+        let mut quoted = [b'"'; Self::LENGTH + 2];
+        quoted[1..=Self::LENGTH].copy_from_slice(&self.print());
+        out.extend_from_slice(&quoted);
     }
 }
 
 impl Json for Timestamp {
     fn write(&self, out: &mut Vec<u8>) {
-        const SECOND: u64 = 1_000_000;
-        let (seconds, micros) = (self.as_micros() / SECOND, self.as_micros() % SECOND);
         let mut digits = itoa::Buffer::new();
-        out.extend_from_slice(digits.format(seconds).as_bytes());
-        // The one in front keeps the zeros behind it, and makes place for the point.
-        let point = out.len();
-        out.extend_from_slice(digits.format((SECOND + micros) as u32).as_bytes());
-        out[point] = b'.';
+        let digits = digits.format(self.as_micros()).as_bytes();
+        match digits.split_last_chunk::<6>() {
+            Some((seconds @ [_, ..], micros)) => {
+                out.extend_from_slice(seconds);
+                out.push(b'.');
+                out.extend_from_slice(micros);
+            }
+            // The first second of 1970: a clock that was never set.
+            _ => {
+                out.extend_from_slice(b"0.000000");
+                let start = out.len() - digits.len();
+                out[start..].copy_from_slice(digits);
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
-use super::{api::Refusal, failure::Failure};
+use super::{failure::Failure, message::Refusal};
 
 /// An invocation as the runtime gets it.
 #[derive(Debug, Clone)]

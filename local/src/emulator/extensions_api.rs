@@ -17,9 +17,8 @@ use serde_json::{Value, json};
 
 use super::{
     Function,
-    api::{Refusal, accepted},
     board::{Board, Event},
-    runtime_api::text,
+    message::{Refusal, accepted, text},
 };
 
 const IDENTIFIER: &str = "lambda-extension-identifier";

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    api::{Refusal, accepted},
     board::{Answer, Board},
     failure::Failure,
+    message::{Refusal, accepted, text},
 };
 
 /// Largest answer of an invocation that is not streamed (Lambda developer guide, "Lambda quotas":
@@ -122,9 +122,4 @@ async fn init_error(
         error_type,
     });
     accepted()
-}
-
-/// A header's value, if it is there and printable.
-pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }

@@ -197,11 +197,11 @@ impl Json for Exception {
             .member(key!("id"), &self.id)
             .member(key!("message"), &self.message)
             .member(key!("type"), &self.kind)
-            .flag(key!("remote"), self.remote)
-            .optional(key!("skipped"), &self.skipped)
-            .optional(key!("cause"), &self.cause)
-            .list(key!("stack"), &self.stack)
-            .optional(key!("truncated"), &self.truncated)
+            .member(key!("remote"), &self.remote)
+            .member(key!("skipped"), &self.skipped)
+            .member(key!("cause"), &self.cause)
+            .member(key!("stack"), &self.stack)
+            .member(key!("truncated"), &self.truncated)
             .end();
     }
 }

@@ -118,6 +118,10 @@ impl Json for Facts {
         out.extend_from_slice(members);
         out.push(b'}');
     }
+
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 impl<'a> From<&'a str> for Fact<'a> {

@@ -92,4 +92,8 @@ impl<K: Json, V: Json> Json for Fields<K, V> {
         }
         out.push(b'}');
     }
+
+    fn is_absent(&self) -> bool {
+        self.0.is_empty()
+    }
 }

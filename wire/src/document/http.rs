@@ -36,8 +36,8 @@ impl Json for Http {
     fn write(&self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         object
-            .optional(key!("request"), &self.request)
-            .optional(key!("response"), &self.response)
+            .member(key!("request"), &self.request)
+            .member(key!("response"), &self.response)
             .end();
     }
 }
@@ -54,8 +54,8 @@ impl Json for Request {
 impl Json for Response {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .optional(key!("status"), &self.status)
-            .optional(key!("content_length"), &self.content_length)
+            .member(key!("status"), &self.status)
+            .member(key!("content_length"), &self.content_length)
             .end();
     }
 }

@@ -6,12 +6,15 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{facts::Facts, fields::Fields};
-
 /// Something that can be a value in a document.
 pub(super) trait Json {
     /// Appends it as compact JSON.
     fn write(&self, out: &mut Vec<u8>);
+
+    /// True when an object does without it: it is none, false, or has nothing in it.
+    fn is_absent(&self) -> bool {
+        false
+    }
 }
 
 /// A JSON object that is being written.
@@ -36,19 +39,13 @@ impl<'a> Object<'a> {
         Self { out, start }
     }
 
-    /// A member under a `key` made by [`key!`].
+    /// A member under a `key` made by [`key!`]; left out when it is absent.
     pub(super) fn member(&mut self, key: &'static str, value: &impl Json) -> &mut Self {
-        self.out.extend_from_slice(key.as_bytes());
-        value.write(self.out);
-        self
-    }
-
-    /// A member that is left out when there is none.
-    pub(super) fn optional(&mut self, key: &'static str, value: &Option<impl Json>) -> &mut Self {
-        match value {
-            Some(value) => self.member(key, value),
-            None => self,
+        if !value.is_absent() {
+            self.out.extend_from_slice(key.as_bytes());
+            value.write(self.out);
         }
+        self
     }
 
     /// A member whose value is always the same, written out with the comma before it; left out
@@ -58,42 +55,6 @@ impl<'a> Object<'a> {
             self.out.extend_from_slice(member.as_bytes());
         }
         self
-    }
-
-    /// A member that is left out when it is false.
-    pub(super) fn flag(&mut self, key: &'static str, value: bool) -> &mut Self {
-        if value { self.member(key, &true) } else { self }
-    }
-
-    /// A member that is left out when it is empty.
-    pub(super) fn list<T: Json>(&mut self, key: &'static str, values: &Vec<T>) -> &mut Self {
-        if values.is_empty() {
-            self
-        } else {
-            self.member(key, values)
-        }
-    }
-
-    /// A map that is left out when it is empty.
-    pub(super) fn fields<K, V>(&mut self, key: &'static str, fields: &Fields<K, V>) -> &mut Self
-    where
-        K: Json + PartialEq,
-        V: Json,
-    {
-        if fields.is_empty() {
-            self
-        } else {
-            self.member(key, fields)
-        }
-    }
-
-    /// Facts that are left out when there are none.
-    pub(super) fn facts(&mut self, key: &'static str, facts: &Facts) -> &mut Self {
-        if facts.is_empty() {
-            self
-        } else {
-            self.member(key, facts)
-        }
     }
 
     pub(super) fn end(&mut self) {
@@ -127,8 +88,7 @@ fn has_escaped(text: &[u8]) -> bool {
     }
 }
 
-/// Appends a string that needs no escapes. Most are ids, whose length is known where it is called.
-#[inline(always)]
+/// Appends a string that needs no escapes.
 pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -163,6 +123,23 @@ impl Json for bool {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if *self { b"true" } else { b"false" });
     }
+
+    fn is_absent(&self) -> bool {
+        !self
+    }
+}
+
+impl<T: Json> Json for Option<T> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write(out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
 }
 
 impl<T: Json> Json for Vec<T> {
@@ -177,6 +154,10 @@ impl<T: Json> Json for Vec<T> {
             out.push(b'[');
         }
         out.push(b']');
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_empty()
     }
 }
 

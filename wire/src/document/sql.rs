@@ -21,10 +21,10 @@ pub struct Sql {
 impl Json for Sql {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
-            .optional(key!("url"), &self.url)
-            .optional(key!("sanitized_query"), &self.sanitized_query)
-            .optional(key!("database_type"), &self.database_type)
-            .optional(key!("user"), &self.user)
+            .member(key!("url"), &self.url)
+            .member(key!("sanitized_query"), &self.sanitized_query)
+            .member(key!("database_type"), &self.database_type)
+            .member(key!("user"), &self.user)
             .end();
     }
 }
