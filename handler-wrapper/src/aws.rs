@@ -47,7 +47,9 @@ use crate::{context::Context, subsegment::Subsegment};
 /// Set it once in the client's configuration. Each call becomes one subsegment, however many
 /// attempts it takes: operation, region, table or queue, request id, retries, HTTP status, and
 /// how it failed. 4xx is an error, 429 and throttling codes are throttled errors, 5xx and no
-/// answer at all are faults. A call whose future is dropped ends as a fault, too.
+/// answer at all are faults. A call whose future is dropped ends as a fault, too. Set for one call
+/// alone (`customize`), it records that call without the names that need no feature: the SDK has
+/// not kept them when it sees it.
 ///
 /// What is recorded of a call's parameters and result is what the X-Ray SDKs record: names of
 /// tables, queues, buckets and the like, settings, counts. Never what a message, an item or an

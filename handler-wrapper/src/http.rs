@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
-use http::header::CONTENT_LENGTH;
-use lambda_http::{Adapter, Body, IntoResponse, Request, Response};
+use bytes::Bytes;
+use http::{HeaderValue, header::CONTENT_LENGTH};
+use lambda_http::{Adapter, Body, IntoResponse, Request, Response, StreamAdapter};
 use lambda_runtime::{Diagnostic, Error};
 use tower::{Service, ServiceExt};
 use tracestitch_wire::{
@@ -44,26 +45,42 @@ impl<R> Answer<R> {
 impl<R: IntoResponse> IntoResponse for Answer<R> {
     fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         let response = self.response.into_response();
-        let header = self.context.answer_header();
-        let decision = header.and_then(|header| String::from(&header).try_into().ok());
+        let decision = decision(&self.context);
         if decision.is_none() && !self.context.is_recording() {
             return response;
         }
         Box::pin(async move {
             let mut response = response.await;
-            if let Some(handler) = self.context.recording() {
-                handler.amend(|document| record_response(document, &response));
-            }
-            if let Some(decision) = decision {
-                response.headers_mut().entry(NAME).or_insert(decision);
-            }
+            answer(&self.context, decision, &mut response);
             response
         })
     }
 }
 
+/// What the caller that asked learns by the response's header.
+fn decision(context: &Context) -> Option<HeaderValue> {
+    let header = context.answer_header()?;
+    String::from(&header).try_into().ok()
+}
+
+fn answer<B>(context: &Context, decision: Option<HeaderValue>, response: &mut Response<B>) {
+    if let Some(handler) = context.recording() {
+        handler.amend(|document| record_response(document, response));
+    }
+    if let Some(decision) = decision {
+        response.headers_mut().entry(NAME).or_insert(decision);
+    }
+}
+
+/// The same for a response whose body is yet to come.
+fn answer_at_once<B>(mut response: Response<B>) -> Response<B> {
+    let context = Context::current();
+    answer(&context, decision(&context), &mut response);
+    response
+}
+
 /// An app gives its failures an answer: for Lambda the invocation is a success.
-fn record_response(document: &mut Document, response: &Response<Body>) {
+fn record_response<B>(document: &mut Document, response: &Response<B>) {
     let length = response.headers().get(CONTENT_LENGTH);
     document.http.get_or_insert_default().response = Some(document::Response {
         status: Some(response.status().as_u16()),
@@ -91,17 +108,6 @@ fn record_response(document: &mut Document, response: &Response<Body>) {
 /// }
 /// ```
 ///
-/// A streamed response goes through [`tracestitch::run`](crate::run()), in place of
-/// `lambda_http::run_with_streaming_response`; the subsegment has no method, URL and status then:
-///
-/// ```no_run
-/// # async fn example(app: impl lambda_http::Service<lambda_http::Request,
-/// #     Response = lambda_http::Response<lambda_http::Body>, Error = lambda_http::Error,
-/// #     Future: Send>) -> Result<(), lambda_http::Error> {
-/// tracestitch::run(lambda_http::StreamAdapter::from(app)).await
-/// # }
-/// ```
-///
 /// # Errors
 ///
 /// As [`lambda_http::run`]: when the Runtime API cannot be reached. Tracing adds none.
@@ -118,6 +124,45 @@ where
 {
     let service = service.map_request(record_request);
     crate::run(Adapter::from(service.map_response(Answer::of))).await
+}
+
+/// Runs an HTTP service that streams its responses, traced: in place of
+/// [`lambda_http::run_with_streaming_response`].
+///
+/// Beside what [`run`] records, the body has a subsegment `response`, until its last part: see
+/// [`tracestitch::run`](crate::run()).
+///
+/// ```no_run
+/// use lambda_http::{Body, Error, Request, Response, service_fn};
+///
+/// async fn hello(_request: Request) -> Result<Response<Body>, Error> {
+///     Ok(Response::new("hello".into()))
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Error> {
+///     tracestitch::http::run_with_streaming_response(service_fn(hello)).await
+/// }
+/// ```
+///
+/// # Errors
+///
+/// As [`lambda_http::run_with_streaming_response`].
+///
+/// # Panics
+///
+/// As [`lambda_http::run_with_streaming_response`].
+pub async fn run_with_streaming_response<'a, S, B, E>(service: S) -> Result<(), Error>
+where
+    S: Service<Request, Response = Response<B>, Error = E>,
+    S::Future: Send + 'a,
+    E: Debug + Into<Diagnostic> + 'static,
+    B: http_body::Body + Unpin + Send + 'static,
+    B::Data: Into<Bytes> + Send,
+    B::Error: Into<Error> + Send + Debug,
+{
+    let service = service.map_request(record_request);
+    crate::run(StreamAdapter::from(service.map_response(answer_at_once))).await
 }
 
 /// Runs an HTTP service for several invocations at once, traced: in place of

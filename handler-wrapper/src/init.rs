@@ -71,6 +71,8 @@ impl Init {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
+        #[cfg(feature = "tracing")]
+        self.trace.spans.end();
         let (Some(finished), Inner::Recording(root)) =
             (&self.trace.tracer.init, self.root.context().0)
         else {
@@ -229,6 +231,7 @@ mod tests {
         assert_eq!(root["annotations"]["version"], 3);
         let settings = kept.one("load settings");
         assert_eq!(settings["parent_id"], root["id"]);
+        assert!(settings.get("metadata").is_none(), "nothing was left out");
         assert_eq!(kept.one("parse")["parent_id"], settings["id"]);
         assert!(
             kept.closed()
@@ -274,6 +277,21 @@ mod tests {
         let kept = Kept::default();
         Init::begin().hand_over(&first_invocation(&kept, SAMPLED));
         assert!(kept.events().is_empty());
+    }
+
+    #[test]
+    fn what_is_known_of_it_is_said_though_nothing_else_was_done() {
+        let facts: [(&str, fn()); 2] = [
+            ("annotations", || crate::annotate("version", 3)),
+            ("metadata", || crate::metadata("version", 3)),
+        ];
+        for (block, say) in facts {
+            let kept = Kept::default();
+            let init = Init::begin();
+            init.context().sync_scope(say);
+            init.hand_over(&first_invocation(&kept, SAMPLED));
+            assert!(kept.one("init")[block].is_object(), "{block}");
+        }
     }
 
     #[test]
@@ -330,6 +348,29 @@ mod tests {
             (&root["parent_id"], &root["origin"]),
             (&PARENT.into(), &FUNCTION.into())
         );
+    }
+
+    #[cfg(feature = "tracing")]
+    #[tokio::test]
+    async fn spans_that_are_kept_end_with_it() {
+        use tracing::Instrument;
+        use tracing_subscriber::layer::SubscriberExt;
+
+        let layers = tracing_subscriber::registry().with(crate::SpanLayer::new());
+        let _guard = tracing::subscriber::set_default(layers);
+        let kept = Kept::default();
+        let init = Init::begin();
+        let connect = init.context().sync_scope(|| {
+            let connect = tracing::info_span!("connect");
+            connect.in_scope(|| {});
+            connect
+        });
+        let connection = std::future::pending::<()>().instrument(connect);
+        init.hand_over(&first_invocation(&kept, SAMPLED));
+        let connect = kept.one("connect");
+        assert_eq!(connect["trace_id"], ROOT);
+        assert!(connect.get("fault").is_none(), "{connect}");
+        drop(connection);
     }
 
     #[cfg(feature = "aws-sdk")]

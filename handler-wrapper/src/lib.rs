@@ -25,7 +25,7 @@
 //! | you want | use |
 //! |---|---|
 //! | a traced function | [`run()`] |
-//! | the same with axum or `lambda_http` | `http::run` (feature `http`) |
+//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `http`) |
 //! | the same on Managed Instances | `run_concurrent` (feature `concurrency-tokio`) |
 //! | handlers and messages that fail with `anyhow::Error`, `eyre::Report` | features `anyhow`, `eyre` |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
@@ -78,6 +78,7 @@ mod memory;
 mod panics;
 mod redact;
 mod report;
+mod response_stream;
 mod run;
 mod sampling;
 mod service;

@@ -17,7 +17,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{clock, config, context::Context, panics};
+use crate::{clock, config, context::Context, panics, tracing_layer};
 
 /// Keys that every line may have; fields of the same name get an underscore behind theirs.
 const RESERVED: [&str; 7] = [
@@ -37,7 +37,9 @@ const RESERVED: [&str; 7] = [
 /// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's own
 /// fields. Lambda itself reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering").
 /// Lines that are written while an SQS message is handled carry that message's trace; so
-/// CloudWatch Logs Insights finds all lines of a trace by `filter traceId = "1-…"`.
+/// CloudWatch Logs Insights finds all lines of a trace by `filter traceId = "1-…"`. An event with a
+/// `parent:` of its own carries the trace of that span, where a [`SpanLayer`](crate::SpanLayer)
+/// knows it.
 ///
 /// It takes the place of the subscriber of `lambda_runtime`
 /// (`tracing::init_default_subscriber`), which writes the same level and values, but the fields in
@@ -113,8 +115,11 @@ impl fmt::Debug for LogLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogLayer {
-    fn on_event(&self, event: &Event<'_>, _spans: LayerContext<'_, S>) {
+impl<S> Layer<S> for LogLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_event(&self, event: &Event<'_>, spans: LayerContext<'_, S>) {
         let metadata = event.metadata();
         if !self
             .filter
@@ -130,15 +135,14 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         member(&mut line, "level", metadata.level().as_str());
         member(&mut line, "message", &fields.message);
         member(&mut line, "target", metadata.target());
-        correlate(&mut line);
+        correlate(&mut line, &tracing_layer::context_of_event(event, &spans));
         line.push_str(&fields.others);
         line.push_str("}\n");
         self.write(&line);
     }
 }
 
-fn correlate(line: &mut String) {
-    let context = Context::current();
+fn correlate(line: &mut String, context: &Context) {
     let Some(trace) = context.trace() else { return };
     if !trace.request_id.is_empty() {
         member(line, "requestId", &*trace.request_id);
@@ -209,7 +213,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = panics::shown(value);
+        let text = panics::shown(value, usize::MAX);
         if field.name() == "message" {
             self.message.push_str(&text);
         } else {

@@ -30,18 +30,40 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// The text of a field of `tracing`.
+/// The text of a field of `tracing`, as far as it is needed: at least `most` bytes, if it has so
+/// many. What is behind is not even written.
 #[cfg(feature = "tracing")]
-pub(crate) fn shown(value: &dyn std::fmt::Debug) -> String {
-    use std::fmt::Write;
-
+pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
     let write = || {
-        let mut text = String::new();
-        // Fails only when the value says so; what it wrote before that stays.
-        let _ = write!(text, "{value:?}");
-        text
+        let mut shown = Shown {
+            text: String::new(),
+            most,
+        };
+        // Fails when there is enough, or the value says so; what it wrote before that stays.
+        let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
+        shown.text
     };
     contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+}
+
+#[cfg(feature = "tracing")]
+struct Shown {
+    text: String,
+    most: usize,
+}
+
+#[cfg(feature = "tracing")]
+impl std::fmt::Write for Shown {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = self.most.saturating_sub(self.text.len());
+        let end = text.ceil_char_boundary(room);
+        self.text.push_str(&text[..end]);
+        if self.text.len() < self.most {
+            Ok(())
+        } else {
+            Err(std::fmt::Error)
+        }
+    }
 }
 
 /// The cause that `cause` makes of an error of the user's, which writes its own message.
@@ -204,6 +226,22 @@ mod tests {
                 ("<impl X for Y>::three".into(), "/b c.rs".into(), 8),
             ]
         );
+    }
+
+    #[test]
+    fn a_stack_is_cut_to_its_inner_frames() {
+        for (frames, kept, truncated) in [(0, 0, None), (32, 32, None), (35, 32, Some(3))] {
+            let frame = |line| StackFrame {
+                path: "a.rs".into(),
+                line,
+                label: "f".into(),
+            };
+            let mut exception = Exception::new("panic", "");
+            put_stack(&mut exception, (0..frames).map(frame).collect());
+            assert_eq!(exception.stack.len(), kept, "{frames}");
+            assert_eq!(exception.truncated, truncated, "{frames}");
+            assert!(exception.stack.first().is_none_or(|frame| frame.line == 0));
+        }
     }
 
     fn priced(items: usize) -> usize {

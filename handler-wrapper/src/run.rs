@@ -9,12 +9,15 @@ use lambda_runtime::{
     Diagnostic, Error, IntoFunctionResponse, LambdaEvent, Runtime, layers::TracingLayer,
 };
 use serde::{Deserialize, Serialize};
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
-use crate::service::TraceLayer;
+use crate::{response_stream::Response, service::TraceLayer};
 
 /// Runs `handler` as a Lambda function, traced: in place of [`lambda_runtime::run`], with the
 /// same bounds.
+///
+/// A response that is streamed has a subsegment of its own under the handler's, `response`,
+/// from its first part to its last: calls that are made while it is polled hang under that.
 ///
 /// ```no_run
 /// use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -74,7 +77,7 @@ impl TraceLayer {
         D: Into<Bytes> + Send,
         E: Into<Error> + Send + Debug,
     {
-        Runtime::new(self.layer(handler))
+        Runtime::new(self.layer(handler.map_response(Response::of)))
             .layer(TracingLayer::new())
             .layer(self)
             .run()
@@ -108,7 +111,7 @@ where
     E: Into<Error> + Send + Debug + 'static,
 {
     let trace = TraceLayer::from_env();
-    let runtime = Runtime::new(trace.layer(handler))
+    let runtime = Runtime::new(trace.layer(handler.map_response(Response::of)))
         .layer(TracingLayer::new())
         .layer(trace);
     runtime.run_concurrent().await

@@ -94,7 +94,7 @@ impl Database {
             (database, host) => format!("{database}@{host}"),
         };
         // What was cleaned away, up to the `@`, begins with the user.
-        let cleaned_away = rest.len() > place.len() && !rest.starts_with(place);
+        let cleaned_away = !rest.starts_with(place);
         let user = rest.split([':', '@', '/', '?']).next();
         Self {
             user: user

@@ -11,6 +11,7 @@ use tracestitch_wire::{
     document::{AnnotationValue, Cause, Document, Exception},
     header::TraceHeader,
     id::{SegmentId, TraceId},
+    time::Timestamp,
 };
 
 use crate::{
@@ -283,8 +284,16 @@ impl Open {
     }
 
     fn finish(&self) {
+        #[cfg(feature = "tracing")]
+        if self.depth == 0 {
+            self.trace.spans.end();
+        }
+        self.finish_at(clock::now());
+    }
+
+    pub(crate) fn finish_at(&self, end: Timestamp) {
         if let Some(mut document) = self.take() {
-            document.finish(clock::now());
+            document.finish(end);
             let left_out = self.trace.left_out();
             if self.depth == 0 && left_out > 0 {
                 let key = "subsegments_left_out".into();

@@ -13,6 +13,8 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
+#[cfg(feature = "tracing")]
+use crate::tracing_layer::Spans;
 use crate::{held::Held, subsegment::Open, tracer::Tracer};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
@@ -40,6 +42,9 @@ pub(crate) struct Trace {
     pub(crate) held: Option<Held>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
     pub(crate) asked: bool,
+    /// Spans of `tracing` that are recorded in it.
+    #[cfg(feature = "tracing")]
+    pub(crate) spans: Spans,
     /// The handler's subsegment, once it has begun. It holds this, so this does not hold it.
     pub(crate) handler: OnceLock<Weak<Open>>,
 }
@@ -80,6 +85,8 @@ impl Trace {
             is_lambdas: true,
             held: held.then(Held::default),
             asked: false,
+            #[cfg(feature = "tracing")]
+            spans: Spans::default(),
             handler: OnceLock::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Spans of `tracing` as subsegments.
 
 mod fields;
+mod spans;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,7 +19,11 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use self::fields::{Failure, Fields};
+pub(crate) use self::spans::Spans;
+use self::{
+    fields::{Failure, Fields},
+    spans::Worked,
+};
 use crate::{
     context::{Context, Inner},
     panics,
@@ -33,11 +38,13 @@ use crate::{
 /// whatever task or thread, it is the current subsegment: AWS and HTTP calls made there hang
 /// under it. A spawned task that carries its span therefore carries the trace. A panic that
 /// unwinds through it makes it a fault; a future that is dropped early just ends it, because a
-/// span does not tell the one from the other. Spans outside an invocation are not recorded.
+/// span does not tell the one from the other. A span that the handler has left ends with the
+/// handler at the latest, though something keeps it, as the task of a connection does; one in which
+/// only a task of its own works goes on with that. Spans outside an invocation are not recorded.
 ///
-/// `#[instrument]` takes all arguments of a function for fields. Those named `event`, `request`,
-/// `message`, `payload`, `body` and `headers` are left out; `skip` others that must not be seen.
-/// URLs in fields lose user, query and fragment.
+/// `#[instrument]` takes all arguments of a function for fields. Those named `self`, `event`,
+/// `request`, `message`, `payload`, `body` and `headers` are left out; `skip` others that must not
+/// be seen. URLs in fields lose user, query and fragment. 1000 characters are kept of a text.
 ///
 /// ```
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -91,6 +98,9 @@ impl SpanLayer {
     /// and events of it. An AWS SDK call alone has some 90 below INFO, for which it otherwise
     /// waits longer than for all else that tracing does. It works when every layer of the
     /// subscriber has a filter; for others, use [`Layer::with_filter`].
+    ///
+    /// Nobody tells the layer then that a span which the filter leaves out is entered: a spawned
+    /// task that carries such a one alone carries no trace. Give it `in_current_span()`.
     pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -122,6 +132,8 @@ impl Default for SpanLayer {
 struct Recorded {
     subsegment: Subsegment,
     context: Context,
+    /// None where it is left out.
+    worked: Option<Arc<Worked>>,
 }
 
 /// A span that a thread is in.
@@ -130,6 +142,8 @@ struct Entered {
     own: Context,
     /// What its context took the place of.
     before: Context,
+    /// Where the handler's own code is in it, not that of a task of its own.
+    worked: Option<Arc<Worked>>,
 }
 
 thread_local! {
@@ -167,7 +181,9 @@ where
             // Also where nothing is recorded: a task that carries the span carries the trace.
             let context = subsegment.context();
             LIVE.fetch_add(1, Ordering::Relaxed);
+            let recorded = context.recording().filter(|_| subsegment.is_recording());
             span.extensions_mut().insert(Recorded {
+                worked: recorded.map(Worked::begin),
                 subsegment,
                 context,
             });
@@ -191,8 +207,7 @@ where
         {
             return;
         }
-        let parent = event.parent().and_then(|id| context_at(&spans, id));
-        if let Inner::Recording(open) = parent.unwrap_or_else(Context::current).0 {
+        if let Inner::Recording(open) = context_of_event(event, &spans).0 {
             let mut failure = Failure::default();
             event.record(&mut failure);
             let cause = failure.cause(metadata.target());
@@ -204,7 +219,8 @@ where
         if LIVE.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let own = match context_of(&spans, id) {
+        let (own, worked) = kept(&spans, id);
+        let own = match own {
             Some(own) if own.is_recording() => Some(own),
             // In a task of its own even a span that is not recorded says where it belongs.
             own if Context::bound().trace().is_none() => own
@@ -215,7 +231,21 @@ where
         if let Some(own) = own {
             let before = own.clone().swap();
             let id = id.clone();
-            entered(|entered| entered.push(Entered { id, own, before }));
+            // In the init phase nothing tells the one from the other.
+            let init = own.trace().is_some_and(|trace| trace.tracer.init.is_some());
+            entered(|entered| {
+                let around = entered.first().map_or(&before, |first| &first.before);
+                let worked = worked.filter(|_| init || around.trace().is_some());
+                if let Some(worked) = &worked {
+                    worked.enter();
+                }
+                entered.push(Entered {
+                    id,
+                    own,
+                    before,
+                    worked,
+                });
+            });
         }
     }
 
@@ -239,6 +269,9 @@ where
         let Some((left, is_last)) = left.flatten() else {
             return;
         };
+        if let Some(worked) = &left.worked {
+            worked.leave();
+        }
         if let Some(cause) = panics::unwinding()
             && let Some(open) = recorded(&spans, id)
         {
@@ -280,6 +313,15 @@ where
     Some(recorded.context.clone())
 }
 
+/// Where an event belongs: to the span that it names, or to the code that it is in.
+pub(crate) fn context_of_event<S>(event: &Event<'_>, spans: &LayerContext<'_, S>) -> Context
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let parent = event.parent().and_then(|id| context_at(spans, id));
+    parent.unwrap_or_else(Context::current)
+}
+
 /// The subsegment of the span's own; None where it is left out.
 fn recorded<S>(spans: &LayerContext<'_, S>, id: &Id) -> Option<Arc<Open>>
 where
@@ -292,6 +334,22 @@ where
         Inner::Recording(open) if recorded.subsegment.is_recording() => Some(open.clone()),
         _ => None,
     }
+}
+
+/// What is to be known to enter the span.
+fn kept<S>(spans: &LayerContext<'_, S>, id: &Id) -> (Option<Context>, Option<Arc<Worked>>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let Some(span) = spans.span(id) else {
+        return (None, None);
+    };
+    let extensions = span.extensions();
+    extensions
+        .get::<Recorded>()
+        .map_or((None, None), |recorded| {
+            (Some(recorded.context.clone()), recorded.worked.clone())
+        })
 }
 
 /// That of the span, or of the nearest around it that has one.

@@ -1,5 +1,5 @@
-//! A real process that runs a handler: its init phase, a panic and its rules for redaction, as
-//! they reach the X-Ray daemon. The process is this one, started again as the function.
+//! A real process that runs a handler: its init phase, a panic, its rules for redaction and a
+//! streamed response, as they reach the X-Ray daemon. The process is this one, started again as the function.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,10 +9,13 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::Value;
 use tracestitch::{Redaction, TraceLayer};
 
@@ -22,10 +25,15 @@ const SECRET: &str = "sk_live_4242";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("function") {
-        function();
-    } else {
-        what_a_process_does_reaches_the_daemon();
+    match std::env::args().nth(1).as_deref() {
+        Some("function") => function(),
+        #[cfg(feature = "http")]
+        Some("app") => app(),
+        _ => {
+            what_a_process_does_reaches_the_daemon();
+            #[cfg(feature = "http")]
+            what_an_app_streams_reaches_the_daemon();
+        }
     }
 }
 
@@ -42,16 +50,26 @@ async fn function() {
         if event.payload["fail"] == true {
             panic!("no stock for {SECRET}");
         }
-        Ok::<_, Error>(Value::Null)
+        Ok::<_, Error>(if event.payload["stream"] == true {
+            FunctionResponse::StreamingResponse(parts().into())
+        } else {
+            FunctionResponse::BufferedResponse(Value::Null)
+        })
     });
     TraceLayer::redacting(rules).run(handler).await.unwrap();
+}
+
+/// A stream that works when it is polled.
+fn parts() -> Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>> {
+    let part = |name: &'static str| tracestitch::capture(name, async move { Ok(name.into()) });
+    Box::pin(stream::iter(["one", "two"]).then(part))
 }
 
 fn what_a_process_does_reaches_the_daemon() {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
     daemon.set_read_timeout(Some(DEADLINE)).unwrap();
-    let _function = Function(start(&api, &daemon));
+    let _function = Function(start("function", &api, &daemon));
 
     invoke(&api, "r-1", "{}");
     let first = documents(&daemon, ["load settings", "init", "work", "shop"]);
@@ -79,6 +97,58 @@ fn what_a_process_does_reaches_the_daemon() {
         stack[0]["path"].as_str().unwrap().ends_with("process.rs"),
         "{stack:?}"
     );
+
+    invoke(&api, "r-3", r#"{"stream":true}"#);
+    let third = documents(&daemon, ["work", "shop", "one", "two", "response"]);
+    let response = &third["response"];
+    assert_eq!(response["parent_id"], third["shop"]["id"]);
+    for part in ["one", "two"] {
+        assert_eq!(third[part]["parent_id"], response["id"], "{part}");
+    }
+    assert!(response.get("fault").is_none(), "{response}");
+}
+
+/// An app of `lambda_http` that streams.
+#[cfg(feature = "http")]
+#[tokio::main(flavor = "current_thread")]
+async fn app() {
+    use http_body_util::StreamBody;
+
+    let app = service_fn(async |request: lambda_http::Request| {
+        let parts = parts().map(|part| Ok::<_, Error>(http_body::Frame::data(part?)));
+        let status = if request.uri().path() == "/busy" {
+            503
+        } else {
+            200
+        };
+        let response = lambda_http::Response::builder().status(status);
+        Ok::<_, Error>(response.body(StreamBody::new(parts))?)
+    });
+    tracestitch::http::run_with_streaming_response(app)
+        .await
+        .unwrap();
+}
+
+#[cfg(feature = "http")]
+fn what_an_app_streams_reaches_the_daemon() {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+    let _function = Function(start("app", &api, &daemon));
+    for (path, status) in [("orders", 200), ("busy", 503)] {
+        let event = serde_json::json!({
+            "version": "2.0", "rawPath": format!("/{path}"), "rawQueryString": "", "headers": {},
+            "requestContext": { "http": { "method": "GET", "path": format!("/{path}") } },
+            "isBase64Encoded": false,
+        });
+        invoke(&api, path, &event.to_string());
+        let documents = documents(&daemon, ["shop", "one", "two", "response"]);
+        let shop = &documents["shop"];
+        assert_eq!(shop["http"]["response"]["status"], status, "{shop}");
+        assert_eq!(shop["fault"] == true, status == 503, "{shop}");
+        assert_eq!(documents["response"]["parent_id"], shop["id"]);
+        assert_eq!(documents["one"]["parent_id"], documents["response"]["id"]);
+    }
 }
 
 /// Ends the function when the test ends, however it does.
@@ -91,9 +161,9 @@ impl Drop for Function {
     }
 }
 
-fn start(api: &TcpListener, daemon: &UdpSocket) -> Child {
+fn start(what: &str, api: &TcpListener, daemon: &UdpSocket) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .arg("function")
+        .arg(what)
         .env(
             "AWS_LAMBDA_RUNTIME_API",
             api.local_addr().unwrap().to_string(),
@@ -136,7 +206,7 @@ fn request(api: &TcpListener) -> (String, TcpStream) {
     let (stream, _) = api.accept().unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut reader = BufReader::new(stream);
-    let (mut first, mut length) = (String::new(), 0);
+    let (mut first, mut length) = (String::new(), Some(0));
     reader.read_line(&mut first).unwrap();
     loop {
         let mut line = String::new();
@@ -146,12 +216,26 @@ fn request(api: &TcpListener) -> (String, TcpStream) {
             break;
         }
         if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.parse().unwrap();
+            length = Some(value.parse().unwrap());
+        }
+        if line == "transfer-encoding: chunked" {
+            length = None;
         }
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
+    match length {
+        Some(length) => reader.read_exact(&mut vec![0; length]).unwrap(),
+        None => while read_chunk(&mut reader) > 0 {},
+    }
     (first, reader.into_inner())
+}
+
+/// Its length; 0 of the last.
+fn read_chunk(reader: &mut BufReader<TcpStream>) -> usize {
+    let mut length = String::new();
+    reader.read_line(&mut length).unwrap();
+    let length = usize::from_str_radix(length.trim(), 16).unwrap();
+    reader.read_exact(&mut vec![0; length + 2]).unwrap();
+    length
 }
 
 /// The finished documents of these names, and no others before the last of them.

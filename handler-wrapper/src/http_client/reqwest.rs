@@ -1,12 +1,12 @@
 //! Around `reqwest`.
 
 use http::Extensions;
-use reqwest::{Request, Response, redirect::Policy};
+use reqwest::{Request, Response, Url, redirect::Policy};
 use reqwest_middleware::{Error, Middleware, Next, Result};
-use tracestitch_wire::document::Cause;
+use tracestitch_wire::document::{Cause, clean_url};
 
 use super::{TraceRequests, record_answer};
-use crate::capture::Recorded;
+use crate::{capture::Recorded, report, subsegment::Subsegment};
 
 /// Add it last, so that it sees each attempt of a middleware that retries.
 ///
@@ -29,6 +29,7 @@ impl Middleware for TraceRequests {
         let (method, url) = (request.method().clone(), request.url().clone());
         let host = url.host_str().unwrap_or("remote");
         let call = self.begin(&method, host, url.as_str(), request.headers_mut());
+        let carries = call.context.trace_header().is_some();
         let work = next.run(request, extensions);
         Recorded::new(
             call.context,
@@ -37,7 +38,8 @@ impl Middleware for TraceRequests {
             |outcome, subsegment| {
                 match &outcome {
                     Ok(response) => {
-                        record_answer(subsegment, response.status(), response.headers())
+                        record_answer(subsegment, response.status(), response.headers());
+                        self.record_redirect(subsegment, carries, &url, response.url());
                     }
                     Err(error) => subsegment.fail_with(|| cause(error)),
                 }
@@ -48,14 +50,43 @@ impl Middleware for TraceRequests {
     }
 }
 
+/// Given once: who forgot [`TraceRequests::redirects`] did so at each request.
+static LED_AWAY: report::Once = report::Once::new();
+
 impl TraceRequests {
+    /// Says who answered, if the client was led there.
+    fn record_redirect(&self, call: &Subsegment, carries: bool, asked: &Url, answered: &Url) {
+        let answered_by = clean_url(answered.as_str());
+        if clean_url(asked.as_str()) == answered_by {
+            return;
+        }
+        let [from, to] = [asked, answered].map(|url| url.host_str().unwrap_or_default());
+        if carries && self.is_led_away(from, to) {
+            LED_AWAY.warn(format_args!(
+                "a redirect took the trace header to {to:?}, which is not to have it: the client \
+                 of `reqwest` needs `.redirect(trace_requests.redirects())`"
+            ));
+        }
+        call.amend(|document| {
+            let key = "answered_by".into();
+            document.put_metadata("tracestitch".into(), key, answered_by.into());
+        });
+    }
+
+    /// True when a header that was given to one host must not come to the other. Only the client's
+    /// own policy can keep it from that.
+    pub(super) fn is_led_away(&self, from: &str, to: &str) -> bool {
+        self.is_told(from) && !self.is_told(to)
+    }
+
     /// For [`ClientBuilder::redirect`](reqwest::ClientBuilder::redirect): follows redirects, 10 at
     /// most, only to hosts that are given the headers. Of one to another host, the redirect itself
     /// is the answer.
     ///
     /// By itself a client takes all headers along, also to hosts that
-    /// [`pass_on_only_to`](Self::pass_on_only_to) does not name. To what is
-    /// [ignored](Self::ignore) they are not given either.
+    /// [`pass_on_only_to`](Self::pass_on_only_to) does not name, and only its policy can keep it
+    /// from that: the first time that it happens is told in one warning on standard error. To what
+    /// is [ignored](Self::ignore) they are not given either.
     ///
     /// ```
     /// use tracestitch::http_client::TraceRequests;

@@ -322,6 +322,7 @@ fn hosts_are_matched_as_a_whole() {
         ("*.a.example", "c.b.a.example", true, "at any depth"),
         ("*.a.example", "a.example", false, "not under it"),
         ("*.a.example", "evil-a.example", false, "another domain"),
+        ("*.a.example", ".a.example", false, "no name under it"),
         (
             "*a.example",
             "evil-a.example",
@@ -365,6 +366,36 @@ async fn a_status_of_grpc_counts() {
         let seen = ["error", "throttle", "fault"].map(|flag| call.get(flag).is_some());
         assert_eq!(seen, flags, "{code}: {reason}");
     }
+}
+
+/// A client that is never ready.
+struct Closed;
+
+impl ::tower::Service<http::Request<()>> for Closed {
+    type Response = http::Response<()>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        Err(std::io::Error::other("closed")).into()
+    }
+
+    fn call(&mut self, _request: http::Request<()>) -> Self::Future {
+        panic!("it was not ready")
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_asked_only_when_it_is_ready() {
+    let client = TraceRequests::new().layer(Closed);
+    let kept = Kept::default();
+    let request = http::Request::get("http://shop.example/").body(()).unwrap();
+    let sent = kept.invoke(SAMPLED, client.oneshot(request)).await;
+    assert_eq!(sent.unwrap_err().to_string(), "closed");
+    assert_eq!(kept.closed().len(), 1, "the handler alone");
 }
 
 #[tokio::test]

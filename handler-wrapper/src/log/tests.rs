@@ -48,6 +48,8 @@ async fn a_line_says_to_which_trace_it_belongs() {
                 items = 3,
                 level = "high",
                 ok = true,
+                share = 0.5,
+                bytes = u64::MAX,
                 "priced {}\n\"so\"",
                 "o-1"
             );
@@ -62,6 +64,7 @@ async fn a_line_says_to_which_trace_it_belongs() {
             "timestamp": null, "level": "WARN", "message": "priced o-1\n\"so\"",
             "target": "tracestitch::log::tests", "requestId": "r-1", "traceId": ROOT,
             "segmentId": kept.one("price")["id"], "items": 3, "level_": "high", "ok": true,
+            "share": 0.5, "bytes": u64::MAX,
         })]
     );
     let timestamp = timestamp.as_str().unwrap();
@@ -131,6 +134,42 @@ async fn lines_of_a_message_carry_its_trace() {
         (&ROOT.into(), &root.into())
     );
     assert_eq!(lines[1]["requestId"], "r-1");
+}
+
+#[tokio::test]
+async fn a_line_that_names_its_span_carries_the_trace_of_that() {
+    let log = Log::default();
+    let layers = tracing_subscriber::registry()
+        .with(crate::SpanLayer::new())
+        .with(LogLayer::from_env().to(log.clone()));
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    let (outer, inner) = kept
+        .invoke(SAMPLED, async {
+            let outer = tracing::info_span!("outer");
+            (outer.clone(), tracing::debug_span!(parent: &outer, "inner"))
+        })
+        .await;
+    // In a thread that knows nothing of the invocation.
+    std::thread::spawn({
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        move || {
+            let _guard = tracing::dispatcher::set_default(&dispatch);
+            tracing::info!(parent: &outer, "of it");
+            tracing::info!(parent: &inner, "of one in it");
+            tracing::info!("of nothing");
+            // While the subscriber is there, which closes `outer` when `inner` is gone.
+            drop((inner, outer));
+        }
+    })
+    .join()
+    .unwrap();
+    let ids = log
+        .lines()
+        .into_iter()
+        .map(|line| line["segmentId"].clone());
+    let id = kept.one("outer")["id"].clone();
+    assert_eq!(ids.collect::<Vec<_>>(), [id.clone(), id, Value::Null]);
 }
 
 /// Values whose own code fails or panics.

@@ -254,10 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn double_quotes_and_hashes_depend_on_the_dialect() {
+    fn quotes_hashes_and_brackets_depend_on_the_dialect() {
         for (query, postgres, other) in [
             ("\"my 1\" = 1", "\"my 1\" = ?", "? = ?"),
             ("a #>> '{b}' # c", "a #>> ? # c", "a ?"),
+            ("a['b'] = 'c'", "a[?] = ?", "a?"),
         ] {
             assert_eq!(sanitize(query, Dialect::Postgres), postgres);
             assert_eq!(sanitize(query, Dialect::Other), other);

@@ -11,12 +11,18 @@ use tracing::field::{Field, Visit};
 
 use crate::panics;
 
-/// Fields that hold what a function was given to work on: they are not recorded unless they are
-/// named in [`SpanLayer::annotate`](super::SpanLayer::annotate).
-const DATA: [&str; 6] = ["event", "request", "message", "payload", "body", "headers"];
+/// Fields that hold what a function was given to work on, and `self`, which with its clients and
+/// settings is the same in every span: they are not recorded unless they are named in
+/// [`SpanLayer::annotate`](super::SpanLayer::annotate).
+const DATA: [&str; 7] = [
+    "self", "event", "request", "message", "payload", "body", "headers",
+];
 
 /// Characters of a field's text.
 const FIELD_LENGTH: usize = 1000;
+
+/// Bytes that are looked at of it. Fields may be long (a file's bytes), and the handler waits.
+const READ_LENGTH: usize = 8 * 1024;
 
 /// Collects a span's fields. Their values write themselves, as the user's code has it, so the
 /// document must not be locked meanwhile.
@@ -111,13 +117,19 @@ impl Visit for Fields<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, || cut(&panics::shown(value)));
+        self.put(field, || cut(&panics::shown(value, READ_LENGTH + 1)));
     }
 }
 
 /// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
 fn cut(text: &str) -> String {
-    let mut text = clean_urls(text).into_owned();
+    let mut read = &text[..text.floor_char_boundary(READ_LENGTH)];
+    if read.len() < text.len() {
+        // Half a URL does not tell its user from its host.
+        let last = read.rfind(char::is_whitespace);
+        read = &read[..last.unwrap_or(read.len())];
+    }
+    let mut text = clean_urls(read).into_owned();
     if let Some((end, _)) = text.char_indices().nth(FIELD_LENGTH) {
         text.truncate(end);
     }
@@ -156,8 +168,8 @@ impl Visit for Failure {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "error" | "err" => self.error = Some(panics::shown(value)),
-            "message" => self.message = Some(panics::shown(value)),
+            "error" | "err" => self.error = Some(panics::shown(value, READ_LENGTH)),
+            "message" => self.message = Some(panics::shown(value, READ_LENGTH)),
             _ => {}
         }
     }

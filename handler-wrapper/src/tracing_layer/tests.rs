@@ -115,6 +115,7 @@ async fn error_events_are_causes() {
             tracing::error!(error = &error as &dyn Error, "not priced");
         });
         info_span!("text").in_scope(|| tracing::error!("no answer from http://h/?token={}", 1));
+        info_span!("literal").in_scope(|| tracing::error!(error = "no price"));
         info_span!("warned").in_scope(|| tracing::warn!("slow"));
     })
     .await;
@@ -126,6 +127,7 @@ async fn error_events_are_causes() {
         "invalid digit found in string"
     );
     assert_eq!(exception("text")["message"], "no answer from http://h/");
+    assert_eq!(exception("literal")["message"], "no price");
     assert!(kept.one("warned").get("fault").is_none());
     assert!(kept.one("order-worker").get("fault").is_none());
 }
@@ -361,6 +363,39 @@ async fn a_layer_may_be_replaced() {
 }
 
 #[tokio::test]
+async fn values_keep_their_types() {
+    let layer = SpanLayer::new().annotate(["less", "most", "half", "yes", "text"]);
+    let kept = traced(layer, SAMPLED, async {
+        drop(info_span!(
+            "annotations",
+            less = -3,
+            most = u64::MAX,
+            half = 0.5,
+            yes = true,
+            text = "t"
+        ));
+        drop(info_span!(
+            "metadata",
+            a = -3,
+            b = u64::MAX,
+            c = 0.5,
+            d = true,
+            e = "t"
+        ));
+    })
+    .await;
+    // As text: what is equal may still be written otherwise.
+    assert_eq!(
+        kept.one("annotations")["annotations"].to_string(),
+        json!({ "half": 0.5, "less": -3, "most": u64::MAX, "text": "t", "yes": true }).to_string()
+    );
+    assert_eq!(
+        kept.one("metadata")["metadata"]["default"].to_string(),
+        json!({ "a": -3, "b": u64::MAX, "c": 0.5, "d": true, "e": "t" }).to_string()
+    );
+}
+
+#[tokio::test]
 async fn numbers_that_json_does_not_have_are_texts() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         drop(info_span!("work", share = f64::NAN, rate = 0.5));
@@ -368,4 +403,69 @@ async fn numbers_that_json_does_not_have_are_texts() {
     .await;
     let metadata = &kept.one("work")["metadata"]["default"];
     assert_eq!(metadata, &json!({ "share": "NaN", "rate": 0.5 }));
+}
+
+/// As a team writes it: a client and its settings, and `#[instrument]` on each method.
+#[derive(Debug)]
+struct Repository {
+    _client: &'static str,
+}
+
+impl Repository {
+    #[instrument]
+    fn load(&self, id: u32) {}
+}
+
+#[tokio::test]
+async fn what_a_method_belongs_to_is_no_fact_of_a_call() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        let _client = "Client { config: .. }";
+        Repository { _client }.load(7);
+    })
+    .await;
+    let load = kept.one("load");
+    assert_eq!(load["metadata"], json!({ "default": { "id": 7 } }));
+}
+
+/// Counts what is written of it, which has no end.
+struct Endless(&'static str, AtomicUsize);
+
+impl fmt::Debug for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        loop {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            f.write_str(self.0)?;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_written_of_a_field_than_is_kept() {
+    let long = "x ".repeat(10_000) + "https://me:SECRET@h/";
+    // The password is not over where it is cut.
+    let half = format!(
+        "{}https://me:{}@h/",
+        "x ".repeat(490),
+        "SECRET".repeat(2000)
+    );
+    for (text, expected) in [(&*long, "x ".repeat(500)), (&half, "x ".repeat(490))] {
+        let endless = Endless(text.to_owned().leak(), Default::default());
+        let kept = traced(SpanLayer::new(), SAMPLED, async {
+            let span = info_span!("work", endless = ?endless, text);
+            span.in_scope(|| tracing::error!(error = ?endless));
+        })
+        .await;
+        let work = kept.one("work");
+        let fields = &work["metadata"]["default"];
+        for field in ["endless", "text"] {
+            assert_eq!(
+                fields[field].as_str().map(str::trim),
+                Some(expected.trim()),
+                "{field}"
+            );
+        }
+        let written = endless.1.into_inner();
+        assert!(written < 20, "{written} times");
+        assert!(!work.to_string().contains("SECRET"), "{work}");
+    }
 }

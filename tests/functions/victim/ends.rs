@@ -135,6 +135,8 @@ async fn there(file: &Path) {
 
 fn stream(n: u64, parts: u32) -> Body {
     let (mut sender, body) = channel();
+    // The wrapper's own, around what is polled.
+    journal::note("begin", n, "response", "");
     let subsegment = journal::begin(n, "stream");
     tokio::spawn(async move {
         for part in 0..parts {
@@ -142,6 +144,8 @@ fn stream(n: u64, parts: u32) -> Body {
             let _ = sender.send_data(format!("part {part}\n").into()).await;
         }
         journal::finish(n, "stream", subsegment);
+        // It ends when the sender is gone.
+        journal::note("finish", n, "response", "");
     });
     body
 }

@@ -1,6 +1,6 @@
 //! Why a segment or subsegment failed.
 
-use std::{borrow::Cow, error::Error};
+use std::{borrow::Cow, error::Error, fmt};
 
 use super::{
     Text, clean_urls,
@@ -35,9 +35,10 @@ impl Cause {
 
     /// An error and the chain of its [`Error::source`]s.
     ///
-    /// Each exception's type is the name that the error's `Debug` output begins with, which for
-    /// a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
-    /// Messages are [cleaned](clean_message).
+    /// Each exception's type is the name or path that the error's `Debug` output begins with, which
+    /// for a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
+    /// Messages are [cleaned](clean_message). One that says of itself what the one before it said
+    /// is left out.
     ///
     /// ```
     /// use tracestitch_wire::document::Cause;
@@ -58,6 +59,8 @@ impl Cause {
                 )
             })
             .collect();
+        exceptions
+            .dedup_by(|one, before| (&one.kind, &one.message) == (&before.kind, &before.message));
         for index in 1..exceptions.len() {
             exceptions[index - 1].cause = Some(exceptions[index].id);
         }
@@ -86,17 +89,50 @@ pub fn clean_message(message: &str) -> Cow<'_, str> {
     clean_urls(&message[..end])
 }
 
+/// What follows the name is not even written: it may be a whole response, or a stack that takes
+/// long to resolve.
 fn type_name(error: &(dyn Error + 'static)) -> String {
-    let debug = format!("{error:?}");
-    let name: String = debug
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect();
+    let mut name = Name(String::new());
+    // Fails where the name ends.
+    let _ = fmt::write(&mut name, format_args!("{error:?}"));
+    let Name(mut name) = name;
+    name.truncate(path_length(&name));
     if name.starts_with(char::is_alphabetic) {
         name
     } else {
         "Error".to_owned()
     }
+}
+
+/// Takes what may be a path (`hyper_util::client::legacy::Error`), up to the first other sign.
+struct Name(String);
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.find(|c: char| !(is_word(c) || c == ':'));
+        self.0.push_str(&text[..end.unwrap_or(text.len())]);
+        end.map_or(Ok(()), |_| Err(fmt::Error))
+    }
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+/// Bytes of the path that `text` begins with.
+fn path_length(text: &str) -> usize {
+    let mut length = 0;
+    for (index, part) in text.split("::").enumerate() {
+        let word = part.find(|c| !is_word(c)).unwrap_or(part.len());
+        if word == 0 {
+            break;
+        }
+        length += word + if index == 0 { 0 } else { "::".len() };
+        if word < part.len() {
+            break;
+        }
+    }
+    length
 }
 
 /// One failure.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
@@ -113,7 +114,8 @@ fn an_endless_chain_of_causes_is_cut() {
     struct Endless;
     impl fmt::Display for Endless {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("again")
+            static TOLD: AtomicU32 = AtomicU32::new(0);
+            write!(f, "again, {} times", TOLD.fetch_add(1, Ordering::Relaxed))
         }
     }
     impl std::error::Error for Endless {
@@ -124,6 +126,78 @@ fn an_endless_chain_of_causes_is_cut() {
     let cause = Cause::from_error(&Endless);
     assert_eq!(cause.exceptions.len(), 16);
     assert_eq!(cause.exceptions[15].skipped, Some(16));
+}
+
+/// As errors of the AWS SDK: the error of an operation around that of the shape, which says the
+/// same.
+#[test]
+fn what_says_the_same_as_the_one_before_is_left_out() {
+    struct Told(&'static str, &'static str, Option<&'static Self>);
+    impl fmt::Debug for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+    impl fmt::Display for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.1)
+        }
+    }
+    impl std::error::Error for Told {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.2.map(|source| source as _)
+        }
+    }
+    static LAST: Told = Told("NotFound", "no table", None);
+    static OTHER: Told = Told("Other", "no table", Some(&LAST));
+    static AGAIN: Told = Told("NotFound", "no table", Some(&OTHER));
+    let cause = Cause::from_error(&Told("NotFound", "no table", Some(&AGAIN)));
+    let told: Vec<_> = cause.exceptions.iter().map(|e| e.kind.as_str()).collect();
+    assert_eq!(told, ["NotFound", "Other", "NotFound"]);
+    for pair in cause.exceptions.windows(2) {
+        assert_eq!(pair[0].cause, Some(pair[1].id));
+    }
+}
+
+#[test]
+fn the_type_is_what_debug_output_begins_with() {
+    struct Shown(&'static str);
+    impl fmt::Debug for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            // In parts, as derived ones write it.
+            let (one, two) = self.0.split_at(self.0.len() / 2);
+            f.write_str(one)?;
+            f.write_str(two)?;
+            f.write_str(" ")?;
+            panic!("what is behind the name is of no use");
+        }
+    }
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("failed")
+        }
+    }
+    impl std::error::Error for Shown {}
+    for (shown, expected, reason) in [
+        ("ParseIntError { kind: .. }", "ParseIntError", "a struct"),
+        ("Other(\"x\")", "Other", "a variant"),
+        (
+            "hyper_util::client::legacy::Error(Connect, ..)",
+            "hyper_util::client::legacy::Error",
+            "a path",
+        ),
+        ("io: broken", "io", "a colon is no path"),
+        ("io:broken", "io", "nor without a space"),
+        ("one::two::", "one::two", "an unfinished path"),
+        ("one::", "one", "of one name"),
+        ("::one", "Error", "no name before it"),
+        ("\"a text\"", "Error", "no name"),
+        ("404", "Error", "a number"),
+        ("", "Error", "nothing"),
+    ] {
+        let cause = Cause::from_error(&Shown(shown));
+        assert_eq!(cause.exceptions[0].kind.as_str(), expected, "{reason}");
+    }
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(super) enum Answer {
     Hang,
     /// The head of an answer, and then nothing.
     Stall,
-    /// The head of an answer, and then the end of the connection.
-    Cut,
+    /// The head of an answer of this status, and then the end of the connection.
+    Cut(u16),
     /// No answer, the connection is closed.
     Close,
 }
@@ -31,6 +31,12 @@ impl Answer {
     pub(super) fn http(status: u16, body: impl Into<String>) -> Self {
         Self::Http(status, body.into())
     }
+}
+
+/// Sends the head of an answer.
+async fn begin(stream: &mut TcpStream, status: u16) {
+    let head = format!("HTTP/1.1 {status} -\r\ncontent-length: 10\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).await;
 }
 
 /// What came.
@@ -85,13 +91,11 @@ impl Endpoint {
                         respond(&mut stream, status, header, &body).await;
                     }
                     Answer::Hang => held.push(stream),
-                    Answer::Stall | Answer::Cut => {
-                        let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
-                        let _ = stream.write_all(head.as_bytes()).await;
-                        if matches!(answer, Answer::Stall) {
-                            held.push(stream);
-                        }
+                    Answer::Stall => {
+                        begin(&mut stream, 200).await;
+                        held.push(stream);
                     }
+                    Answer::Cut(status) => begin(&mut stream, status).await,
                     Answer::Close => {}
                 }
             }

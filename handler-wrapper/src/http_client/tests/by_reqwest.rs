@@ -47,6 +47,7 @@ async fn a_request_is_one_subsegment() {
         json!({ "status": 201, "content_length": 2 })
     );
     assert_eq!(call["parent_id"], kept.one("get")["id"]);
+    assert!(call.get("metadata").is_none(), "it was not redirected");
     let id = call["id"].as_str().unwrap();
     let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
     assert!(head.contains(&header), "{head}");
@@ -107,6 +108,11 @@ async fn a_request_that_is_redirected_is_one() {
             "response": { "status": 200, "content_length": 2 },
         })
     );
+    let answered_by = format!("http://127.0.0.1:{last}/moved");
+    assert_eq!(
+        call["metadata"],
+        json!({ "tracestitch": { "answered_by": answered_by } })
+    );
     let id = call["id"].as_str().unwrap();
     let header = format!("x-amzn-trace-id: root={ROOT};parent={id};sampled=1\r\n");
     for head in [leaves, arrives] {
@@ -161,6 +167,19 @@ async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
             arrives.abort();
             assert!(arrives.await.unwrap_err().is_cancelled(), "{reason}: asked");
         }
+    }
+}
+
+#[test]
+fn a_header_is_led_away_from_those_who_may_have_it() {
+    let trace = TraceRequests::new().pass_on_only_to(["a.example", "b.example"]);
+    for (from, to, expected) in [
+        ("a.example", "b.example", false),
+        ("a.example", "c.example", true),
+        ("c.example", "a.example", false),
+        ("c.example", "d.example", false),
+    ] {
+        assert_eq!(trace.is_led_away(from, to), expected, "{from} {to}");
     }
 }
 

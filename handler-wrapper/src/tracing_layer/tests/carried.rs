@@ -17,6 +17,67 @@ async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
     assert_eq!(kept.closed().len(), 3, "a task without its span is outside");
 }
 
+/// As the task of a connection, which lives on.
+fn keep(span: tracing::Span) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(std::future::pending().instrument(span))
+}
+
+#[tokio::test]
+async fn a_span_that_is_kept_ends_with_the_handler() {
+    let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let kept = Kept::default();
+    let connection = kept
+        .invoke(SAMPLED, async {
+            let connect = async { keep(tracing::Span::current()) };
+            let around = async { connect.instrument(info_span!("connect")).await };
+            let connection = around.instrument(info_span!("around")).await;
+            crate::capture("call", tokio::task::yield_now()).await;
+            connection
+        })
+        .await;
+    let left = kept.one("call")["start_time"].as_f64();
+    for (name, parent) in [("connect", "around"), ("around", "order-worker")] {
+        let span = kept.one(name);
+        assert!(span.get("fault").is_none(), "{span}");
+        assert!(span["end_time"].as_f64() <= left, "as it was left: {span}");
+        assert_eq!(span["parent_id"], kept.one(parent)["id"]);
+    }
+    connection.abort();
+    assert!(connection.await.is_err());
+    kept.one("connect");
+}
+
+#[tokio::test]
+async fn a_span_goes_on_that_a_task_of_its_own_or_nobody_has_left() {
+    let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let kept = Kept::default();
+    let (done, is_done) = tokio::sync::oneshot::channel::<()>();
+    let (task, entered) = kept
+        .invoke(SAMPLED, async {
+            let work = async {
+                is_done.instrument(info_span!("its part")).await.unwrap();
+            };
+            let task = tokio::spawn(work.instrument(info_span!("task")));
+            tokio::task::yield_now().await;
+            (task, info_span!("entered").entered())
+        })
+        .await;
+    assert_eq!(
+        kept.closed().len(),
+        1,
+        "the handler alone: {:?}",
+        kept.closed()
+    );
+    done.send(()).unwrap();
+    task.await.unwrap();
+    drop(entered);
+    for name in ["task", "its part", "entered"] {
+        assert!(kept.one(name).get("fault").is_none(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
     let header = || {

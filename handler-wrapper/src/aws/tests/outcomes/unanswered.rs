@@ -39,11 +39,18 @@ async fn no_answer_is_a_fault() {
             "an answer that cannot be read",
         ),
         (
-            Answer::Cut,
+            Answer::Cut(200),
             Some((200, 10, false)),
             "UnreadableResponse",
             "end of file before message length reached",
             "an answer that ends early",
+        ),
+        (
+            Answer::Cut(400),
+            Some((400, 10, false)),
+            "UnreadableResponse",
+            "end of file before message length reached",
+            "an error of which nobody knows what it says",
         ),
     ] {
         let end = End {
@@ -155,6 +162,8 @@ async fn failures_before_the_request_are_faults() {
 async fn timeouts_are_faults() {
     let short = Duration::from_millis(60);
     let operation = TimeoutConfig::builder().operation_timeout(short);
+    // Time for the head to come, also on a machine that is busy.
+    let long = TimeoutConfig::builder().operation_timeout(Duration::from_secs(3));
     let attempt = TimeoutConfig::builder().operation_attempt_timeout(short);
     let read = TimeoutConfig::builder().read_timeout(short);
     let began = Some((200, 10, false));
@@ -168,7 +177,7 @@ async fn timeouts_are_faults() {
             "operation",
         ),
         (
-            &operation,
+            &long,
             vec![Answer::Stall],
             began,
             0,
