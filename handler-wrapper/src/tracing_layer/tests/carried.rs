@@ -18,8 +18,8 @@ async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
 }
 
 /// As the task of a connection, which lives on.
-fn keep(span: tracing::Span) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(std::future::pending().instrument(span))
+fn keep(span: tracing::Span) -> tokio::task::AbortHandle {
+    tokio::spawn(std::future::pending::<()>().instrument(span)).abort_handle()
 }
 
 #[tokio::test]
@@ -44,7 +44,9 @@ async fn a_span_that_is_kept_ends_with_the_handler() {
         assert_eq!(span["parent_id"], kept.one(parent)["id"]);
     }
     connection.abort();
-    assert!(connection.await.is_err());
+    while !connection.is_finished() {
+        tokio::task::yield_now().await;
+    }
     kept.one("connect");
 }
 
