@@ -6,8 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket};
 use tracestitch_wire::{
     handoff::{Channel, Hello, Message, VERSION},
     id::SegmentId,
@@ -148,10 +147,8 @@ impl Handoff {
         let session = fastrand::u64(..);
         let address = SockAddr::unix(&self.path)?;
         let open = |channel| -> io::Result<Socket> {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-            socket.connect(&address)?;
-            let peer = getsockopt(&socket, PeerCredentials)?;
-            if peer.uid() != user {
+            let (socket, peer) = connected(&address)?;
+            if peer != user {
                 return Err(io::Error::other("another user listens there"));
             }
             let hello = Hello {
@@ -267,6 +264,24 @@ impl Handoff {
             .filter_map(Frames::into_finished)
             .collect()
     }
+}
+
+/// A socket that never waits, and the user who listens at its other end.
+#[cfg(target_os = "linux")]
+fn connected(address: &SockAddr) -> io::Result<(Socket, u32)> {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+    use socket2::{Domain, Type};
+
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(address)?;
+    let user = getsockopt(&socket, PeerCredentials)?.uid();
+    Ok((socket, user))
+}
+
+/// Extensions run in Lambda, which is Linux: on the laptop where a function is written is none.
+#[cfg(not(target_os = "linux"))]
+fn connected(_address: &SockAddr) -> io::Result<(Socket, u32)> {
+    Err(ErrorKind::NotFound.into())
 }
 
 /// Refuses what somebody else could have put there. The extension runs as the same user.
