@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
+use tracestitch_wire::document::{Cause, Exception};
 
 use super::{
     message::Item,
@@ -242,11 +243,14 @@ impl<M: Item, H> Run<'_, M, H> {
         let mut outcome = Outcome(context.trace().cloned());
         // The closure's own part of the work, before its first await, belongs to the message, too.
         let work = async {
+            let mut late = Late(self.until);
             let future = {
                 let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
                 handle(message)
             };
-            future.await
+            let result = future.await;
+            late.0 = None;
+            result
         };
         let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
             outcome
@@ -271,6 +275,25 @@ impl Drop for Outcome {
     fn drop(&mut self) {
         if let Some(trace) = &self.0 {
             trace.fail();
+        }
+    }
+}
+
+/// A part of a message's work: dropped before the message's segment is, it says there that time
+/// was over, which the segment cannot know.
+struct Late(Option<Instant>);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let is_over = self.0.is_some_and(|until| clock::monotonic() >= until);
+        if is_over
+            && !std::thread::panicking()
+            && let Some(segment) = Context::current().recording()
+        {
+            let message = "given up before the invocation's deadline, so that the others of its \
+                           batch do not come back, too: see Consumer::deadline_margin";
+            let cause = Cause::from_exception(Exception::new("Cancelled", message));
+            segment.amend(|document| document.fail(cause));
         }
     }
 }

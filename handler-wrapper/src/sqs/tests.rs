@@ -397,10 +397,11 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
         ..Trace::new(Arc::new(tracer), unsampled.parse().ok(), "r-1")
     };
     assert_eq!(failures(&invoke_in(invocation, work).await), ["stuck"]);
-    assert_eq!(
-        kept.one("orders")["cause"]["exceptions"][0]["type"],
-        "Cancelled"
-    );
+    let orders = kept.one("orders");
+    let exception = &orders["cause"]["exceptions"][0];
+    assert_eq!(exception["type"], "Cancelled");
+    let message = exception["message"].as_str().unwrap();
+    assert!(message.contains("deadline_margin"), "{message}");
 }
 
 /// The invocation's trace is most likely never sent: nothing points to it.
