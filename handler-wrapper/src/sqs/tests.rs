@@ -234,6 +234,18 @@ async fn linked_messages_stay_in_the_invocations_trace() {
 }
 
 #[tokio::test]
+async fn one_mode_may_hold_for_all_messages() {
+    for (mode, stitched) in [(Mode::Link, 0), (Mode::Stitch, 2)] {
+        let kept = Kept::default();
+        let event = batch(["m-1", "m-2"].map(|id| message(id, &producer('a').0)));
+        let consumer = Consumer::new().mode(mode);
+        let work = consumer.each(event, async |_| Ok::<_, std::fmt::Error>(()));
+        assert!(failures(&kept.invoke(SAMPLED, work).await).is_empty());
+        assert_eq!(segments(&kept).len(), stitched, "{mode:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_trace_twice_and_one_message_again_are_segments_of_their_own() {
     let kept = Kept::default();
     let header = producer('a').0;
