@@ -2,6 +2,8 @@ use serde_json::json;
 
 use super::*;
 
+mod parsed;
+
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
 
 #[track_caller]
