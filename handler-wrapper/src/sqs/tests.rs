@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     context::Context,
-    testing::{Kept, PARENT, ROOT, SAMPLED, invoke_in},
+    testing::{Kept, PARENT, ROOT, SAMPLED, invoke, invoke_in},
     trace::{Deadline, Trace},
 };
 
@@ -390,6 +390,19 @@ async fn a_local_rule_decides_for_messages() {
     let segments = segments(&kept);
     assert_eq!(segments.len(), 1, "{segments:?}");
     assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "undecided");
+}
+
+#[tokio::test]
+async fn where_the_invocation_has_a_trace_no_rule_begins_another() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.sampling = "rate=1".parse().unwrap();
+    let work = each(batch([message("plain", "")]), |_| async {
+        Ok::<_, std::fmt::Error>(())
+    });
+    assert!(failures(&invoke(tracer, SAMPLED, work).await).is_empty());
+    assert!(segments(&kept).is_empty());
+    assert_eq!(kept.one("orders")["trace_id"], ROOT);
 }
 
 #[tokio::test]
