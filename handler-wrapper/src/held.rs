@@ -91,7 +91,8 @@ impl Held {
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
             return self.give_up(tracer);
         }
-        let most = if document.fault || document.error || document.throttle {
+        // What is throttled is an error as well.
+        let most = if document.fault || document.error {
             MAX_WITH_FAILURES
         } else {
             MAX_DOCUMENTS

@@ -82,3 +82,53 @@ pub(crate) fn carried(text: &str) -> Option<TraceHeader> {
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use super::*;
+    use crate::testing::{Kept, SAMPLED};
+
+    /// The environment is that of the whole process, so this runs in one of its own: this same
+    /// test, started again.
+    #[test]
+    fn the_environment_counts_where_one_invocation_runs_at_a_time() {
+        const ENVIRONMENT: &str = "Root=1-00000002-000000000000000000000002;Sampled=1";
+        if env::var_os("_X_AMZN_TRACE_ID").is_none() {
+            let name =
+                "incoming::tests::the_environment_counts_where_one_invocation_runs_at_a_time";
+            let inside = Command::new(env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env("_X_AMZN_TRACE_ID", ENVIRONMENT)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&inside.stdout);
+            assert!(
+                inside.status.success() && said.contains("1 passed"),
+                "{said}"
+            );
+            return;
+        }
+        for (concurrent, own, expected, reason) in [
+            (false, None, Some(ENVIRONMENT), "the runtime said nothing"),
+            (false, Some(SAMPLED), Some(SAMPLED), "the runtime's word"),
+            (true, None, None, "it may be that of another invocation"),
+            (true, Some(SAMPLED), Some(SAMPLED), "the runtime's word"),
+        ] {
+            let mut tracer = Kept::default().tracer();
+            tracer.concurrent = concurrent;
+            let mut context = LambdaContext::default();
+            context.xray_trace_id = own.map(str::to_owned);
+            let found = of_invocation(&tracer, &context, None);
+            let header = found.header.map(|header| header.to_string());
+            assert_eq!(
+                header.as_deref(),
+                expected,
+                "concurrent {concurrent}: {reason}"
+            );
+            assert!(found.by_runtime);
+        }
+    }
+}

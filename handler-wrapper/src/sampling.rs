@@ -350,6 +350,7 @@ mod tests {
             ("*", "", true),
             ("", "", true),
             ("*a*b*", "xxaxxbxx", true),
+            ("*aa*a*", "aa", false),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }

@@ -77,6 +77,20 @@ fn what_fails_is_sent_in_the_order_in_which_it_ended() {
     has(&kept, &["one", "two", "order-worker"], &[]);
 }
 
+/// What is over is no longer kept among what has begun, however many there are.
+#[test]
+fn each_is_given_up_once() {
+    let (kept, handler) = handler();
+    under(&handler, || {
+        crate::capture_sync("finished", || {});
+        Subsegment::begin("presigned").discard();
+    });
+    handler.finish();
+    let discarded = kept.events().into_iter();
+    let discarded = discarded.filter(|event| matches!(event, Event::Discard(_)));
+    assert_eq!(discarded.count(), 3);
+}
+
 #[test]
 fn what_goes_on_after_a_success_is_not_told() {
     let (kept, handler) = handler();
@@ -142,8 +156,13 @@ fn failures_are_kept_beyond_that() {
         for _ in 0..MAX_DOCUMENTS + 3 {
             crate::capture_sync("one of many", || {});
         }
-        for _ in 0..MAX_DOCUMENTS + 3 {
-            let _ = crate::try_capture_sync("failure", || Err::<(), _>(std::fmt::Error));
+        for nth in 0..MAX_DOCUMENTS + 3 {
+            let failure = Subsegment::begin("failure");
+            failure.amend(|document| {
+                let is_ours = nth % 2 == 0;
+                (document.fault, document.error) = (is_ours, !is_ours);
+            });
+            failure.finish();
         }
     });
     fail(handler);

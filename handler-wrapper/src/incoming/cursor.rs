@@ -203,6 +203,9 @@ mod tests {
                 format!("\"{filler}\","),
                 format!("[[{filler}{{\"{filler}\"}}]],"),
                 format!("\"{}\\\"{filler}\",", "\\\\".repeat(length)),
+                format!("1{filler},"),
+                format!("1{},", " ".repeat(length)),
+                format!("{}[]{},", "\n".repeat(length), " ".repeat(length)),
             ] {
                 let mut cursor = Cursor::new(json.as_bytes());
                 assert!(cursor.skip().is_some() && cursor.eat(b','), "{json}");

@@ -88,6 +88,10 @@ mod tests {
     fn a_mapping_template_of_appsync() {
         let text = br#"{"typeName":"Query","request":{"headers":{"host":"h"}},"prev":null}"#;
         assert_eq!(of_event(text), ("appsync", None));
+        let text = br#"{"arguments":{"id":7},"info":{"fieldName":"order"}}"#;
+        assert_eq!(of_event(text), ("appsync", None), "without the request");
+        let text = br#"{"requestContext":{},"info":"a field of somebody's own"}"#;
+        assert_eq!(of_event(text), ("http", None), "not of AppSync");
         for (text, reason) in [
             (&br#"{"request":{"userAttributes":{}}}"#[..], "Cognito"),
             (br#"{"request":"headers"}"#, "a text"),

@@ -84,6 +84,11 @@ mod tests {
         }
         let two = Sources::new(Sources::parse_ignored("W3C, sqs").unwrap(), Vec::new());
         assert!(!two.allow(Source::W3c) && !two.allow(Source::System) && two.allow(Source::Http));
+        assert_eq!(
+            Sources::parse_ignored("http,HTTP"),
+            Sources::parse_ignored("http"),
+            "named twice"
+        );
         assert_eq!(Sources::parse_ignored("http,pigeon"), None);
         assert_eq!(Sources::parse_ignored(""), None);
     }

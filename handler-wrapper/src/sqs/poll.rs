@@ -189,10 +189,13 @@ mod tests {
             message
         };
         let poller = Poller::tracing(Kept::default().tracer());
-        let worked = poller.each(vec![grouped("1"), grouped("2")], async |_| {
+        let handled = std::sync::Mutex::new(Vec::new());
+        let worked = poller.each(vec![grouped("1"), grouped("2")], async |message| {
+            handled.lock().unwrap().push(message.message_id);
             Err::<(), _>(std::fmt::Error)
         });
         assert_eq!(worked.await.failed, ["r-1", "r-2"]);
+        assert_eq!(handled.into_inner().unwrap(), [Some("1".to_owned())]);
     }
 
     #[tokio::test]

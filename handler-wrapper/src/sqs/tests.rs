@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     context::Context,
-    testing::{Kept, PARENT, ROOT, SAMPLED, invoke_in},
+    testing::{Kept, PARENT, ROOT, SAMPLED, invoke, invoke_in},
     trace::{Deadline, Trace},
 };
 
@@ -104,7 +104,9 @@ async fn each_message_is_a_segment_in_its_producers_trace() {
             (&facts["message_id"], &facts["receive_count"]),
             (&json!(id), &json!(2))
         );
-        assert!(facts["queue_ms"].as_i64().unwrap() > 0);
+        let now = crate::clock::now().as_micros() / 1000;
+        let waited = facts["queue_ms"].as_u64().unwrap();
+        assert!((1..=now - 1_478_293_361_000).contains(&waited), "{waited}");
 
         // The two traces point at each other.
         let pointer = find(&segment["links"][0]["id"]);
@@ -231,6 +233,18 @@ async fn linked_messages_stay_in_the_invocations_trace() {
         linked["links"],
         json!([{ "trace_id": root, "id": "a".repeat(16) }])
     );
+}
+
+#[tokio::test]
+async fn one_mode_may_hold_for_all_messages() {
+    for (mode, stitched) in [(Mode::Link, 0), (Mode::Stitch, 2)] {
+        let kept = Kept::default();
+        let event = batch(["m-1", "m-2"].map(|id| message(id, &producer('a').0)));
+        let consumer = Consumer::new().mode(mode);
+        let work = consumer.each(event, async |_| Ok::<_, std::fmt::Error>(()));
+        assert!(failures(&kept.invoke(SAMPLED, work).await).is_empty());
+        assert_eq!(segments(&kept).len(), stitched, "{mode:?}");
+    }
 }
 
 #[tokio::test]
@@ -378,6 +392,19 @@ async fn a_local_rule_decides_for_messages() {
     let segments = segments(&kept);
     assert_eq!(segments.len(), 1, "{segments:?}");
     assert_eq!(segments[0]["metadata"]["sqs"]["message_id"], "undecided");
+}
+
+#[tokio::test]
+async fn where_the_invocation_has_a_trace_no_rule_begins_another() {
+    let kept = Kept::default();
+    let mut tracer = kept.tracer();
+    tracer.sampling = "rate=1".parse().unwrap();
+    let work = each(batch([message("plain", "")]), |_| async {
+        Ok::<_, std::fmt::Error>(())
+    });
+    assert!(failures(&invoke(tracer, SAMPLED, work).await).is_empty());
+    assert!(segments(&kept).is_empty());
+    assert_eq!(kept.one("orders")["trace_id"], ROOT);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@ use serde_json::json;
 
 use super::*;
 
+mod parsed;
+
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
 
 #[track_caller]
@@ -100,6 +102,11 @@ fn places_where_none_is() {
         r#"{"note":"_traceId","to":"HEADER"}"#,
         r#"{"note":"\"_traceId\":\"HEADER\""}"#,
         r#"{"note":"\\\"_traceId\":\"HEADER\""}"#,
+        // As `data` it would be a header.
+        r#"{"Records":[{"kinesis":{"partitionKey":"eyJfdHJhY2VJZCI6IjEtNTc1OWU5ODgtYmQ4NjJlM2ZlMWJlNDZhOTk0MjcyNzkzIn0="}}]}"#,
+        r#"{"Records":[{"cloudwatch":{"NewImage":{"_traceId":{"S":"HEADER"}}}}]}"#,
+        r#"{"records":{"Sns":{"MessageAttributes":{"traceHeader":{"Value":"HEADER"}}}}}"#,
+        r#"{"items":[{"Sns":{"MessageAttributes":{"traceHeader":{"Value":"HEADER"}}}}]}"#,
         r#"{"headers":"text"}"#,
         r#"{"headers":{"x-amzn-trace-id":{"a":1}}}"#,
         r#"{"headers":{"x-amzn-trace-id":[]}}"#,
@@ -187,12 +194,26 @@ fn bodies_and_the_texts_in_them() {
     ] {
         assert_eq!(in_body(body).as_deref(), Some(HEADER), "{reason}");
     }
+    assert_eq!(
+        in_body(r#"{"Records":[{"dynamodb":{"NewImage":{"_traceId":{"S":"HEADER"}}}}]}"#),
+        None,
+        "a batch of a stream"
+    );
     let w3c = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     assert_eq!(in_body(r#"{"traceparent":"W3C"}"#).as_deref(), Some(w3c));
     assert_eq!(
         in_body(r#"{"headers":{"Traceparent":"W3C"}}"#).as_deref(),
         Some(w3c)
     );
+}
+
+#[test]
+fn texts_in_texts_are_searched_two_deep() {
+    let mut body = json!({ "_traceId": HEADER }).to_string();
+    for depth in 0..4 {
+        assert_eq!(in_body(&body).is_some(), depth <= 2, "{body}");
+        body = json!({ "Message": body }).to_string();
+    }
 }
 
 /// Whoever hands on what he got adds his own context at the outermost: the others are of earlier
@@ -396,19 +417,33 @@ fn hostile_text_is_passed_over() {
             "duplicate keys: the first valid one",
         ),
     ] {
-        let json = String::from_utf8_lossy(json).replace("HEADER", HEADER);
-        let found = find_in_event(json.as_bytes(), &Sources::default());
+        let json = match str::from_utf8(json) {
+            Ok(text) => text.replace("HEADER", HEADER).into_bytes(),
+            Err(_) => json.to_vec(),
+        };
+        let found = find_in_event(&json, &Sources::default());
         assert_eq!(found.is_some(), expected, "{reason}");
-        let found = find_in_body(json.as_bytes(), &Sources::default());
+        let found = find_in_body(&json, &Sources::default());
         assert_eq!(found.is_some(), expected, "{reason}");
     }
-    let mut large = format!(r#"{{"_traceId":"{HEADER}","x":"#);
-    large.push_str(&"1".repeat(MAX_BODY));
+    let not_utf8 = [
+        &b"{\"x\":\"\xff\",\"_traceId\":\""[..],
+        HEADER.as_bytes(),
+        b"\"}",
+    ]
+    .concat();
     assert_eq!(
-        find_in_body(large.as_bytes(), &Sources::default()),
+        find_in_event(&not_utf8, &Sources::default()),
         None,
-        "too large"
+        "an event that is UTF-8 in part"
     );
+    let mut large = format!(r#"{{"_traceId":"{HEADER}"}}"#);
+    large.push_str(&" ".repeat(MAX_BODY - large.len()));
+    let found = find_in_body(large.as_bytes(), &Sources::default());
+    assert!(found.is_some(), "as large as may be");
+    large.push(' ');
+    let found = find_in_body(large.as_bytes(), &Sources::default());
+    assert_eq!(found, None, "too large");
 }
 
 #[test]
