@@ -5,7 +5,8 @@
 //! it is given: `AWS_ENDPOINT_URL` leads its calls to an emulator of AWS, `AWS_ACCESS_KEY_ID` and
 //! the like to AWS itself.
 
-use std::env;
+mod arguments;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,6 @@ use crate::target::Target;
 use crate::tree::Trace;
 use crate::view::Viewer;
 
-/// That of the example functions; Lambda's own default of 3 seconds is little for a debug build.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// For the init phase (AWS Lambda developer guide, "Execution environment lifecycle"), or the
 /// timeout when that is longer: whoever gives a function more time gives it to both.
 const INIT: Duration = Duration::from_secs(10);
@@ -51,71 +50,6 @@ pub struct Own {
 }
 
 impl Own {
-    /// The function that these arguments describe:
-    /// `[--env NAME[=VALUE]]... [--timeout SECONDS] [--trace HEADER] [--extension PATH] PROGRAM
-    /// [EVENT]...`
-    ///
-    /// A variable without a value gets the one that it has here.
-    ///
-    /// ```
-    /// use tracestitch_local::own::Own;
-    ///
-    /// let own = Own::from_arguments(&["--env", "TABLE_NAME=orders", "bootstrap", "event.json"])?;
-    /// assert_eq!(own.variables, [("TABLE_NAME".to_owned(), "orders".to_owned())]);
-    /// # Ok::<(), String>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What was expected in place of an argument that cannot be read.
-    pub fn from_arguments(arguments: &[&str]) -> Result<Self, String> {
-        let mut own = Self {
-            program: PathBuf::new(),
-            events: Vec::new(),
-            variables: Vec::new(),
-            timeout: TIMEOUT,
-            trace_header: None,
-            extension: None,
-        };
-        let mut arguments = arguments.iter().copied();
-        while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{argument} lacks its value"))
-            };
-            match argument {
-                "--env" => own.variables.push(variable(value()?)?),
-                "--timeout" => {
-                    let text = value()?;
-                    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
-                    let seconds = seconds
-                        .ok_or_else(|| format!("--timeout is {text:?}, expected whole seconds"))?;
-                    own.timeout = Duration::from_secs(seconds);
-                }
-                "--trace" => {
-                    let text = value()?;
-                    if let Err(error) = text.parse::<TraceHeader>() {
-                        return Err(format!("--trace: {error}"));
-                    }
-                    own.trace_header = Some(text.to_owned());
-                }
-                "--extension" => own.extension = Some(value()?.into()),
-                option if option.starts_with("--") => {
-                    return Err(format!(
-                        "{option} is unknown, expected --env, --timeout, --trace or --extension"
-                    ));
-                }
-                program if own.program.as_os_str().is_empty() => own.program = program.into(),
-                event => own.events.push(event.into()),
-            }
-        }
-        if own.program.as_os_str().is_empty() {
-            return Err("no program is named, expected the path of a function's binary".to_owned());
-        }
-        Ok(own)
-    }
-
     /// Runs it. What the processes write goes to standard error, answers and traces go to `out`.
     /// True when every event was answered.
     ///
@@ -205,17 +139,6 @@ fn name(program: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// `NAME=VALUE`, or the name of a variable of this process.
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => match env::var(text) {
-            Ok(value) => Ok((text.to_owned(), value)),
-            Err(error) => Err(format!("--env {text} has no value, and here: {error}")),
-        },
-    }
-}
-
 fn read(path: &Path) -> Result<String, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read the event {}: {error}", path.display()))?;
@@ -285,221 +208,4 @@ async fn serve(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::client;
-
-    const HEADER: &str =
-        "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1";
-
-    #[test]
-    fn arguments_that_are_understood() {
-        let own = Own::from_arguments(&[
-            "--timeout",
-            "3",
-            "--env",
-            "A=b=c",
-            "--trace",
-            HEADER,
-            "target/debug/mine",
-            "--extension",
-            "ext",
-            "--env",
-            "PATH",
-            "one.json",
-            "two.json",
-        ]);
-        let path = env::var("PATH").unwrap();
-        let variables = [("A", "b=c"), ("PATH", &*path)];
-        let expected = Own {
-            program: "target/debug/mine".into(),
-            events: vec!["one.json".into(), "two.json".into()],
-            variables: variables.map(|(n, v)| (n.into(), v.into())).to_vec(),
-            timeout: Duration::from_secs(3),
-            trace_header: Some(HEADER.to_owned()),
-            extension: Some("ext".into()),
-        };
-        assert_eq!(own, Ok(expected));
-    }
-
-    #[test]
-    fn arguments_that_are_not() {
-        for (arguments, said) in [
-            (&[][..], "no program"),
-            (&["--env"], "--env lacks its value"),
-            (&["--env", "NOT_SET_ANYWHERE", "p"], "NOT_SET_ANYWHERE"),
-            (&["--timeout", "1.5", "p"], "expected whole seconds"),
-            (&["--timeout", "0", "p"], "expected whole seconds"),
-            (&["--trace", "1-2", "p"], "--trace: expected"),
-            (&["--sam", "p"], "--sam is unknown, expected --env"),
-        ] {
-            let error = Own::from_arguments(arguments).unwrap_err();
-            assert!(error.contains(said), "{arguments:?}: {error}");
-        }
-    }
-
-    /// Programs of the emulator's tests, which need python3.
-    fn program(name: &str) -> PathBuf {
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs")).join(name)
-    }
-
-    #[tokio::test]
-    async fn answers_and_traces_are_printed() {
-        let folder = tempfile::tempdir().unwrap();
-        let event = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
-        let good = event("good.json", r#"{"do":"echo","n":7}"#);
-        let bad = event("bad.json", r#"{"do":"exit","status":3}"#);
-        let own = Own {
-            program: program("bootstrap"),
-            events: vec![good.clone()],
-            variables: Vec::new(),
-            timeout: Duration::from_secs(30),
-            trace_header: None,
-            extension: Some(program("extension")),
-        };
-        let mut out = Vec::new();
-        assert!(own.run(&mut out).await.unwrap(), "all were answered");
-        let out = String::from_utf8(out).unwrap();
-        for said in [
-            "good.json: {\"do\": \"echo\", \"n\": 7}",
-            "\ntrace 1-",
-            "programs  [AWS::Lambda::Function]",
-            "The function itself recorded nothing",
-        ] {
-            assert!(out.contains(said), "{said}: {out}");
-        }
-
-        let own = Own {
-            events: vec![bad, good],
-            ..own
-        };
-        let own = Own {
-            trace_header: Some(HEADER.to_owned()),
-            ..own
-        };
-        let mut out = Vec::new();
-        assert!(!own.run(&mut out).await.unwrap(), "one was not");
-        let out = String::from_utf8(out).unwrap();
-        for said in [
-            "bad.json: FAILED {",
-            "exit status: 3",
-            "good.json: {",
-            "FAULT",
-            "\ntrace 1-581cf771-a006649127e371903a2de979",
-        ] {
-            assert!(out.contains(said), "{said}: {out}");
-        }
-    }
-
-    /// What was printed so far.
-    #[derive(Clone, Default)]
-    struct Printed(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Printed {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Printed {
-        /// The URL behind `what`, as soon as all has been printed.
-        async fn url(&self, what: &str) -> String {
-            loop {
-                let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-                if text.contains("Ctrl-C") {
-                    let rest = text.split_once(what).unwrap().1;
-                    return rest.split_whitespace().next().unwrap().to_owned();
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn without_events_it_stays_up_behind_http() {
-        let own = Own {
-            program: program("bootstrap"),
-            events: Vec::new(),
-            variables: Vec::new(),
-            timeout: Duration::from_secs(30),
-            trace_header: None,
-            extension: Some(program("extension")),
-        };
-        let printed = Printed::default();
-        let mut out = printed.clone();
-        let ask = async {
-            // The function finds no `do` in an event of API Gateway, and ends.
-            let answer = client::get(&printed.url("function: ").await).await.unwrap();
-            assert_eq!(answer.status, 500);
-            let page = format!("{}/traces", printed.url("viewer: ").await);
-            let traces = client::get(&page).await.unwrap();
-            assert_eq!(traces.body["refused"], serde_json::json!([]));
-        };
-        tokio::select! {
-            ended = own.run(&mut out) => panic!("it ended: {ended:?}"),
-            asked = tokio::time::timeout(Duration::from_secs(60), ask) => asked.unwrap(),
-        }
-    }
-
-    #[tokio::test]
-    async fn programs_that_are_not_there_are_named() {
-        let own = |program: PathBuf, extension: PathBuf| Own {
-            program,
-            extension: Some(extension),
-            events: Vec::new(),
-            variables: Vec::new(),
-            timeout: TIMEOUT,
-            trace_header: None,
-        };
-        let (function, extension) = (program("bootstrap"), program("extension"));
-        for (own, said) in [
-            (
-                own("/nowhere/mine".into(), extension),
-                "run /nowhere/mine as function: No such",
-            ),
-            (
-                own(function, "/nowhere/ext".into()),
-                "run /nowhere/ext as extension: No such",
-            ),
-        ] {
-            let error = own.run(&mut Vec::new()).await.unwrap_err().to_string();
-            assert!(error.contains(said), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_function_is_called_by_its_program_or_folder() {
-        for (program, expected) in [
-            ("target/debug/orders", "orders"),
-            ("target/lambda/orders/bootstrap", "orders"),
-            ("bootstrap", "bootstrap"),
-        ] {
-            assert_eq!(name(Path::new(program)), expected);
-        }
-    }
-
-    #[test]
-    fn events_that_cannot_be_read_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("event.json");
-        let missing = read(&path).unwrap_err();
-        fs::write(&path, "{").unwrap();
-        let broken = read(&path).unwrap_err();
-        for (error, said) in [(missing, "No such file"), (broken, "is no JSON: EOF")] {
-            assert!(
-                error.contains("event.json") && error.contains(said),
-                "{error}"
-            );
-        }
-    }
-}
+mod tests;
