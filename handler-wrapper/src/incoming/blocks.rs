@@ -147,6 +147,14 @@ pub(super) struct Structure {
 }
 
 impl Structure {
+    /// Where the text begins that is the last before the place of `bit`, or without one, in the
+    /// block: behind its quote.
+    #[inline]
+    pub(super) fn last_begin(&self, bit: u64) -> Option<usize> {
+        let before = self.begins & bit.wrapping_sub(1);
+        (before != 0).then(|| self.at + SIZE - before.leading_zeros() as usize)
+    }
+
     /// The depth after the block, of that before it, if it is above `least` in all of it.
     #[inline]
     pub(super) fn depth_above(&self, least: usize, depth: usize) -> Option<usize> {

@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
                 depth = after;
                 continue;
             }
-            let mut places = block.opening | block.closing | block.begins | block.ends;
+            let mut places = block.opening | block.closing | block.ends;
             while places != 0 {
                 let bit = places & places.wrapping_neg();
                 let at = block.at + places.trailing_zeros() as usize;
@@ -70,24 +70,22 @@ impl<'a> Cursor<'a> {
                         self.at = at + 1;
                         return None;
                     }
-                } else if depth > 1 {
-                    // Nobody asks for what is in here.
-                } else if block.begins & bit != 0 {
-                    start = Some(at + 1);
-                } else if let Some(start) = start.take() {
+                } else if depth == 1 {
+                    let start = block.last_begin(bit).or(start);
                     let mut next = Self {
                         at: at + 1,
                         ..*self
                     };
                     // Without a colon it is a value.
                     if next.eat(b':')
-                        && let Some(found) = is(&self.json[start..at])
+                        && let Some(found) = start.and_then(|start| is(&self.json[start..at]))
                     {
                         *self = next;
                         return Some(found);
                     }
                 }
             }
+            start = block.last_begin(0).or(start);
         }
         self.at = self.json.len();
         None
