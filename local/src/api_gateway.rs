@@ -100,7 +100,7 @@ fn event(parts: &Parts, body: &[u8]) -> Bytes {
         "rawPath": path,
         "rawQueryString": parts.uri.query().unwrap_or_default(),
         "requestContext": {
-            "accountId": crate::sqs::ACCOUNT,
+            "accountId": crate::account::ACCOUNT,
             "apiId": "local",
             "domainName": header("host"),
             "domainPrefix": "local",

@@ -52,8 +52,6 @@ mod process;
 mod run;
 mod runtime_api;
 mod sandbox;
-#[cfg(test)]
-mod tests;
 mod trace;
 mod variables;
 

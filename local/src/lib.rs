@@ -48,12 +48,14 @@
 //! # }
 //! ```
 
+pub mod account;
 pub mod api_gateway;
 pub mod check;
-mod client;
+pub mod client;
 pub mod daemon;
 pub mod demo;
 pub mod emulator;
+pub mod error;
 pub mod event_source;
 pub mod own;
 mod server;

@@ -1,18 +1,18 @@
-//! What the processes and the daemon learn about the trace.
+//! The trace as the processes and the daemon get it.
 
 use tokio::{net::UdpSocket, time::timeout};
+use tracestitch_local::emulator::Tracing;
 use tracestitch_wire::datagram;
 
 use super::*;
-use crate::emulator::Tracing;
 
 const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-/// The next document that comes to the daemon.
+/// Receives the next document.
 async fn document(daemon: &UdpSocket) -> Value {
     let mut buffer = vec![0; 65_536];
     let received = timeout(PATIENCE, daemon.recv(&mut buffer)).await;
-    let length = received.expect("no document came").unwrap();
+    let length = received.expect("a document arrives").unwrap();
     serde_json::from_slice(datagram::decode(&buffer[..length]).unwrap()).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn names(subsegments: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_runtime_and_extension_get() {
+async fn extension_gets_the_callers_header_and_runtime_its_own() {
     let caller = format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1");
     for (tracing, runtime_gets_callers) in [(Tracing::PassThrough, true), (Tracing::Active, false)]
     {
@@ -63,7 +63,7 @@ async fn what_runtime_and_extension_get() {
             "{got}"
         );
 
-        let invoked = heard(&environment, "alpha", "event").await;
+        let invoked = first_logged(&environment, "alpha", "event").await;
         assert_eq!(invoked["eventType"], "INVOKE");
         assert_eq!(invoked["requestId"], "r-1");
         assert_eq!(
@@ -74,7 +74,7 @@ async fn what_runtime_and_extension_get() {
 }
 
 #[tokio::test]
-async fn lambdas_own_segments_reach_the_daemon() {
+async fn segments_of_lambda_reach_the_daemon() {
     let daemon = daemon().await;
     let environment = function()
         .tracing(Tracing::Active)
@@ -125,7 +125,7 @@ async fn lambdas_own_segments_reach_the_daemon() {
 }
 
 #[tokio::test]
-async fn failures_are_faults() {
+async fn failed_invocation_is_a_fault() {
     for (what, parts) in [
         (
             json!({ "do": "error" }),
@@ -167,7 +167,7 @@ async fn failures_are_faults() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_not_sent() {
+async fn unsampled_invocation_sends_no_segments() {
     let daemon = daemon().await;
     let environment = function()
         .tracing(Tracing::Active)

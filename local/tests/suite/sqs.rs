@@ -1,11 +1,16 @@
-use super::*;
-use crate::client;
+//! The trace rules of SQS.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracestitch_local::client;
+use tracestitch_local::sqs::{Queue, Settings, Sqs};
 
 const HEADER: &str =
     "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1;Lineage=a:1";
 const OTHER: &str = "Root=1-581cf771-b006649127e371903a2de979;Parent=70de5b6f19ff9a0b;Sampled=0";
 
-/// Calls over HTTP, as an SDK does.
+/// Calls an operation over HTTP, as an SDK does.
 async fn post(sqs: &Sqs, operation: &str, header: Option<&str>, input: Value) -> Value {
     let target = format!("AmazonSQS.{operation}");
     let mut headers = vec![("x-amz-target", target.as_str())];
@@ -31,7 +36,7 @@ fn attribute(value: &str) -> Value {
 }
 
 #[tokio::test]
-async fn trace_header_of_a_message() {
+async fn attribute_overrides_the_trace_header() {
     let sqs = Sqs::start().await.unwrap();
     let cases = [
         ("neither", None, None, None),
@@ -44,7 +49,7 @@ async fn trace_header_of_a_message() {
             Some(OTHER),
         ),
         (
-            "a malformed header is passed over",
+            "a malformed header is dropped",
             Some("Root=1-x"),
             None,
             None,
@@ -106,7 +111,7 @@ async fn header_of_a_batch_covers_the_entries_without_an_attribute() {
 }
 
 #[tokio::test]
-async fn attributes_come_only_when_asked_for() {
+async fn attributes_are_returned_only_on_request() {
     let sqs = Sqs::start().await.unwrap();
     let at_once = Settings {
         visibility_timeout: Duration::ZERO,
@@ -168,10 +173,7 @@ async fn attributes_come_only_when_asked_for() {
     let message = receive(&sqs, &queue, json!({"MessageAttributeNames": [".*"]}))
         .await
         .remove(0);
-    assert_eq!(
-        message["MessageAttributes"], own,
-        "values come back as they were sent"
-    );
+    assert_eq!(message["MessageAttributes"], own, "values are unchanged");
 }
 
 #[tokio::test]
@@ -202,7 +204,7 @@ async fn malformed_trace_attribute_is_refused() {
 }
 
 #[tokio::test]
-async fn trace_header_goes_along_to_the_dead_letter_queue() {
+async fn trace_header_is_kept_in_the_dead_letter_queue() {
     let sqs = Sqs::start().await.unwrap();
     let dead = sqs.create("dead", &Settings::default()).await.unwrap();
     let settings = Settings {

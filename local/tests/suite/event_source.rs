@@ -1,14 +1,25 @@
-use std::sync::Mutex;
+//! Batches of a queue's messages.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
+use tracestitch_local::event_source::{Batch, EventSource, Mapping};
+use tracestitch_local::sqs::{Queue, Settings, Sqs};
+use tracestitch_local::target::Target;
 
-use super::*;
-use crate::sqs::Settings;
+use crate::support::HEADER;
 
-const DEADLINE: Duration = Duration::from_secs(10);
-const HEADER: &str = "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1";
+/// Time for a batch; also the longest wait of a receive.
+const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Fails each record whose body is `bad`, and remembers what it was given.
+fn text(message: &Value, member: &str) -> String {
+    message[member].as_str().unwrap_or_default().to_owned()
+}
+
+/// A function that answers by `answer` and records its events.
 struct Consumer {
     events: Mutex<Vec<Value>>,
     answer: fn(&Value) -> Result<Value, Value>,
@@ -25,7 +36,10 @@ impl Consumer {
 
 impl Target for Consumer {
     async fn invoke(&self, event: Bytes, trace_header: Option<String>) -> Result<Bytes, Bytes> {
-        assert_eq!(trace_header, None, "the invocation has a trace of its own");
+        assert_eq!(
+            trace_header, None,
+            "Lambda starts a trace for the invocation"
+        );
         let event: Value = serde_json::from_slice(&event).unwrap();
         let answer = (self.answer)(&event);
         self.events.lock().unwrap().push(event);
@@ -35,7 +49,7 @@ impl Target for Consumer {
     }
 }
 
-fn fails_the_bad(event: &Value) -> Result<Value, Value> {
+fn fail_bad_records(event: &Value) -> Result<Value, Value> {
     let records = event["Records"].as_array().unwrap().iter();
     let failures: Vec<Value> = records
         .filter(|record| record["body"] == "bad")
@@ -83,7 +97,7 @@ impl Setting {
         EventSource::start(self.sqs.clone(), self.mapping.clone(), Arc::clone(consumer))
     }
 
-    /// Bodies in the dead-letter queue; waits for one at least.
+    /// Waits for the first message of the dead-letter queue, and returns the bodies of all.
     async fn dead(&self) -> Vec<String> {
         let input = json!({
             "QueueUrl": self.dead.url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": DEADLINE.as_secs(),
@@ -95,10 +109,10 @@ impl Setting {
 }
 
 #[tokio::test]
-async fn event_has_the_form_that_lambda_gives_it() {
+async fn event_equals_lambdas_sample() {
     let setting = setting().await;
     let id = setting.send("hello").await;
-    let consumer = Consumer::new(fails_the_bad);
+    let consumer = Consumer::new(fail_bad_records);
     let source = setting.start(&consumer);
     assert!(
         source
@@ -138,11 +152,11 @@ async fn event_has_the_form_that_lambda_gives_it() {
 }
 
 #[tokio::test]
-async fn only_the_failed_message_comes_back_and_ends_in_the_dead_letter_queue() {
+async fn only_the_failed_message_is_retried_and_becomes_a_dead_letter() {
     let setting = setting().await;
     let good = setting.send("good").await;
     let bad = setting.send("bad").await;
-    let consumer = Consumer::new(fails_the_bad);
+    let consumer = Consumer::new(fail_bad_records);
     let source = setting.start(&consumer);
     assert_eq!(setting.dead().await, ["bad"]);
     let ids = |id: &String| BTreeSet::from([id.clone()]);
@@ -169,7 +183,7 @@ async fn only_the_failed_message_comes_back_and_ends_in_the_dead_letter_queue() 
 }
 
 #[tokio::test]
-async fn a_failed_invocation_fails_the_whole_batch() {
+async fn failed_invocation_fails_the_whole_batch() {
     let setting = setting().await;
     setting.send("a").await;
     setting.send("b").await;
@@ -184,14 +198,14 @@ async fn a_failed_invocation_fails_the_whole_batch() {
 }
 
 #[tokio::test]
-async fn batch_size_and_window() {
+async fn window_fills_a_batch_beyond_one_receive() {
     let mut setting = setting().await;
     setting.mapping.batch_size = 15;
     setting.mapping.batching_window = DEADLINE;
     for number in 0..30 {
         setting.send(&number.to_string()).await;
     }
-    let source = setting.start(&Consumer::new(fails_the_bad));
+    let source = setting.start(&Consumer::new(fail_bad_records));
     assert!(
         source
             .wait_for(|batches| batches.len() == 2, DEADLINE)
@@ -210,11 +224,11 @@ async fn batch_size_and_window() {
 }
 
 #[tokio::test]
-async fn without_partial_failures_any_answer_is_success() {
+async fn any_answer_is_success_without_partial_failures() {
     let mut setting = setting().await;
     setting.mapping.report_batch_item_failures = false;
     setting.send("bad").await;
-    let source = setting.start(&Consumer::new(fails_the_bad));
+    let source = setting.start(&Consumer::new(fail_bad_records));
     assert!(
         source
             .wait_for(|batches| batches.len() == 1, DEADLINE)

@@ -1,11 +1,11 @@
-//! Managed Instances: several invocations at once, no freeze, no INVOKE.
+//! Managed Instances: concurrent invocations, no freeze, no INVOKE.
 
 use super::*;
 
 #[tokio::test]
-async fn invocations_run_at_once() {
+async fn invocations_run_concurrently() {
     let environment = function().managed_instances(2).start().await.unwrap();
-    // Each waits until the other is there.
+    // Each waits for the other.
     let (first, second) = tokio::join!(
         environment.invoke(event(json!({ "do": "meet" }))),
         environment.invoke(event(json!({ "do": "meet" }))),
@@ -21,7 +21,7 @@ async fn invocations_run_at_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_frozen() {
+async fn processes_are_not_frozen() {
     let environment = function().managed_instances(2).start().await.unwrap();
     let outcome = environment.invoke(event(json!({ "do": "describe" }))).await;
     assert_eq!(
@@ -33,7 +33,7 @@ async fn nothing_is_frozen() {
 }
 
 #[tokio::test]
-async fn extensions_get_shutdown_only() {
+async fn extensions_get_only_shutdown() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -43,7 +43,7 @@ async fn extensions_get_shutdown_only() {
         .unwrap();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.shutdown().await;
-    let attempts = said(&environment, "alpha", "registered");
+    let attempts = logged(&environment, "alpha", "registered");
     assert_eq!(attempts[0]["status"], 403);
     assert_eq!(
         attempts[0]["body"]["errorType"],
@@ -51,7 +51,7 @@ async fn extensions_get_shutdown_only() {
     );
     assert_eq!(attempts[1]["status"], 200);
     let kinds = || {
-        let events = said(&environment, "alpha", "event");
+        let events = logged(&environment, "alpha", "event");
         (!events.is_empty()).then(|| events.iter().map(|e| e["eventType"].clone()).collect())
     };
     let kinds: Vec<_> = eventually("alpha gets an event", kinds).await;
@@ -59,7 +59,7 @@ async fn extensions_get_shutdown_only() {
 }
 
 #[tokio::test]
-async fn an_invocation_that_takes_too_long_fails_alone() {
+async fn invocation_that_times_out_fails_alone() {
     let limit = Duration::from_secs(3);
     let environment = function()
         .managed_instances(2)
@@ -75,7 +75,7 @@ async fn an_invocation_that_takes_too_long_fails_alone() {
     assert_eq!(outcome.result, InvocationResult::TimedOut { after: limit });
     assert_eq!(environment.function_pid(), pid, "the function lives on");
     let refused = || {
-        said(&environment, "function", "posted response")
+        logged(&environment, "function", "posted response")
             .contains(&410.into())
             .then_some(())
     };
@@ -84,12 +84,12 @@ async fn an_invocation_that_takes_too_long_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_crash_fails_all_invocations_at_work() {
+async fn crash_fails_all_running_invocations() {
     let environment = function().managed_instances(2).start().await.unwrap();
     let (first, second) = tokio::join!(
         environment.invoke(event(json!({ "do": "sleep", "seconds": 600 }))),
         async {
-            heard(&environment, "function", "sleeping").await;
+            first_logged(&environment, "function", "sleeping").await;
             environment
                 .invoke(event(json!({ "do": "exit", "status": 1 })))
                 .await

@@ -1,13 +1,13 @@
-//! How invocations and processes come to their end.
+//! Ends of invocations and processes.
 
 use std::os::unix::process::ExitStatusExt;
 
 use super::*;
 
-/// SHUTDOWN's reason, as extension `alpha` got it the first time.
+/// Waits for the first SHUTDOWN of extension `alpha`, and returns its reason.
 async fn shutdown_reason(environment: &Environment) -> Value {
     let events = || {
-        let events = said(environment, "alpha", "event");
+        let events = logged(environment, "alpha", "event");
         events
             .into_iter()
             .find(|event| event["eventType"] == "SHUTDOWN")
@@ -25,7 +25,7 @@ fn pids(environment: &Environment) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_function_that_takes_too_long_is_killed_and_started_anew() {
+async fn function_is_killed_after_its_timeout_and_started_again() {
     let (_directory, paths) = extensions(&["alpha"]);
     let limit = Duration::from_secs(2);
     let environment = function()
@@ -53,7 +53,7 @@ async fn a_function_that_takes_too_long_is_killed_and_started_anew() {
 
     let outcome = environment.invoke(event(json!({ "do": "echo" }))).await;
     answer(&outcome);
-    assert!(outcome.init.is_some(), "all processes start anew");
+    assert!(outcome.init.is_some(), "all processes start again");
     let after = pids(&environment);
     assert!(
         after.len() == 2 && after.iter().all(|pid| !before.contains(pid)),
@@ -62,14 +62,14 @@ async fn a_function_that_takes_too_long_is_killed_and_started_anew() {
 }
 
 #[tokio::test]
-async fn with_extensions_a_function_gets_sigterm_first() {
+async fn function_with_extensions_gets_sigterm_first() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function().extension(&paths[0]).start().await.unwrap();
-    // It has 300 ms to say that it got the signal, which a busy machine may not give it.
+    // The function has 300 ms to log the signal, which may be too short on a busy machine.
     for _ in 0..10 {
         answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
         environment.shutdown().await;
-        if !said(&environment, "function", "SIGTERM").is_empty() {
+        if !logged(&environment, "function", "SIGTERM").is_empty() {
             return;
         }
     }
@@ -77,7 +77,7 @@ async fn with_extensions_a_function_gets_sigterm_first() {
 }
 
 #[tokio::test]
-async fn without_extensions_a_function_is_killed_at_once() {
+async fn function_without_extensions_is_killed_at_once() {
     let environment = function()
         .timeout(Duration::from_secs(1))
         .start()
@@ -90,11 +90,11 @@ async fn without_extensions_a_function_is_killed_at_once() {
         matches!(outcome.result, InvocationResult::TimedOut { .. }),
         "{outcome:?}"
     );
-    assert_eq!(said(&environment, "function", "SIGTERM").len(), 0);
+    assert_eq!(logged(&environment, "function", "SIGTERM").len(), 0);
 }
 
 #[tokio::test]
-async fn who_does_not_shut_down_is_killed() {
+async fn process_that_ignores_shutdown_is_killed() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -109,7 +109,7 @@ async fn who_does_not_shut_down_is_killed() {
     environment.shutdown().await;
     assert!(
         clock.elapsed() >= Duration::from_millis(1900),
-        "it has its two seconds"
+        "the processes get two seconds"
     );
     for pid in pids {
         is_gone(pid).await;
@@ -118,7 +118,7 @@ async fn who_does_not_shut_down_is_killed() {
 }
 
 #[tokio::test]
-async fn after_a_shutdown_the_next_invocation_starts_anew() {
+async fn invocation_after_a_shutdown_starts_new_processes() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function().extension(&paths[0]).start().await.unwrap();
     environment.shutdown().await;
@@ -131,7 +131,7 @@ async fn after_a_shutdown_the_next_invocation_starts_anew() {
 }
 
 #[tokio::test]
-async fn an_extension_without_shutdown_gets_none() {
+async fn extension_gets_only_registered_events() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -141,7 +141,7 @@ async fn an_extension_without_shutdown_gets_none() {
         .unwrap();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.shutdown().await;
-    let events = said(&environment, "alpha", "event");
+    let events = logged(&environment, "alpha", "event");
     assert!(
         events.iter().all(|event| event["eventType"] == "INVOKE"),
         "{events:?}"
@@ -149,7 +149,7 @@ async fn an_extension_without_shutdown_gets_none() {
 }
 
 #[tokio::test]
-async fn a_crash_ends_the_invocation_and_the_environment() {
+async fn crash_ends_the_invocation_and_the_environment() {
     for (what, code, signal) in [
         (json!({ "do": "exit", "status": 3 }), Some(3), None),
         (json!({ "do": "exit", "status": 0 }), Some(0), None),
@@ -176,7 +176,7 @@ async fn a_crash_ends_the_invocation_and_the_environment() {
 }
 
 #[tokio::test]
-async fn an_answer_counts_even_if_the_function_ends_right_after_it() {
+async fn answer_counts_if_the_function_ends_right_after_it() {
     let environment = function().start().await.unwrap();
     let outcome = environment
         .invoke(event(json!({ "do": "exit after answer" })))
@@ -190,12 +190,12 @@ async fn an_answer_counts_even_if_the_function_ends_right_after_it() {
 }
 
 #[tokio::test]
-async fn a_function_killed_during_an_invocation_has_crashed() {
+async fn function_killed_during_an_invocation_has_crashed() {
     let environment = function().start().await.unwrap();
     let (outcome, ()) = tokio::join!(
         environment.invoke(event(json!({ "do": "sleep", "seconds": 600 }))),
         async {
-            heard(&environment, "function", "sleeping").await;
+            first_logged(&environment, "function", "sleeping").await;
             assert!(environment.kill_function().await);
         }
     );
@@ -210,10 +210,10 @@ async fn a_function_killed_during_an_invocation_has_crashed() {
 }
 
 #[tokio::test]
-async fn a_function_killed_while_frozen_is_started_anew() {
+async fn function_killed_while_frozen_is_started_again() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function().extension(&paths[0]).start().await.unwrap();
-    assert!(!environment.kill_function().await, "there is none yet");
+    assert!(!environment.kill_function().await, "no function runs yet");
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.settled().await;
     assert!(environment.kill_function().await);
@@ -227,7 +227,7 @@ async fn a_function_killed_while_frozen_is_started_anew() {
 }
 
 #[tokio::test]
-async fn an_extension_that_fails_ends_the_environment() {
+async fn failing_extension_ends_the_environment() {
     for (mode, expected) in [
         ("exit", "alpha ended with exit status: 7"),
         ("init error", "reported Extension.Sad"),
@@ -251,7 +251,7 @@ async fn an_extension_that_fails_ends_the_environment() {
 }
 
 #[tokio::test]
-async fn an_extension_that_does_not_come_back_uses_the_time_up() {
+async fn slow_extension_uses_the_remaining_time() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -263,12 +263,15 @@ async fn an_extension_that_does_not_come_back_uses_the_time_up() {
     let clock = Instant::now();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.settled().await;
-    assert!(clock.elapsed() >= Duration::from_secs(1), "it had its time");
+    assert!(
+        clock.elapsed() >= Duration::from_secs(1),
+        "the extension has the whole timeout"
+    );
     assert_eq!(pids(&environment), [0; 0], "then all processes ended");
 }
 
 #[tokio::test]
-async fn a_failing_init_phase_is_the_invocations_failure() {
+async fn failed_init_phase_fails_the_invocation() {
     for (init, limit, expected) in [
         ("error", PATIENCE, "FunctionError"),
         ("exit", PATIENCE, "Crashed"),
@@ -291,7 +294,7 @@ async fn a_failing_init_phase_is_the_invocations_failure() {
 }
 
 #[tokio::test]
-async fn dropping_the_environment_kills_all_its_processes() {
+async fn dropped_environment_kills_all_processes() {
     let (_directory, paths) = extensions(&["alpha"]);
     for (freeze, reason) in [(true, "stopped ones"), (false, "running ones")] {
         let environment = function()
@@ -313,7 +316,7 @@ async fn dropping_the_environment_kills_all_its_processes() {
 }
 
 #[test]
-fn a_panic_kills_the_processes_too() {
+fn panic_kills_all_processes() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let panicked = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -324,7 +327,7 @@ fn a_panic_kills_the_processes_too() {
             let environment = function().start().await.unwrap();
             tokio::select! {
                 _ = environment.invoke(event(json!({ "do": "sleep", "seconds": 600 }))) => {}
-                _ = heard(&environment, "function", "sleeping") => {}
+                _ = first_logged(&environment, "function", "sleeping") => {}
             }
             sender.send(environment.function_pid().unwrap()).unwrap();
             panic!("on purpose");
@@ -340,7 +343,7 @@ fn a_panic_kills_the_processes_too() {
 }
 
 #[tokio::test]
-async fn an_environment_can_outlive_its_extensions() {
+async fn environment_can_outlive_its_extensions() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -357,17 +360,17 @@ async fn an_environment_can_outlive_its_extensions() {
 
     assert!(environment.start_extensions().await);
     assert_eq!(environment.extension_pids().len(), 1);
-    let events = said(&environment, "alpha", "event").len();
+    let events = logged(&environment, "alpha", "event").len();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
-    let told = || (said(&environment, "alpha", "event").len() > events).then_some(());
-    eventually("the new process gets its event", told).await;
+    let received = || (logged(&environment, "alpha", "event").len() > events).then_some(());
+    eventually("the new process gets its event", received).await;
     assert_eq!(environment.function_pid(), function, "the same process");
     environment.shutdown().await;
     assert_eq!(shutdown_reason(&environment).await, "spindown");
 }
 
 #[tokio::test]
-async fn an_environment_can_do_without_an_extension_that_never_registers() {
+async fn environment_can_outlive_an_unregistered_extension() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])

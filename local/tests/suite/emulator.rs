@@ -1,4 +1,4 @@
-//! Environments with real processes: the programs are in `tests/programs`.
+//! Environments with real processes, whose programs are in `tests/programs`.
 
 mod ends;
 mod managed;
@@ -8,9 +8,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::PathBuf,
-    process::Command,
-    sync::LazyLock,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use nix::{
@@ -19,32 +17,18 @@ use nix::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tracestitch_local::emulator::{Environment, Function, InvocationResult, Invoke, Outcome};
 
-use super::{Environment, Function, InvocationResult, Invoke, Outcome};
+use crate::support::{PATIENCE, program};
 
-/// For whatever should happen soon, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The programs are written in Python: without it each test would fail with a riddle.
-static PYTHON: LazyLock<()> = LazyLock::new(|| {
-    let version = Command::new("python3").arg("--version").output();
-    let found = version.is_ok_and(|output| output.status.success());
-    assert!(found, "the tests of the emulator need python3 on the PATH");
-});
-
-fn program(name: &str) -> PathBuf {
-    LazyLock::force(&PYTHON);
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs")).join(name)
-}
-
-/// A function without extensions.
+/// Returns a function without extensions.
 fn function() -> Function {
     Function::new("sample", program("bootstrap"))
         .timeout(PATIENCE)
         .init_limit(PATIENCE)
 }
 
-/// Extensions of these names, as links to one program; they go with the directory.
+/// Makes extensions of these names, as links to one program in a directory.
 fn extensions(names: &[&str]) -> (TempDir, Vec<PathBuf>) {
     let directory = tempfile::tempdir().unwrap();
     let paths: Vec<_> = names
@@ -69,7 +53,7 @@ fn answer(outcome: &Outcome) -> Value {
     }
 }
 
-async fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+async fn eventually<T>(event: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = condition() {
@@ -77,33 +61,33 @@ async fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         }
         assert!(
             Instant::now() < deadline,
-            "did not happen in {PATIENCE:?}: {what}"
+            "did not happen in {PATIENCE:?}: {event}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// Lines of one source that begin with `what`, the rest of each read as JSON where it is JSON.
-fn said(environment: &Environment, source: &str, what: &str) -> Vec<Value> {
+/// Returns the rest of each line of a source that begins with `label`, as JSON or as text.
+fn logged(environment: &Environment, source: &str, label: &str) -> Vec<Value> {
     let lines = environment
         .logs()
         .into_iter()
         .filter(|line| line.source == source);
     lines
         .filter_map(|line| {
-            let rest = line.text.strip_prefix(what)?.trim().to_owned();
+            let rest = line.text.strip_prefix(label)?.trim().to_owned();
             Some(serde_json::from_str(&rest).unwrap_or(Value::String(rest)))
         })
         .collect()
 }
 
-/// The first such line, as soon as it is there.
-async fn heard(environment: &Environment, source: &str, what: &str) -> Value {
-    let found = || said(environment, source, what).into_iter().next();
-    eventually(&format!("{source} says {what:?}"), found).await
+/// Waits for the first such line.
+async fn first_logged(environment: &Environment, source: &str, label: &str) -> Value {
+    let found = || logged(environment, source, label).into_iter().next();
+    eventually(&format!("{source} logs {label:?}"), found).await
 }
 
-/// State of a process as the kernel has it: `T` is stopped; `None` when it is gone.
+/// Returns the kernel's state of a process: `T` is stopped; `None` after its end.
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?
@@ -121,7 +105,7 @@ async fn is_gone(pid: u32) {
 }
 
 #[tokio::test]
-async fn a_function_starts_once_and_answers() {
+async fn function_starts_once_and_answers() {
     let environment = function().start().await.unwrap();
     assert_eq!(
         environment.function_pid(),
@@ -151,7 +135,7 @@ async fn a_function_starts_once_and_answers() {
 }
 
 #[tokio::test]
-async fn the_runtime_gets_the_documented_headers() {
+async fn runtime_gets_documented_headers() {
     let environment = function().timeout(PATIENCE).start().await.unwrap();
     let outcome = environment
         .invoke(event(json!({ "do": "describe" })).request_id("r-1"))
@@ -165,10 +149,8 @@ async fn the_runtime_gets_the_documented_headers() {
         .unwrap()
         .parse()
         .unwrap();
-    assert_eq!(
-        deadline,
-        super::sandbox::epoch_ms(outcome.started + PATIENCE)
-    );
+    let expected = (outcome.started + PATIENCE).duration_since(UNIX_EPOCH);
+    assert_eq!(u128::from(deadline), expected.unwrap().as_millis());
     assert!(
         headers.get("lambda-runtime-trace-id").is_none(),
         "no trace, no header"
@@ -176,7 +158,7 @@ async fn the_runtime_gets_the_documented_headers() {
 }
 
 #[tokio::test]
-async fn processes_inherit_nothing_but_the_path() {
+async fn processes_inherit_only_the_path() {
     let (_directory, paths) = extensions(&["watch"]);
     let environment = function()
         .extension(&paths[0])
@@ -186,7 +168,7 @@ async fn processes_inherit_nothing_but_the_path() {
         .unwrap();
     let outcome = environment.invoke(event(json!({ "do": "describe" }))).await;
     let runtime = answer(&outcome);
-    let extension = heard(&environment, "watch", "variables").await;
+    let extension = first_logged(&environment, "watch", "variables").await;
 
     assert_eq!(
         runtime["directory"],
@@ -218,7 +200,7 @@ async fn processes_inherit_nothing_but_the_path() {
 }
 
 #[tokio::test]
-async fn a_reported_error_leaves_the_function_alive() {
+async fn reported_error_leaves_the_function_alive() {
     let environment = function().start().await.unwrap();
     let outcome = environment.invoke(event(json!({ "do": "error" }))).await;
     let expected = InvocationResult::FunctionError {
@@ -232,14 +214,14 @@ async fn a_reported_error_leaves_the_function_alive() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_breaks_the_protocol_is_told() {
+async fn broken_protocol_is_refused() {
     let environment = function().start().await.unwrap();
     let outcome = environment
-        .invoke(event(json!({ "do": "answer a stranger" })))
+        .invoke(event(json!({ "do": "answer an unknown request" })))
         .await;
     assert_eq!(answer(&outcome), "done");
     assert_eq!(
-        heard(&environment, "function", "posted response").await,
+        first_logged(&environment, "function", "posted response").await,
         400
     );
     let outcome = environment
@@ -249,7 +231,7 @@ async fn a_runtime_that_breaks_the_protocol_is_told() {
 }
 
 #[tokio::test]
-async fn an_answer_over_six_megabytes_is_an_error() {
+async fn answer_over_six_megabytes_is_an_error() {
     let environment = function().start().await.unwrap();
     let outcome = environment
         .invoke(event(json!({ "do": "large", "bytes": 6_291_600 })))
@@ -259,7 +241,7 @@ async fn an_answer_over_six_megabytes_is_an_error() {
     };
     assert_eq!(error_type.as_deref(), Some("Function.ResponseSizeTooLarge"));
     assert_eq!(
-        heard(&environment, "function", "posted response").await,
+        first_logged(&environment, "function", "posted response").await,
         413
     );
 }
@@ -274,7 +256,7 @@ async fn extensions_register_before_the_runtime_starts() {
         .await
         .unwrap();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
-    let registered = heard(&environment, "beta", "registered").await;
+    let registered = first_logged(&environment, "beta", "registered").await;
     let expected = json!({
         "functionName": "sample", "functionVersion": "$LATEST", "handler": "bootstrap",
         "accountId": "123456789012",
@@ -286,17 +268,17 @@ async fn extensions_register_before_the_runtime_starts() {
         let line = logs
             .iter()
             .find(|line| line.source == source && line.text.starts_with(text));
-        line.unwrap_or_else(|| panic!("{source} did not say {text:?}"))
+        line.unwrap_or_else(|| panic!("{source} did not log {text:?}"))
             .time
     };
-    // Each starts writing its line after the step before it: only the pipes' readers can differ.
+    // Each process writes its line after the step before; only the readers of the pipes can differ.
     for extension in ["alpha", "beta"] {
         assert!(when(extension, "variables") <= when("function", "function starts"));
     }
 }
 
 #[tokio::test]
-async fn an_extension_must_register_under_its_file_name() {
+async fn extension_must_register_under_its_file_name() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -309,7 +291,7 @@ async fn an_extension_must_register_under_its_file_name() {
         matches!(outcome.result, InvocationResult::Crashed { .. }),
         "{outcome:?}"
     );
-    let registered = heard(&environment, "alpha", "registered").await;
+    let registered = first_logged(&environment, "alpha", "registered").await;
     assert_eq!(
         registered["body"]["errorType"],
         "Extension.RegistrationClosed"
@@ -317,7 +299,7 @@ async fn an_extension_must_register_under_its_file_name() {
 }
 
 #[tokio::test]
-async fn an_internal_extension_may_not_have_shutdown() {
+async fn internal_extension_cannot_register_for_shutdown() {
     let environment = function()
         .env("INIT", "internal extension")
         .start()
@@ -325,7 +307,7 @@ async fn an_internal_extension_may_not_have_shutdown() {
         .unwrap();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     assert_eq!(
-        said(&environment, "function", "internal extension"),
+        logged(&environment, "function", "internal extension"),
         [403, 200]
     );
 }
@@ -349,7 +331,7 @@ async fn all_processes_are_frozen_between_invocations() {
 }
 
 #[tokio::test]
-async fn without_the_freeze_processes_run_on() {
+async fn processes_run_on_without_the_freeze() {
     let environment = function().freeze(false).start().await.unwrap();
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     environment.settled().await;
@@ -357,7 +339,7 @@ async fn without_the_freeze_processes_run_on() {
 }
 
 #[tokio::test]
-async fn without_the_freeze_a_process_that_was_stopped_stays_so() {
+async fn stopped_process_remains_stopped_without_the_freeze() {
     let (_directory, paths) = extensions(&["alpha"]);
     let environment = function()
         .extension(&paths[0])
@@ -371,7 +353,7 @@ async fn without_the_freeze_a_process_that_was_stopped_stays_so() {
     let group = Pid::from_raw(pid.try_into().unwrap());
     killpg(group, Signal::SIGSTOP).unwrap();
     let stopped = || (state(pid) == Some('T')).then_some(());
-    eventually("it stops", stopped).await;
+    eventually("the process stops", stopped).await;
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     assert_eq!(state(pid), Some('T'));
 }
@@ -387,21 +369,21 @@ async fn invocations_run_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn an_invocation_goes_on_when_its_caller_leaves() {
+async fn invocation_goes_on_when_its_caller_leaves() {
     let environment = function().start().await.unwrap();
     tokio::select! {
         _ = environment.invoke(event(json!({ "do": "sleep", "seconds": 0.2 }))) => {}
-        _ = heard(&environment, "function", "sleeping") => {}
+        _ = first_logged(&environment, "function", "sleeping") => {}
     }
     answer(&environment.invoke(event(json!({ "do": "echo" }))).await);
     assert_eq!(
-        heard(&environment, "function", "posted response").await,
+        first_logged(&environment, "function", "posted response").await,
         202
     );
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_refused_with_the_reason() {
+async fn invalid_function_is_refused_with_the_reason() {
     let (directory, paths) = extensions(&["alpha"]);
     let text = directory.path().join("text");
     fs::write(&text, "").unwrap();
