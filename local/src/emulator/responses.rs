@@ -1,4 +1,4 @@
-//! What requests and responses of both APIs have in common.
+//! Headers and responses that both APIs share.
 
 use axum::{
     Json,
@@ -7,12 +7,12 @@ use axum::{
 };
 use serde_json::json;
 
-/// A header's value, if it is there and printable.
-pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+/// Returns a header's value, if it is present and printable.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// A request that is answered with an error.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -37,6 +37,7 @@ impl Refusal {
         }
     }
 
+    /// For an invocation whose time is over.
     pub(super) fn gone(message: String) -> Self {
         Self {
             status: StatusCode::GONE,
@@ -46,9 +47,8 @@ impl Refusal {
     }
 
     pub(super) fn too_large(message: String) -> Self {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
         Self {
-            status,
+            status: StatusCode::PAYLOAD_TOO_LARGE,
             error_type: "RequestEntityTooLarge",
             message,
         }
@@ -62,7 +62,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What both APIs answer to a post that they took.
+/// The response to an accepted POST.
 pub(super) fn accepted() -> Response {
     (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response()
 }
