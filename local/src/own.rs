@@ -8,12 +8,11 @@
 mod arguments;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 use tracestitch_wire::header::{Sampling, TraceHeader};
 
@@ -22,7 +21,6 @@ use crate::daemon::Daemon;
 use crate::demo::{Result, programs};
 use crate::emulator::{Environment, Function, Invoke, Outcome, Tracing};
 use crate::store::Store;
-use crate::target::Target;
 use crate::tree::Trace;
 use crate::view::Viewer;
 
@@ -175,27 +173,13 @@ fn is_untraced(store: &Store, outcome: &Outcome) -> bool {
             .is_some_and(|id| !store.trace(&id).any(|document| document.is_subsegment))
 }
 
-/// A function whose failures are told on standard error: the gateway's client gets none of them.
-struct Told(Environment);
-
-impl Target for Told {
-    async fn invoke(&self, event: Bytes, trace_header: Option<String>) -> Result<Bytes, Bytes> {
-        let answer = Target::invoke(&self.0, event, trace_header).await;
-        if let Err(failure) = &answer {
-            // Without a standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "FAILED {}", String::from_utf8_lossy(failure));
-        }
-        answer
-    }
-}
-
 async fn serve(
     environment: Environment,
     daemon: Arc<Daemon>,
     out: &mut impl Write,
 ) -> Result<bool> {
     let viewer = Viewer::start(daemon).await?;
-    let gateway = ApiGateway::start(Arc::new(Told(environment))).await?;
+    let gateway = ApiGateway::start(Arc::new(environment)).await?;
     writeln!(
         out,
         "function: {} (a request becomes an event of API Gateway, payload format 2.0)\n\

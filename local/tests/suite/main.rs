@@ -1,7 +1,9 @@
 //! Tests of the crate through its public interface.
 
+mod api_gateway;
 mod check;
 mod emulator;
 mod event_source;
 mod sqs;
+mod streams;
 mod support;
