@@ -32,6 +32,8 @@ use crate::target::Target;
 const BODY: usize = 10 * 1024 * 1024;
 
 /// A gateway on 127.0.0.1 that passes every request to one function; it stops when it is dropped.
+///
+/// A web page of another origin gets 403, and so does a request for another host name.
 #[derive(Debug)]
 pub struct ApiGateway(Server);
 

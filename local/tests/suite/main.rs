@@ -4,6 +4,7 @@ mod api_gateway;
 mod check;
 mod emulator;
 mod event_source;
+mod foreign;
 mod sqs;
 mod streams;
 mod support;
