@@ -58,6 +58,7 @@ pub mod emulator;
 pub mod error;
 pub mod event_source;
 pub mod own;
+mod programs;
 mod server;
 pub mod sns;
 pub mod sqs;

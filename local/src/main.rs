@@ -41,8 +41,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &[&str]) -> ExitCode {
     let ended = match *arguments {
-        ["demo"] => demo::run(false).await,
-        ["demo", "--serve"] => demo::run(true).await,
+        ["demo"] => demo::orders(false).await,
+        ["demo", "--serve"] => demo::orders(true).await,
         ["demo", "--chain"] => demo::chain().await,
         ["run", ref rest @ ..] => {
             let own = match Own::from_arguments(rest) {

@@ -18,8 +18,9 @@ use tracestitch_wire::header::{Sampling, TraceHeader};
 
 use crate::api_gateway::ApiGateway;
 use crate::daemon::Daemon;
-use crate::demo::{Result, programs};
 use crate::emulator::{Environment, Function, Invoke, Outcome, Tracing};
+use crate::error::Result;
+use crate::programs;
 use crate::store::Store;
 use crate::tree::Trace;
 use crate::view::Viewer;

@@ -1,4 +1,4 @@
-//! The programs of the demonstration, built by cargo and found where cargo says they are.
+//! The example functions and the extension, as cargo builds them.
 
 use std::env;
 use std::fs;
@@ -10,19 +10,19 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::Result;
+use crate::error::Result;
 
 /// Paths of executables.
 #[derive(Debug)]
-pub(super) struct Programs {
-    pub(super) order_api: PathBuf,
-    pub(super) order_worker: PathBuf,
-    pub(super) order_notifier: PathBuf,
-    pub(super) extension: PathBuf,
+pub(crate) struct Programs {
+    pub(crate) order_api: PathBuf,
+    pub(crate) order_worker: PathBuf,
+    pub(crate) order_notifier: PathBuf,
+    pub(crate) extension: PathBuf,
 }
 
-/// Builds them in the workspace of the current directory.
-pub(super) async fn build() -> Result<Programs> {
+/// Builds all of them in the workspace of the current directory.
+pub(crate) async fn build() -> Result<Programs> {
     let artifacts = cargo_build(&[
         "order-api",
         "order-worker",
@@ -38,14 +38,14 @@ pub(super) async fn build() -> Result<Programs> {
     })
 }
 
-/// Builds the extension alone.
+/// Builds the extension.
 pub(crate) async fn extension() -> Result<PathBuf> {
     let name = "tracestitch-extension";
     find(&cargo_build(&[name]).await?, name)
 }
 
-/// A folder like the layer's, and a link to the extension in it. An extension registers under the
-/// name of its file; the layer calls it so.
+/// Makes a folder like the layer's. Returns it with the path of a link to the extension: an
+/// extension registers under its file name, which is `tracestitch` in the layer.
 pub(crate) fn layer(extension: &Path) -> Result<(TempDir, PathBuf)> {
     let program = fs::canonicalize(extension)
         .map_err(|error| format!("cannot run {} as extension: {error}", extension.display()))?;
@@ -66,9 +66,9 @@ fn find(artifacts: &Artifacts, name: &str) -> Result<PathBuf> {
         .ok_or_else(|| format!("cargo built no binary {name}").into())
 }
 
-/// Builds the binaries of these packages.
+/// Builds the binaries of packages.
 async fn cargo_build(packages: &[&str]) -> Result<Artifacts> {
-    // Set by `cargo run`: the same cargo, whatever is first in PATH.
+    // `cargo run` sets it, so that the same cargo is used again.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let packages: Vec<_> = packages.iter().flat_map(|name| ["-p", name]).collect();
     let built = Command::new(&cargo)
@@ -88,7 +88,7 @@ async fn cargo_build(packages: &[&str]) -> Result<Artifacts> {
     Ok(artifacts(&built.stdout))
 }
 
-/// Name and path of each executable in cargo's messages, one message a line.
+/// Returns name and path of each executable in cargo's messages, which are lines of JSON.
 fn artifacts(messages: &[u8]) -> Artifacts {
     #[derive(Deserialize)]
     struct Message {
@@ -99,7 +99,7 @@ fn artifacts(messages: &[u8]) -> Artifacts {
     struct Target {
         name: String,
     }
-    // Messages of other kinds lack one of the two members.
+    // Other messages lack one of the two members.
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_executables_among_the_messages() {
+    fn executables_are_found_among_messages() {
         let messages = br#"{"reason":"compiler-artifact","target":{"name":"lib"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"order-api"},"executable":"/t/order-api"}
 {"reason":"build-finished","success":true}
