@@ -2,9 +2,11 @@
 
 mod api_gateway;
 mod check;
+mod command_line;
 mod emulator;
 mod event_source;
 mod foreign;
+mod run;
 mod sqs;
 mod streams;
 mod support;
