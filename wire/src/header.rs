@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     Error,
     id::{SegmentId, TraceId},
-    w3c,
+    tracestate,
 };
 
 /// The header's name, in the lower case that HTTP libraries store.
@@ -114,11 +114,11 @@ impl TraceHeader {
         }
     }
 
-    /// The same with what vendors keep in the `tracestate` that came beside a `traceparent`; see
-    /// [`w3c::state`] for what of it is kept.
+    /// Returns this header with the `tracestate` that came beside a `traceparent`, as far as
+    /// [`w3c::state`](crate::w3c::state) passes it on.
     #[must_use]
     pub fn with_state(mut self, text: &str) -> Self {
-        self.state = w3c::state(text).map(Arc::from);
+        self.state = tracestate::state(text).map(Arc::from);
         self
     }
 

@@ -29,6 +29,7 @@ pub mod header;
 mod hex;
 pub mod id;
 pub mod time;
+mod tracestate;
 pub mod w3c;
 
 pub use error::Error;
