@@ -57,10 +57,13 @@ pub fn clean_url(url: &str) -> Cow<'_, str> {
     } else {
         place(rest, false)
     };
-    match place {
-        Some((host, path)) if host.len() + path.len() == rest.len() => url.into(),
-        Some((host, path)) => [scheme, host, path].concat().into(),
-        None => scheme.into(),
+    let Some((host, path)) = place else {
+        return scheme.into();
+    };
+    // A proxy has the other URL in its path.
+    match clean_urls(path) {
+        Cow::Borrowed(path) if host.len() + path.len() == rest.len() => url.into(),
+        path => [scheme, host, &path].concat().into(),
     }
 }
 
@@ -117,6 +120,15 @@ pub fn clean_urls(text: &str) -> Cow<'_, str> {
     }
     cleaned.push_str(&text[done..]);
     cleaned.into()
+}
+
+/// [`clean_urls`] for owned text.
+pub(super) fn cleaned(text: Cow<'static, str>) -> Cow<'static, str> {
+    let cleaned = match clean_urls(&text) {
+        Cow::Owned(cleaned) => Some(cleaned),
+        Cow::Borrowed(_) => None,
+    };
+    cleaned.map_or(text, Cow::Owned)
 }
 
 /// Finds the first `://`, also with backslashes before the slashes.
