@@ -18,7 +18,7 @@ use tracestitch_wire::{
     header::{Sampling, TraceHeader},
 };
 
-use crate::{init, subsegment::Open, trace::Trace};
+use crate::{init, open::Open, trace::Trace};
 
 thread_local! {
     /// Set for the time of a poll or call, then put back. Not a task-local, because entering a

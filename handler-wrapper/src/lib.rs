@@ -75,6 +75,7 @@ mod invocation;
 #[cfg(feature = "tracing")]
 mod log;
 mod memory;
+mod open;
 mod panics;
 mod redact;
 mod report;

@@ -1,23 +1,21 @@
-//! One piece of work on the timeline: the guard that a user holds, and what it shares.
+//! One piece of work on the timeline: the guard that a user holds.
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tracestitch_wire::{
     document::{AnnotationValue, Cause, Document, Exception},
-    header::TraceHeader,
-    id::{SegmentId, TraceId},
-    time::Timestamp,
+    id::SegmentId,
 };
 
 use crate::{
-    clock,
     context::{Context, Inner},
     failure::Failure,
+    open::Open,
     panics,
     trace::Trace,
 };
@@ -55,51 +53,31 @@ impl Subsegment {
         Self::begin_with(context, name, |_| {})
     }
 
-    /// Begins a child of `context`'s subsegment, with what `prepare` puts on it before the
-    /// extension learns of it.
+    /// Begins a child of `context`'s subsegment. `prepare` completes its document before the
+    /// extension gets it.
     pub(crate) fn begin_with(
         context: &Context,
         name: impl Into<Cow<'static, str>>,
         prepare: impl FnOnce(&mut Document),
     ) -> Self {
-        let unrecorded = || Self {
-            open: None,
-            around: context.clone(),
-        };
-        let Inner::Recording(parent) = &context.0 else {
-            return unrecorded();
-        };
-        let depth = parent.depth + 1;
-        if !parent.trace.admit(depth) {
-            return unrecorded();
+        let parent = context.recording();
+        match parent.and_then(|parent| parent.begin_child(name.into(), prepare)) {
+            Some(open) => Self::of(open),
+            None => Self {
+                open: None,
+                around: context.clone(),
+            },
         }
-        let name = name.into().into();
-        let mut document = Box::new(Document::subsegment(
-            name,
-            parent.trace_id,
-            parent.id,
-            clock::now(),
-        ));
-        prepare(&mut document);
-        Self::start_at(depth, parent.trace.clone(), document)
     }
 
     /// Begins `document` as the uppermost of `trace`.
     pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
-        Self::start_at(0, trace, Box::new(document))
+        Self::of(Open::begin(trace, document))
     }
 
-    fn start_at(depth: u16, trace: Arc<Trace>, document: Box<Document>) -> Self {
-        trace.open(&document);
-        let open = Open {
-            trace,
-            id: document.id,
-            trace_id: document.trace_id,
-            depth,
-            document: Mutex::new(Some(document)),
-        };
+    fn of(open: Arc<Open>) -> Self {
         Self {
-            open: Some(Arc::new(open)),
+            open: Some(open),
             around: Context::default(),
         }
     }
@@ -214,98 +192,5 @@ impl Drop for Subsegment {
 impl fmt::Debug for Subsegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Subsegment").field(&self.id()).finish()
-    }
-}
-
-/// What the guard and the contexts under it share.
-#[derive(Debug)]
-pub(crate) struct Open {
-    trace: Arc<Trace>,
-    pub(crate) id: SegmentId,
-    pub(crate) trace_id: TraceId,
-    /// How many stand between it and the uppermost of its trace.
-    depth: u16,
-    /// None when it is over. Boxed, because it is moved into here and out again.
-    document: Mutex<Option<Box<Document>>>,
-}
-
-impl Open {
-    pub(crate) fn trace(&self) -> &Arc<Trace> {
-        &self.trace
-    }
-
-    /// What a call from here carries.
-    pub(crate) fn header(&self) -> Option<TraceHeader> {
-        let header = self.trace.header.as_ref()?;
-        if self.trace.is_held() {
-            // Most likely this subsegment will never be sent: nobody is to hang under it.
-            return Some(header.clone());
-        }
-        Some(header.with_parent(self.id))
-    }
-
-    pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
-        // Every change leaves the document whole, so one that panicked half-way does no harm.
-        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(document) = &mut *document {
-            change(document);
-        }
-    }
-
-    pub(crate) fn annotate(&self, key: Cow<'static, str>, value: AnnotationValue) {
-        self.amend(|document| document.annotate(key.into(), value));
-    }
-
-    pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
-        // The user's serialiser runs before the lock is taken: it may annotate, too.
-        let value = panics::contained(|| serde_json::to_value(value))
-            .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
-            .unwrap_or_else(|error| error.to_string().into());
-        self.amend(|document| document.put_metadata("default".into(), key.into(), value));
-    }
-
-    pub(crate) fn record_error(&self, error: &(dyn Error + 'static)) {
-        self.fail_with(|| Cause::from_error(error));
-    }
-
-    /// `cause` runs before the document is locked: errors of the user write their messages in it,
-    /// and may annotate meanwhile.
-    fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        let cause = panics::cause_of(cause);
-        self.amend(|document| document.fail(cause));
-    }
-
-    /// Takes the document; what comes later is left out.
-    pub(crate) fn take(&self) -> Option<Box<Document>> {
-        self.document
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    fn finish(&self) {
-        #[cfg(feature = "tracing")]
-        if self.depth == 0 {
-            self.trace.spans.end();
-        }
-        self.finish_at(clock::now());
-    }
-
-    pub(crate) fn finish_at(&self, end: Timestamp) {
-        if let Some(mut document) = self.take() {
-            document.finish(end);
-            let left_out = self.trace.left_out();
-            if self.depth == 0 && left_out > 0 {
-                let key = "subsegments_left_out".into();
-                document.put_metadata("tracestitch".into(), key, left_out.into());
-            }
-            self.trace.close(&mut document);
-        }
-    }
-
-    fn discard(&self) {
-        if self.take().is_some() {
-            self.trace.discard(self.id);
-        }
     }
 }

@@ -15,7 +15,7 @@ use tracestitch_wire::{
 
 #[cfg(feature = "tracing")]
 use crate::tracing_layer::Spans;
-use crate::{held::Held, subsegment::Open, tracer::Tracer};
+use crate::{held::Held, open::Open, tracer::Tracer};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
 /// endpoints and quotas), which is as many documents of the usual 500 bytes.

@@ -26,8 +26,9 @@ use self::{
 };
 use crate::{
     context::{Context, Inner},
+    open::Open,
     panics,
-    subsegment::{Open, Subsegment},
+    subsegment::Subsegment,
 };
 
 /// Makes a subsegment of each span: `#[instrument]` is then all that you write.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tracestitch_wire::time::Timestamp;
 
-use crate::{clock, subsegment::Open};
+use crate::{clock, open::Open};
 
 /// Those of one trace.
 ///
