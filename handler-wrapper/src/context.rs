@@ -6,9 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-#[cfg(feature = "tracing")]
-use std::sync::Weak;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
@@ -55,10 +53,18 @@ pub(crate) enum Inner {
     /// No invocation.
     #[default]
     Outside,
-    /// In an invocation or message, where nothing is recorded: the header goes on as it came.
-    Passing(Arc<Trace>),
+    /// In an invocation or message, where nothing is recorded: calls carry the header unchanged.
+    Passing(Arc<Passing>),
     /// In a subsegment that is recorded.
     Recording(Arc<Open>),
+}
+
+/// A trace outside of all its subsegments.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    trace: Arc<Trace>,
+    /// The subsegment of the handler that this context is around, once that has begun.
+    handler: OnceLock<Weak<Open>>,
 }
 
 impl Context {
@@ -87,21 +93,27 @@ impl Context {
     }
 
     /// True when both are in the same subsegment, or in the same trace that is not recorded.
-    #[cfg(feature = "tracing")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Inner::Recording(one), Inner::Recording(two)) => Arc::ptr_eq(one, two),
-            (Inner::Passing(one), Inner::Passing(two)) => Arc::ptr_eq(one, two),
+            (Inner::Passing(one), Inner::Passing(two)) => Arc::ptr_eq(&one.trace, &two.trace),
             _ => false,
         }
     }
 
-    /// That of the handler, where this is the invocation around it: the runtime's own span is made
-    /// there, and is the only one of a handler that has none.
-    #[cfg(feature = "tracing")]
+    /// Registers `handler` as the one that this context is around.
+    pub(crate) fn put_around(&self, handler: &Self) {
+        if let (Inner::Passing(passing), Inner::Recording(open)) = (&self.0, &handler.0) {
+            // An invocation has one handler.
+            let _ = passing.handler.set(Arc::downgrade(open));
+        }
+    }
+
+    /// If this is an invocation's context, returns its handler's instead. `lambda_runtime` creates
+    /// its own span outside the handler; without this, code under that span would lose its parent.
     pub(crate) fn in_handler(self) -> Self {
         let handler = match &self.0 {
-            Inner::Passing(trace) => trace.handler.get().and_then(Weak::upgrade),
+            Inner::Passing(passing) => passing.handler.get().and_then(Weak::upgrade),
             _ => None,
         };
         handler.map_or(self, |open| Self(Inner::Recording(open)))
@@ -112,7 +124,10 @@ impl Context {
     }
 
     pub(crate) fn passing(trace: Arc<Trace>) -> Self {
-        Self(Inner::Passing(trace))
+        Self(Inner::Passing(Arc::new(Passing {
+            trace,
+            handler: OnceLock::new(),
+        })))
     }
 
     /// Runs `work` in this context, in whatever task it is polled.
@@ -141,7 +156,7 @@ impl Context {
     pub fn trace_header(&self) -> Option<TraceHeader> {
         match &self.0 {
             Inner::Outside => None,
-            Inner::Passing(trace) => trace.header.clone(),
+            Inner::Passing(passing) => passing.trace.header.clone(),
             Inner::Recording(open) => open.header(),
         }
     }
@@ -196,7 +211,7 @@ impl Context {
     pub(crate) fn trace(&self) -> Option<&Arc<Trace>> {
         match &self.0 {
             Inner::Outside => None,
-            Inner::Passing(trace) => Some(trace),
+            Inner::Passing(passing) => Some(&passing.trace),
             Inner::Recording(open) => Some(open.trace()),
         }
     }

@@ -71,8 +71,7 @@ impl Init {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
-        #[cfg(feature = "tracing")]
-        self.trace.spans.end();
+        self.trace.followers.end();
         let (Some(finished), Inner::Recording(root)) =
             (&self.trace.tracer.init, self.root.context().0)
         else {

@@ -25,6 +25,8 @@ use tracestitch_wire::header::{Sampling, TraceHeader};
 #[derive(Debug)]
 pub(crate) struct Invocation {
     trace: Arc<Trace>,
+    /// The context around the handler.
+    context: Context,
 }
 
 impl Invocation {
@@ -57,25 +59,31 @@ impl Invocation {
             ..Trace::new(tracer.clone(), header, &context.request_id)
         });
         init::hand_over(&trace);
-        Self { trace }
+        Self::of(trace)
     }
 
     /// Work of a process that is no Lambda function: it has its begin and its end all the same.
     #[cfg(feature = "sqs-poll")]
     pub(crate) fn of_service(trace: Arc<Trace>) -> Self {
         trace.tracer.sink.begin();
-        Self { trace }
+        Self::of(trace)
     }
 
-    pub(crate) fn trace(&self) -> &Arc<Trace> {
-        &self.trace
+    fn of(trace: Arc<Trace>) -> Self {
+        Self {
+            context: Context::passing(trace.clone()),
+            trace,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Runs `work` as this invocation's.
     pub(crate) fn run<F: Future>(self, work: F) -> InvocationFuture<F> {
-        let context = Context::passing(self.trace.clone());
         InvocationFuture {
-            work: context.scope(work),
+            work: self.context.clone().scope(work),
             output: None,
             invocation: Some(self),
         }
@@ -107,12 +115,7 @@ pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
     document
         .annotations
         .insert("cold_start".into(), trace.tracer.is_cold_start().into());
-    let subsegment = Subsegment::start(trace.clone(), document);
-    if let Some(open) = subsegment.context().recording() {
-        // An invocation has one handler.
-        let _ = trace.handler.set(Arc::downgrade(open));
-    }
-    Some(subsegment)
+    Some(Subsegment::start(trace.clone(), document))
 }
 
 /// How long documents wait after the reply for somebody who takes them, when the socket is full

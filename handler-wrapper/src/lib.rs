@@ -64,6 +64,7 @@ mod config;
 mod context;
 pub mod embed;
 mod failure;
+mod followers;
 mod held;
 #[cfg(feature = "http")]
 pub mod http;

@@ -114,9 +114,8 @@ impl Open {
     }
 
     pub(crate) fn finish(&self) {
-        #[cfg(feature = "tracing")]
         if self.depth == 0 {
-            self.trace.spans.end();
+            self.trace.followers.end();
         }
         self.finish_at(clock::now());
     }

@@ -132,7 +132,7 @@ where
             return InvocationFuture::part(self.inner.call(request));
         };
         let invocation = Invocation::begin(tracer, &request.context, Some(&request.body));
-        let context = Context::passing(invocation.trace().clone());
+        let context = invocation.context().clone();
         let work = context.sync_scope(|| self.inner.call(request));
         invocation.run(work)
     }
@@ -163,17 +163,17 @@ where
             (Inner::Outside, Some(tracer)) => Some(Invocation::begin(tracer, &event.context, None)),
             _ => None,
         };
-        let trace = invocation
-            .as_ref()
-            .map(Invocation::trace)
-            .or_else(|| outer.trace());
+        let around = invocation.as_ref().map_or(&outer, Invocation::context);
+        let trace = around.trace();
         let subsegment = trace
             .and_then(invocation::begin_handler)
             .unwrap_or_default();
-        let context = match (subsegment.is_recording(), &invocation) {
-            (true, _) => subsegment.context(),
-            (false, Some(invocation)) => Context::passing(invocation.trace().clone()),
-            (false, None) => outer,
+        let context = if subsegment.is_recording() {
+            let handler = subsegment.context();
+            around.put_around(&handler);
+            handler
+        } else {
+            around.clone()
         };
         let work = context.clone().sync_scope(|| self.inner.call(event));
         let recorded = Recorded::new(context, subsegment, work, judge as Judge<_, _>);

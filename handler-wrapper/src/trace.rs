@@ -1,7 +1,7 @@
 //! What all work for one invocation or one message has in common.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 #[cfg(feature = "sqs")]
 use std::time::Duration;
 use std::time::Instant;
@@ -13,9 +13,7 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-#[cfg(feature = "tracing")]
-use crate::tracing_layer::Spans;
-use crate::{held::Held, open::Open, tracer::Tracer};
+use crate::{followers::Followers, held::Held, tracer::Tracer};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
 /// endpoints and quotas), which is as many documents of the usual 500 bytes.
@@ -42,11 +40,8 @@ pub(crate) struct Trace {
     pub(crate) held: Option<Held>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
     pub(crate) asked: bool,
-    /// Spans of `tracing` that are recorded in it.
-    #[cfg(feature = "tracing")]
-    pub(crate) spans: Spans,
-    /// The handler's subsegment, once it has begun. It holds this, so this does not hold it.
-    pub(crate) handler: OnceLock<Weak<Open>>,
+    /// Work in it that ends with its outermost document.
+    pub(crate) followers: Followers,
 }
 
 /// The time that Lambda gives an invocation.
@@ -85,9 +80,7 @@ impl Trace {
             is_lambdas: true,
             held: held.then(Held::default),
             asked: false,
-            #[cfg(feature = "tracing")]
-            spans: Spans::default(),
-            handler: OnceLock::new(),
+            followers: Followers::default(),
         }
     }
 

@@ -19,7 +19,6 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-pub(crate) use self::spans::Spans;
 use self::{
     fields::{Failure, Fields},
     spans::Worked,

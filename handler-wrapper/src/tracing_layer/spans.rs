@@ -1,26 +1,22 @@
-//! Spans that are kept longer than they are worked in.
+//! Spans that are held longer than the handler works in them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tracestitch_wire::time::Timestamp;
 
-use crate::{clock, open::Open};
+use crate::{clock, followers::Follower, open::Open};
 
-/// Those of one trace.
+/// The subsegment of a span, and when the handler's own code last left it.
 ///
-/// A span is closed when nobody has it any more. A connection's task that has the span in which it
-/// was spawned keeps it, and those around it, for the life of the process. What the handler worked
-/// in is over with the handler, so it ends then, as of the moment in which it was left; what a task
-/// of its own works in goes on.
-#[derive(Debug, Default)]
-pub(crate) struct Spans(Mutex<Vec<Weak<Worked>>>);
-
-/// The subsegment of a span, and when the handler's own code left it.
+/// A span closes when its last holder drops it. The task of a connection holds the span in which it
+/// was spawned, and the spans around that, for the life of the process. A span that the handler has
+/// left therefore ends with the handler, as of the moment it was left. A span in which only another
+/// task works goes on.
 #[derive(Debug)]
 pub(super) struct Worked {
     open: Arc<Open>,
-    /// In microseconds; 0 when it was not in it, or is.
+    /// In microseconds since the epoch; 0 if the handler never entered the span or is still inside.
     left: AtomicU64,
 }
 
@@ -30,7 +26,8 @@ impl Worked {
             open: open.clone(),
             left: AtomicU64::new(0),
         });
-        open.trace().spans.lock().push(Arc::downgrade(&worked));
+        let follower: Weak<Self> = Arc::downgrade(&worked);
+        open.trace().followers.add(follower);
         worked
     }
 
@@ -43,20 +40,11 @@ impl Worked {
     }
 }
 
-impl Spans {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Worked>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends those that the handler has left.
-    pub(crate) fn end(&self) {
-        let spans = std::mem::take(&mut *self.lock());
-        // Inner ones first, as they would have been closed.
-        for worked in spans.iter().rev().filter_map(Weak::upgrade) {
-            match worked.left.load(Ordering::Relaxed) {
-                0 => {}
-                left => worked.open.finish_at(Timestamp::from_micros(left)),
-            }
+impl Follower for Worked {
+    fn end(&self) {
+        match self.left.load(Ordering::Relaxed) {
+            0 => {}
+            left => self.open.finish_at(Timestamp::from_micros(left)),
         }
     }
 }
