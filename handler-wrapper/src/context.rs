@@ -1,8 +1,6 @@
 //! The trace that the running code belongs to.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,13 +8,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::{self, Poll};
 
 use pin_project_lite::pin_project;
-use serde::Serialize;
-use tracestitch_wire::{
-    document::AnnotationValue,
-    header::{Sampling, TraceHeader},
-};
+use tracestitch_wire::header::{Sampling, TraceHeader};
 
-use crate::{init, open::Open, trace::Trace};
+use crate::{open::Open, trace::Trace};
 
 thread_local! {
     /// Set for the time of a poll or call, then put back. Not a task-local, because entering a
@@ -68,15 +62,6 @@ pub(crate) struct Passing {
 }
 
 impl Context {
-    /// The context of the running code.
-    pub fn current() -> Self {
-        let bound = Self::bound();
-        match bound.0 {
-            Inner::Outside => init::context(),
-            _ => bound,
-        }
-    }
-
     /// The context that the running code was given; outside if none, also in the init phase.
     pub(crate) fn bound() -> Self {
         // The thread's storage is gone while the thread ends.
@@ -271,47 +256,5 @@ impl fmt::Debug for Context {
             Inner::Recording(_) => "recording",
         };
         write!(f, "Context({state})")
-    }
-}
-
-/// Puts an annotation on the current subsegment: X-Ray indexes it, filter expressions find it.
-///
-/// Keys are cleaned to ASCII letters, digits and underscores; strings are cut at 1000
-/// characters; X-Ray indexes 50 annotations in a trace (X-Ray developer guide, "Segment
-/// documents"). Does nothing where nothing is recorded.
-///
-/// ```
-/// tracestitch::annotate("order_id", "o-1234");
-/// tracestitch::annotate("items", 3);
-/// ```
-pub fn annotate(key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
-    if let Some(open) = Context::current().recording() {
-        open.annotate(key.into(), value.into());
-    }
-}
-
-/// Puts a value that is not indexed on the current subsegment, in the namespace `default`.
-///
-/// A value that cannot be serialised becomes the text of its serialisation error. Does nothing
-/// where nothing is recorded; `value` is then not serialised.
-///
-/// ```
-/// tracestitch::metadata("basket", [("apples", 3), ("pears", 1)]);
-/// ```
-pub fn metadata(key: impl Into<Cow<'static, str>>, value: impl Serialize) {
-    if let Some(open) = Context::current().recording() {
-        open.metadata(key.into(), &value);
-    }
-}
-
-/// Marks the current subsegment as a fault, with `error` and the chain of its sources as cause.
-///
-/// ```
-/// let error = "x".parse::<i32>().unwrap_err();
-/// tracestitch::record_error(&error);
-/// ```
-pub fn record_error(error: &(dyn Error + 'static)) {
-    if let Some(open) = Context::current().recording() {
-        open.record_error(error);
     }
 }

@@ -56,6 +56,7 @@
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 
+mod ambient;
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
 mod capture;
@@ -110,8 +111,9 @@ pub use self::redact::BadPattern;
 #[cfg(feature = "concurrency-tokio")]
 pub use self::run::run_concurrent;
 pub use self::{
+    ambient::{annotate, metadata, record_error},
     capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
-    context::{Context, Scope, annotate, metadata, record_error},
+    context::{Context, Scope},
     failure::{ByError, ByPointer, Failure},
     invocation::InvocationFuture,
     redact::Redaction,

@@ -43,11 +43,6 @@ pub struct Subsegment {
 }
 
 impl Subsegment {
-    /// Begins a child of the current subsegment.
-    pub fn begin(name: impl Into<Cow<'static, str>>) -> Self {
-        Self::begin_in(&Context::current(), name)
-    }
-
     /// Begins a child of `context`'s subsegment.
     pub(crate) fn begin_in(context: &Context, name: impl Into<Cow<'static, str>>) -> Self {
         Self::begin_with(context, name, |_| {})
