@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracestitch_wire::{document::Document, id::SegmentId};
 
-use crate::tracer::Tracer;
+use crate::{outlet::Outlet, tracer::Tracer};
 
 /// Most finished documents that are kept back; later ones are left out, but never the outermost.
 const MAX_DOCUMENTS: usize = 200;
@@ -22,7 +22,7 @@ const MAX_WITH_FAILURES: usize = 2 * MAX_DOCUMENTS;
 ///
 /// What is sent is sent under the lock, so that nothing is opened after it was discarded.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct TailSampled {
     outermost: OnceLock<SegmentId>,
     state: Mutex<State>,
     failed: AtomicBool,
@@ -54,9 +54,9 @@ impl Default for State {
     }
 }
 
-impl Held {
-    /// Something has begun; what begins first ends last.
-    pub(crate) fn open(&self, tracer: &Tracer, document: &Document) {
+impl Outlet for TailSampled {
+    /// The document that begins first ends last.
+    fn open(&self, tracer: &Tracer, document: &Document) {
         let id = document.id;
         // Rules for redaction are the user's code: they run without the lock, here and below.
         tracer.in_progress(document, |json| {
@@ -64,7 +64,7 @@ impl Held {
             match &mut *state {
                 State::Undecided(waiting) => {
                     if self.outermost.set(id).is_ok() {
-                        // What came before it, of the init phase.
+                        // Documents of the init phase, which ended before the outermost one began.
                         for (id, json) in &waiting.finished {
                             tracer.sink.open(*id, json);
                         }
@@ -78,14 +78,7 @@ impl Held {
         });
     }
 
-    /// Says that the whole is a failure, though its outermost document may be none.
-    #[cfg(feature = "sqs")]
-    pub(crate) fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-    }
-
-    /// Something is over.
-    pub(crate) fn close(&self, tracer: &Tracer, document: &mut Document) {
+    fn close(&self, tracer: &Tracer, document: &mut Document) {
         let id = document.id;
         let is_outermost = self.outermost.get() == Some(&id);
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
@@ -125,8 +118,7 @@ impl Held {
         });
     }
 
-    /// What was opened turned out to be none.
-    pub(crate) fn discard(&self, tracer: &Tracer, id: SegmentId) {
+    fn discard(&self, tracer: &Tracer, id: SegmentId) {
         let mut state = self.lock();
         match &mut *state {
             State::Undecided(waiting) => waiting.forget(id),
@@ -136,7 +128,17 @@ impl Held {
         tracer.sink.discard(&[id]);
     }
 
-    /// It went well: nothing of it is to be sent, however the process ends from now on.
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_tail_sampled(&self) -> bool {
+        true
+    }
+}
+
+impl TailSampled {
+    /// The trace went well: none of it is to be sent, however the process ends from now on.
     fn give_up(&self, tracer: &Tracer) {
         let mut state = self.lock();
         if let State::Undecided(waiting) = std::mem::replace(&mut *state, State::Unwanted) {

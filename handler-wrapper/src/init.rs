@@ -10,6 +10,7 @@ use tracestitch_wire::{
 use crate::{
     clock, config,
     context::{Context, Inner},
+    outlet::Outlet,
     subsegment::Subsegment,
     trace::Trace,
     tracer::{FUNCTION, Tracer},
@@ -38,15 +39,19 @@ pub(crate) fn hand_over(trace: &Arc<Trace>) {
 #[derive(Debug)]
 struct Init {
     trace: Arc<Trace>,
+    documents: Arc<InitDocuments>,
     root: Subsegment,
     over: AtomicBool,
 }
 
 impl Init {
     fn begin() -> Self {
-        let mut tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
-        tracer.init = Some(Finished::default());
-        let trace = Arc::new(Trace::new(Arc::new(tracer), None, ""));
+        let documents = Arc::new(InitDocuments::default());
+        let tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
+        let trace = Arc::new(Trace {
+            outlet: Box::new(documents.clone()),
+            ..Trace::new(Arc::new(tracer), None, "")
+        });
         let now = clock::now();
         // Both ids give way to those of the first trace.
         let document =
@@ -54,6 +59,7 @@ impl Init {
         Self {
             root: Subsegment::start(trace.clone(), document),
             trace,
+            documents,
             over: AtomicBool::new(false),
         }
     }
@@ -72,12 +78,10 @@ impl Init {
             return;
         }
         self.trace.followers.end();
-        let (Some(finished), Inner::Recording(root)) =
-            (&self.trace.tracer.init, self.root.context().0)
-        else {
+        let Inner::Recording(root) = self.root.context().0 else {
             return;
         };
-        let Some((documents, ended)) = finished.release(trace) else {
+        let Some((documents, ended)) = self.documents.release(trace) else {
             return;
         };
         let (Some(mut document), Some(header)) = (root.take(), trace.recorded()) else {
@@ -98,21 +102,21 @@ impl Init {
 /// Beside the handler: under Lambda's own segment, or a segment itself where there is none.
 fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Document {
     // Nobody else records an unsampled trace: the parent would be missing.
-    let parent = header.parent.filter(|_| !trace.is_held());
+    let parent = header.parent.filter(|_| !trace.is_tail_sampled());
     if parent.is_none() || !trace.is_lambdas {
         document.become_segment(FUNCTION);
     }
     document.parent_id = parent;
     document.trace_id = header.root;
-    if trace.is_held() {
+    if trace.is_tail_sampled() {
         document.annotations.insert("unsampled".into(), true.into());
     }
     document
 }
 
-/// Finished documents of the init phase.
+/// Keeps the finished documents of the init phase for the first trace.
 #[derive(Debug, Default)]
-pub(crate) struct Finished(Mutex<State>);
+struct InitDocuments(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
@@ -138,8 +142,20 @@ impl Default for State {
     }
 }
 
-impl Finished {
-    pub(crate) fn close(&self, mut document: Document) {
+impl Outlet for Arc<InitDocuments> {
+    /// Does nothing: there is no trace yet in which a document could be in progress.
+    fn open(&self, _tracer: &Tracer, _document: &Document) {}
+
+    fn close(&self, _tracer: &Tracer, document: &mut Document) {
+        self.keep(document.clone());
+    }
+
+    /// Does nothing: nothing was opened.
+    fn discard(&self, _tracer: &Tracer, _id: SegmentId) {}
+}
+
+impl InitDocuments {
+    fn keep(&self, mut document: Document) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
             State::Collecting {

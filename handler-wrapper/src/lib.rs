@@ -78,6 +78,7 @@ mod invocation;
 mod log;
 mod memory;
 mod open;
+mod outlet;
 mod panics;
 mod redact;
 mod report;

@@ -67,7 +67,7 @@ impl Open {
     /// What a call from here carries.
     pub(crate) fn header(&self) -> Option<TraceHeader> {
         let header = self.trace.header.as_ref()?;
-        if self.trace.is_held() {
+        if self.trace.is_tail_sampled() {
             // Most likely this subsegment will never be sent: nobody is to hang under it.
             return Some(header.clone());
         }

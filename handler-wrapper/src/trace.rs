@@ -13,7 +13,12 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use crate::{followers::Followers, held::Held, tracer::Tracer};
+use crate::{
+    followers::Followers,
+    held::TailSampled,
+    outlet::{Outlet, Straight},
+    tracer::Tracer,
+};
 
 /// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
 /// endpoints and quotas), which is as many documents of the usual 500 bytes.
@@ -36,8 +41,8 @@ pub(crate) struct Trace {
     pub(crate) deadline: Option<Deadline>,
     /// True when Lambda sends a segment in this trace, for the invocation.
     pub(crate) is_lambdas: bool,
-    /// What is recorded although it is not sampled, in case it fails.
-    pub(crate) held: Option<Held>,
+    /// The way that its documents take.
+    pub(crate) outlet: Box<dyn Outlet>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
     pub(crate) asked: bool,
     /// Work in it that ends with its outermost document.
@@ -69,7 +74,12 @@ impl Trace {
     /// The trace of an invocation.
     pub(crate) fn new(tracer: Arc<Tracer>, header: Option<TraceHeader>, request_id: &str) -> Self {
         let unsampled = |header: &TraceHeader| header.sampling == Sampling::NotSampled;
-        let held = tracer.errors_always && header.as_ref().is_some_and(unsampled);
+        let outlet: Box<dyn Outlet> =
+            if tracer.errors_always && header.as_ref().is_some_and(unsampled) {
+                Box::new(TailSampled::default())
+            } else {
+                Box::new(Straight)
+            };
         Self {
             tracer,
             header,
@@ -78,7 +88,7 @@ impl Trace {
             left_out: AtomicUsize::new(0),
             deadline: None,
             is_lambdas: true,
-            held: held.then(Held::default),
+            outlet,
             asked: false,
             followers: Followers::default(),
         }
@@ -112,26 +122,24 @@ impl Trace {
     pub(crate) fn recorded(&self) -> Option<&TraceHeader> {
         self.header
             .as_ref()
-            .filter(|header| header.sampling == Sampling::Sampled || self.is_held())
+            .filter(|header| header.sampling == Sampling::Sampled || self.is_tail_sampled())
     }
 
-    /// True when it is recorded for the case only that it fails.
-    pub(crate) fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// True if it is not sampled, and recorded only in case it fails.
+    pub(crate) fn is_tail_sampled(&self) -> bool {
+        self.outlet.is_tail_sampled()
     }
 
-    /// Says that the work in it failed, though its outermost document may be no fault.
+    /// Records that work in it failed, though its outermost document may be no fault.
     #[cfg(feature = "sqs")]
     pub(crate) fn fail(&self) {
-        if let Some(held) = &self.held {
-            held.fail();
-        }
+        self.outlet.fail();
     }
 
     /// The outermost document of this trace here: a subsegment under Lambda's segment where there
     /// is one, else a segment.
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
-        match header.parent.filter(|_| !self.is_held()) {
+        match header.parent.filter(|_| !self.is_tail_sampled()) {
             Some(parent) if self.is_lambdas => {
                 let name = self.tracer.function_name.clone().into();
                 Document::subsegment(name, header.root, parent, now)
@@ -149,36 +157,27 @@ impl Trace {
     ) -> Document {
         let name = self.tracer.function_name.clone().into();
         // Nobody else records an unsampled trace: the parent would be missing.
-        let parent = parent.filter(|_| !self.is_held());
+        let parent = parent.filter(|_| !self.is_tail_sampled());
         let mut segment = Document::segment(name, header.root, parent, now);
         segment.origin = self.tracer.origin;
-        if self.is_held() {
+        if self.is_tail_sampled() {
             segment.annotations.insert("unsampled".into(), true.into());
         }
         segment
     }
 
-    /// `document` has begun.
+    /// Hands over a document that has begun.
     pub(crate) fn open(&self, document: &Document) {
-        match &self.held {
-            Some(held) => held.open(&self.tracer, document),
-            None => self.tracer.open(document),
-        }
+        self.outlet.open(&self.tracer, document);
     }
 
-    /// `document` is over.
+    /// Hands over a document that is over.
     pub(crate) fn close(&self, document: &mut Document) {
-        match &self.held {
-            Some(held) => held.close(&self.tracer, document),
-            None => self.tracer.close(document),
-        }
+        self.outlet.close(&self.tracer, document);
     }
 
-    /// What was opened turned out to be none.
+    /// Withdraws a document that was opened, such as the one of a presigned request.
     pub(crate) fn discard(&self, id: SegmentId) {
-        match &self.held {
-            Some(held) => held.discard(&self.tracer, id),
-            None => self.tracer.discard(id),
-        }
+        self.outlet.discard(&self.tracer, id);
     }
 }

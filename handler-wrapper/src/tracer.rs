@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracestitch_wire::{document::Document, id::SegmentId};
+use tracestitch_wire::document::Document;
 
 use crate::{
     config::Config,
     incoming::sources::Sources,
-    init, memory, panics,
+    memory, panics,
     redact::Redaction,
     sampling::SamplingRules,
     transport::{Sink, Transport},
@@ -31,8 +31,6 @@ pub(crate) struct Tracer {
     /// Whether what is not sampled is recorded all the same when it fails.
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
-    /// In the init phase, for which there is no trace yet, documents are held back here.
-    pub(crate) init: Option<init::Finished>,
     warm: AtomicBool,
 }
 
@@ -71,17 +69,8 @@ impl Tracer {
             sampling: SamplingRules::default(),
             errors_always: false,
             redaction: Redaction::none(),
-            init: None,
             warm: AtomicBool::new(false),
         }
-    }
-
-    /// Hands over that `document` has begun.
-    pub(crate) fn open(&self, document: &Document) {
-        if self.init.is_some() {
-            return;
-        }
-        self.in_progress(document, |json| self.sink.open(document.id, json));
     }
 
     /// Gives `document`, which goes on, to `take` as it may leave the process.
@@ -93,24 +82,10 @@ impl Tracer {
         self.over(&mut document.clone(), take);
     }
 
-    /// Hands over that `document` is over.
-    pub(crate) fn close(&self, document: &mut Document) {
-        if let Some(finished) = &self.init {
-            return finished.close(document.clone());
-        }
-        let id = document.id;
-        self.over(document, |json| self.sink.close(id, json));
-    }
-
     /// Gives `document` to `take` as it may leave the process.
     pub(crate) fn over(&self, document: &mut Document, take: impl FnOnce(&[u8])) {
         self.redaction.apply(document);
         memory::with_json(document, take);
-    }
-
-    /// Takes back what was opened.
-    pub(crate) fn discard(&self, id: SegmentId) {
-        self.sink.discard(&[id]);
     }
 
     /// True for the first caller in the life of the process.

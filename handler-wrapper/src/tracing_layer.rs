@@ -231,8 +231,8 @@ where
         if let Some(own) = own {
             let before = own.clone().swap();
             let id = id.clone();
-            // In the init phase nothing tells the one from the other.
-            let init = own.trace().is_some_and(|trace| trace.tracer.init.is_some());
+            // In the init phase, the only one that is recorded without a header, the two look alike.
+            let init = own.trace().is_some_and(|trace| trace.header.is_none());
             entered(|entered| {
                 let around = entered.first().map_or(&before, |first| &first.before);
                 let worked = worked.filter(|_| init || around.trace().is_some());

@@ -124,7 +124,7 @@ impl Stitched {
             segment
         });
         // A segment that is only held is most likely never sent: nothing points to it.
-        let target = document.as_mut().filter(|_| !trace.is_held());
+        let target = document.as_mut().filter(|_| !trace.is_tail_sampled());
         let pointer = point(batch, &trace, target, message);
         match document {
             Some(document) => {
@@ -169,7 +169,10 @@ fn point<M: Item>(
     };
     // An invocation that is only held is most likely never sent: nothing points to it.
     let invocation = around.trace();
-    let invocation = invocation.header.as_ref().filter(|_| !invocation.is_held());
+    let invocation = invocation
+        .header
+        .as_ref()
+        .filter(|_| !invocation.is_tail_sampled());
     let invocation = invocation.map(|header| header.root);
     let pointer = if batch.points() {
         Subsegment::begin_with(&batch.invocation, message.came_from(), |pointer| {
