@@ -72,3 +72,49 @@ pub fn record_error(error: &(dyn Error + 'static)) {
         open.record_error(error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Kept, SAMPLED};
+
+    /// An error and value whose own code panics.
+    #[derive(Debug)]
+    struct Broken;
+
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no message")
+        }
+    }
+
+    impl std::error::Error for Broken {}
+
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("no value")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_while_it_is_recorded_harms_nobody() {
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            crate::metadata("broken", Broken);
+            let failed = crate::try_capture("pay", async { Err::<(), _>(Broken) }).await;
+            assert!(failed.is_err());
+            crate::record_error(&Broken);
+        })
+        .await;
+        let handler = kept.one("order-worker");
+        let value = &handler["metadata"]["default"]["broken"];
+        assert_eq!(value, "a panic while it was serialised");
+        for document in [handler, kept.one("pay")] {
+            let message = &document["cause"]["exceptions"][0]["message"];
+            let expected = "an error that panicked while its message was written";
+            assert_eq!(
+                (&document["fault"], message),
+                (&true.into(), &expected.into())
+            );
+        }
+    }
+}

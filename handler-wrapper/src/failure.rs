@@ -7,7 +7,7 @@ use lambda_runtime::Diagnostic;
 use tracestitch_wire::document::{Cause, Exception, clean_message};
 
 #[cfg(feature = "anyhow")]
-use crate::panics;
+use crate::backtrace;
 
 /// A value that says why something failed: an error with its chain of sources.
 ///
@@ -72,7 +72,7 @@ impl Failure<ByPointer> for anyhow::Error {
     fn cause(&self) -> Cause {
         let mut cause = Cause::from_error(&**self);
         if let Some(exception) = cause.exceptions.first_mut() {
-            panics::put_stack(exception, panics::frames(self.backtrace()));
+            backtrace::put_stack(exception, backtrace::frames(self.backtrace()));
         }
         cause
     }

@@ -59,6 +59,7 @@
 mod ambient;
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
+mod backtrace;
 mod capture;
 mod clock;
 mod config;
@@ -74,12 +75,13 @@ pub mod http_client;
 mod incoming;
 mod init;
 mod invocation;
+mod last_panic;
 #[cfg(feature = "tracing")]
 mod log;
 mod memory;
 mod open;
 mod outlet;
-mod panics;
+mod panic_hook;
 mod redact;
 mod report;
 mod response_stream;
@@ -100,6 +102,7 @@ mod tracer;
 #[cfg(feature = "tracing")]
 mod tracing_layer;
 mod transport;
+mod user_code;
 
 pub use tracestitch_wire::{
     document::{AnnotationValue, Place},

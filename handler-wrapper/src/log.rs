@@ -17,7 +17,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{clock, config, context::Context, panics, tracing_layer};
+use crate::{clock, config, context::Context, tracing_layer, user_code};
 
 /// Keys that every line may have; fields of the same name get an underscore behind theirs.
 const RESERVED: [&str; 7] = [
@@ -213,7 +213,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = panics::shown(value, usize::MAX);
+        let text = user_code::shown(value, usize::MAX);
         if field.name() == "message" {
             self.message.push_str(&text);
         } else {

@@ -12,7 +12,7 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use crate::{clock, panics, trace::Trace};
+use crate::{clock, trace::Trace, user_code};
 
 /// The state that a guard and the contexts under it share.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Open {
 
     pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
         // The user's serialiser runs before the lock is taken: it may annotate, too.
-        let value = panics::contained(|| serde_json::to_value(value))
+        let value = user_code::contained(|| serde_json::to_value(value))
             .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
             .unwrap_or_else(|error| error.to_string().into());
         self.amend(|document| document.put_metadata("default".into(), key.into(), value));
@@ -101,7 +101,7 @@ impl Open {
     /// `cause` runs before the document is locked: errors of the user write their messages in it,
     /// and may annotate meanwhile.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        let cause = panics::cause_of(cause);
+        let cause = user_code::cause_of(cause);
         self.amend(|document| document.fail(cause));
     }
 

@@ -13,6 +13,7 @@ use crate::{
     context::{Context, Inner},
     failure,
     invocation::{self, Invocation, InvocationFuture},
+    panic_hook,
     redact::Redaction,
     sampling::SamplingRules,
     subsegment::Subsegment,
@@ -72,9 +73,11 @@ impl TraceLayer {
     /// }
     /// ```
     pub fn redacting(rules: Redaction) -> Self {
-        Self {
-            tracer: Tracer::from_env(rules),
+        let tracer = Tracer::from_env(rules);
+        if tracer.is_some() {
+            panic_hook::install();
         }
+        Self { tracer }
     }
 
     /// Decides by `rules`, in place of those of the environment, where nobody has decided.

@@ -15,8 +15,8 @@ use tracestitch_wire::{
 use crate::{
     context::{Context, Inner},
     failure::Failure,
+    last_panic,
     open::Open,
-    panics,
     trace::Trace,
 };
 
@@ -129,7 +129,7 @@ impl Subsegment {
     }
 
     pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
-        self.fail_with(|| panics::cause(payload));
+        self.fail_with(|| last_panic::cause(payload));
     }
 
     /// Changes the document; not called where nothing is recorded, or when it is over.
@@ -175,7 +175,7 @@ impl Subsegment {
 impl Drop for Subsegment {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let cause = panics::unwinding().unwrap_or_else(|| {
+        let cause = last_panic::unwinding().unwrap_or_else(|| {
             let message = "dropped before it was finished: its future was cancelled, or its code returned early";
             Cause::from_exception(Exception::new("Cancelled", message))
         });

@@ -9,7 +9,7 @@ use tracestitch_wire::document::Document;
 use crate::{
     config::Config,
     incoming::sources::Sources,
-    memory, panics,
+    memory,
     redact::Redaction,
     sampling::SamplingRules,
     transport::{Sink, Transport},
@@ -39,7 +39,6 @@ impl Tracer {
     pub(crate) fn from_env(redaction: Redaction) -> Option<Arc<Self>> {
         let config = Config::from_env();
         config.enabled.then(|| {
-            panics::install();
             let sink = Box::new(Transport::new(&config));
             let mut tracer = Self::new(config.function_name, config.concurrent, sink);
             tracer.sources = config.sources;

@@ -25,8 +25,8 @@ use self::{
 };
 use crate::{
     context::{Context, Inner},
+    last_panic,
     open::Open,
-    panics,
     subsegment::Subsegment,
 };
 
@@ -272,7 +272,7 @@ where
         if let Some(worked) = &left.worked {
             worked.leave();
         }
-        if let Some(cause) = panics::unwinding()
+        if let Some(cause) = last_panic::unwinding()
             && let Some(open) = recorded(&spans, id)
         {
             open.amend(|document| document.fail(cause));

@@ -12,7 +12,7 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
 
-use crate::panics;
+use crate::user_code;
 
 // Names as the response keeps them: made of text they would be checked each time.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -121,7 +121,7 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
         "CallFailure"
     };
     // The error of a provider of credentials or an interceptor may be one of the user's.
-    let mut cause = panics::cause_of(|| Cause::from_error(error));
+    let mut cause = user_code::cause_of(|| Cause::from_error(error));
     if let Some(outermost) = cause.exceptions.first_mut() {
         outermost.kind = kind.into();
     }

@@ -17,7 +17,9 @@ use super::{
     order::{self, Lane},
     stitch::{Batch, Stitched},
 };
-use crate::{capture::Recorded, clock, context::Context, failure::Failure, panics, trace::Trace};
+use crate::{
+    capture::Recorded, clock, context::Context, failure::Failure, trace::Trace, user_code,
+};
 
 /// Time that is left for the reply when messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -234,7 +236,7 @@ impl<M: Item, H> Run<'_, M, H> {
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
     {
-        let mode = panics::contained(|| (self.choose)(&message)).unwrap_or_default();
+        let mode = user_code::contained(|| (self.choose)(&message)).unwrap_or_default();
         let Stitched {
             context,
             segment,
@@ -309,7 +311,7 @@ impl<W: Future + Unpin> Future for Contained<W> {
         let Some(work) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let polled = panics::contained(|| Pin::new(work).poll(cx));
+        let polled = user_code::contained(|| Pin::new(work).poll(cx));
         polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
     }
 }
@@ -317,7 +319,7 @@ impl<W: Future + Unpin> Future for Contained<W> {
 impl<W> Drop for Contained<W> {
     fn drop(&mut self) {
         let work = self.0.take();
-        panics::contained(|| drop(work));
+        user_code::contained(|| drop(work));
     }
 }
 
@@ -325,7 +327,7 @@ impl<W> Drop for Contained<W> {
 async fn reached(instant: Option<Instant>) {
     let sleep = instant.and_then(|instant| {
         // A tokio runtime without timers panics here. Then only what is not begun is given up.
-        panics::contained(|| tokio::time::sleep_until(instant.into()))
+        user_code::contained(|| tokio::time::sleep_until(instant.into()))
     });
     match sleep {
         Some(sleep) => sleep.await,

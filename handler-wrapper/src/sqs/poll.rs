@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::Message;
 
 use super::Consumer;
-use crate::{failure::Failure, invocation::Invocation, trace::Trace, tracer::Tracer};
+use crate::{failure::Failure, invocation::Invocation, panic_hook, trace::Trace, tracer::Tracer};
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
 /// EC2 or on a laptop.
@@ -63,8 +63,12 @@ impl Poller {
     /// Reads the environment as [`TraceLayer::from_env`](crate::TraceLayer::from_env) does.
     /// Segments are named `service`.
     pub fn from_env(service: impl Into<String>) -> Self {
+        let tracer = Tracer::for_service(service.into());
+        if tracer.is_some() {
+            panic_hook::install();
+        }
         Self {
-            tracer: Tracer::for_service(service.into()),
+            tracer,
             consumer: Consumer::default(),
         }
     }

@@ -9,7 +9,7 @@ use tracestitch_wire::document::{
 };
 use tracing::field::{Field, Visit};
 
-use crate::panics;
+use crate::user_code;
 
 /// Fields that hold what a function was given to work on, and `self`, which with its clients and
 /// settings is the same in every span: they are not recorded unless they are named in
@@ -112,12 +112,12 @@ impl Visit for Fields<'_> {
     }
 
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
-        let cause = panics::cause_of(|| Cause::from_error(error));
+        let cause = user_code::cause_of(|| Cause::from_error(error));
         self.facts.push(Fact::Failure(cause));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, || cut(&panics::shown(value, READ_LENGTH + 1)));
+        self.put(field, || cut(&user_code::shown(value, READ_LENGTH + 1)));
     }
 }
 
@@ -159,7 +159,7 @@ impl Failure {
 impl Visit for Failure {
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
         self.chain
-            .get_or_insert_with(|| panics::cause_of(|| Cause::from_error(error)));
+            .get_or_insert_with(|| user_code::cause_of(|| Cause::from_error(error)));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -168,8 +168,8 @@ impl Visit for Failure {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "error" | "err" => self.error = Some(panics::shown(value, READ_LENGTH)),
-            "message" => self.message = Some(panics::shown(value, READ_LENGTH)),
+            "error" | "err" => self.error = Some(user_code::shown(value, READ_LENGTH)),
+            "message" => self.message = Some(user_code::shown(value, READ_LENGTH)),
             _ => {}
         }
     }

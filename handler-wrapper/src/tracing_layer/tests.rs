@@ -184,7 +184,7 @@ async fn nothing_is_recorded_outside_or_unsampled() {
 
 #[tokio::test]
 async fn a_panic_in_a_span_is_its_fault() {
-    panics::install();
+    crate::panic_hook::install();
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let work = async { panic!("in a span") }.instrument(info_span!("charge"));
         assert!(AssertUnwindSafe(work).catch_unwind().await.is_err());
