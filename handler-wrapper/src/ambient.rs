@@ -11,11 +11,15 @@ use crate::{
     context::{Context, Inner},
     init,
     subsegment::Subsegment,
+    user_code,
 };
 
 impl Context {
     /// Returns the context of the running code.
     pub fn current() -> Self {
+        if user_code::is_muted() {
+            return Self::default();
+        }
         let bound = Self::bound();
         match bound.0 {
             Inner::Outside => init::context(),

@@ -3,10 +3,11 @@
 #[cfg(feature = "regex")]
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tracestitch_wire::document::{Document, Place};
+
+use crate::user_code;
 
 /// What stands where a pattern matched, or where a rule failed.
 const REDACTED: &str = "[redacted]";
@@ -90,12 +91,13 @@ impl Redaction {
         self
     }
 
-    /// A rule that records something, or calls what does, would be asked about that next, and so
-    /// on without end: rules run outside the invocation.
+    /// Applies the rules to every text of `document`.
+    ///
+    /// A rule that records something would be applied to that next, and so on without end: nothing
+    /// is recorded while rules run.
     pub(crate) fn apply(&self, document: &mut Document) {
         if !self.is_none() {
-            let edit = || document.edit_texts(&mut |place, text| self.edit(place, text));
-            crate::Context::default().sync_scope(edit);
+            user_code::muted(|| document.edit_texts(&mut |place, text| self.edit(place, text)));
         }
     }
 
@@ -109,7 +111,7 @@ impl Redaction {
             edited
         };
         // A rule that fails must neither fail the handler nor let the text pass.
-        catch_unwind(AssertUnwindSafe(edit)).unwrap_or_else(|_| Some(REDACTED.to_owned()))
+        user_code::contained(edit).unwrap_or_else(|| Some(REDACTED.to_owned()))
     }
 }
 

@@ -1,8 +1,38 @@
 //! Runs the user's code that only tracing runs: it writes, serialises or redacts a value.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracestitch_wire::document::{Cause, Exception};
+
+thread_local! {
+    static MUTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs user code of which nothing is recorded: on this thread, until it returns.
+pub(crate) fn muted<T>(work: impl FnOnce() -> T) -> T {
+    // Puts the flag back, also when a panic unwinds.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            set_muted(self.0);
+        }
+    }
+    let _before = Before(set_muted(true));
+    work()
+}
+
+/// True while this thread runs code of which nothing is recorded.
+pub(crate) fn is_muted() -> bool {
+    // The thread's storage is gone while the thread ends.
+    MUTED.try_with(Cell::get).unwrap_or_default()
+}
+
+fn set_muted(muted: bool) -> bool {
+    MUTED
+        .try_with(|before| before.replace(muted))
+        .unwrap_or_default()
+}
 
 /// Runs user code (`Debug`, `Display`, `Serialize`) and returns `None` if it panics, so that
 /// tracing never fails the handler.

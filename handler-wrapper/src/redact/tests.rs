@@ -1,3 +1,5 @@
+use std::panic::AssertUnwindSafe;
+
 use serde_json::json;
 use tracestitch_wire::document::{Cause, Exception, Http, Request, Sql, StackFrame};
 
