@@ -19,13 +19,11 @@
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
+pub use crate::incoming::names::FIELD;
 use crate::{
     context::Context,
     incoming::{self, sources::Sources},
 };
-
-/// The field and the attribute that are written.
-pub const FIELD: &str = "_traceId";
 
 /// Puts the header of the current context into an object, as the field [`FIELD`].
 ///

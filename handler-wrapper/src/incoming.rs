@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod kind;
 #[cfg(test)]
 mod mutations;
+pub(crate) mod names;
 pub(crate) mod sources;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
