@@ -4,6 +4,8 @@ mod blocks;
 mod cursor;
 pub(crate) mod json;
 pub(crate) mod kind;
+#[cfg(feature = "sqs")]
+pub(crate) mod message;
 #[cfg(test)]
 mod mutations;
 pub(crate) mod names;

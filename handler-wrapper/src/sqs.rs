@@ -35,11 +35,8 @@ mod stitch;
 pub(crate) use self::message::Item;
 #[cfg(feature = "sqs-poll")]
 pub use self::poll::{Poller, Worked};
-pub use self::{
-    consumer::{Consumer, Mode},
-    message::Received,
-    service::EachMessage,
-};
+pub use self::{consumer::Consumer, service::EachMessage, stitch::Mode};
+pub use crate::incoming::message::SqsRecord;
 
 /// Handles each message of a batch in the message's own trace, one after the other, and says
 /// which of them failed: a [`Consumer`] as it is made.
@@ -93,7 +90,7 @@ where
 /// message.attributes.insert("AWSTraceHeader".to_owned(), header.to_owned());
 /// assert_eq!(tracestitch::sqs::trace_header(&message).unwrap().to_string(), header);
 /// ```
-pub fn trace_header(message: &impl Received) -> Option<TraceHeader> {
+pub fn trace_header(message: &impl SqsRecord) -> Option<TraceHeader> {
     embed::with_sources(|sources| incoming::sqs::of_message(message, sources))
 }
 
@@ -106,7 +103,7 @@ pub fn trace_header(message: &impl Received) -> Option<TraceHeader> {
 /// let message = aws_lambda_events::sqs::SqsMessage::default();
 /// assert!(!tracestitch::sqs::is_sampled(&message));
 /// ```
-pub fn is_sampled(message: &impl Received) -> bool {
+pub fn is_sampled(message: &impl SqsRecord) -> bool {
     trace_header(message).is_some_and(|header| header.sampling == Sampling::Sampled)
 }
 

@@ -3,13 +3,15 @@
 use tracestitch_wire::{header::TraceHeader, w3c};
 
 use super::{
-    carried, json, names,
+    carried, json,
+    message::SqsRecord,
+    names,
     sources::{Source, Sources},
 };
-use crate::{report::Once, sqs::Received};
+use crate::report::Once;
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
-pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+pub(crate) fn of_message(message: &impl SqsRecord, sources: &Sources) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
         let text = message.system(names::SYSTEM)?;

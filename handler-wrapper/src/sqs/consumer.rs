@@ -15,7 +15,7 @@ use tracestitch_wire::document::{Cause, Exception};
 use super::{
     message::Item,
     order::{self, Lane},
-    stitch::{Batch, Stitched},
+    stitch::{Batch, Mode, Stitched},
 };
 use crate::{
     capture::Recorded, clock, context::Context, failure::Failure, trace::Trace, user_code,
@@ -23,17 +23,6 @@ use crate::{
 
 /// Time that is left for the reply when messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
-
-/// In which trace a message is handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Mode {
-    /// In the producer's, under the call that sent it; the invocation's trace points there.
-    #[default]
-    Stitch,
-    /// In the invocation's, with a link to the producer's. The invocation's sampling decision
-    /// counts, and calls carry the invocation's trace on.
-    Link,
-}
 
 type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
 

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         context::Context,
-        sqs::{Received, is_sampled},
+        sqs::{SqsRecord, is_sampled},
         testing::{Event, Kept, PARENT, ROOT, SAMPLED},
     };
 

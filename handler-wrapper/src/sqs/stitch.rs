@@ -10,7 +10,7 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use super::{Mode, message::Item};
+use super::message::Item;
 use crate::{
     clock,
     context::Context,
@@ -22,6 +22,17 @@ use crate::{
 /// Messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace (X-Ray
 /// endpoints and quotas), of which these take a fifth.
 const MAX_POINTERS: usize = 100;
+
+/// In which trace a message is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// In the producer's, under the call that sent it; the invocation's trace points there.
+    #[default]
+    Stitch,
+    /// In the invocation's, with a link to the producer's. The invocation's sampling decision
+    /// counts, and calls carry the invocation's trace on.
+    Link,
+}
 
 /// What the messages of a batch have in common.
 pub(super) struct Batch {
