@@ -14,7 +14,7 @@ use crate::{
     subsegment::Subsegment,
     trace::Trace,
     tracer::{FUNCTION, Tracer},
-    transport::Nowhere,
+    transport::sink::Nowhere,
 };
 
 /// Documents that are held back for the first trace.

@@ -15,7 +15,7 @@ use crate::{
     subsegment::Subsegment,
     trace::{Deadline, Trace},
     tracer::Tracer,
-    transport::Flushed,
+    transport::sink::Flushed,
 };
 use lambda_runtime::Context as LambdaContext;
 use pin_project_lite::pin_project;

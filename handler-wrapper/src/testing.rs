@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     trace::{Deadline, Trace},
     tracer::Tracer,
-    transport::{Flushed, Sink},
+    transport::sink::{Flushed, Sink},
 };
 
 pub(crate) const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";

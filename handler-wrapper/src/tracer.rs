@@ -12,7 +12,7 @@ use crate::{
     memory,
     redact::Redaction,
     sampling::SamplingRules,
-    transport::{Sink, Transport},
+    transport::{dispatch::Transport, sink::Sink},
 };
 
 /// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).

@@ -12,8 +12,10 @@ use tracestitch_wire::{
     datagram::{self, Pace},
 };
 
-use super::Flushed;
-use super::counts::{Counts, Loss};
+use super::{
+    counts::{Counts, Loss},
+    sink::Flushed,
+};
 use crate::{clock, report::Once};
 
 /// Most bytes that wait here: what an extension that was left has not taken, and as much again.

@@ -12,8 +12,7 @@ use tracestitch_wire::{
     id::SegmentId,
 };
 
-use super::Flushed;
-use super::counts::Counts;
+use super::{counts::Counts, sink::Flushed};
 use crate::{
     config::{Config, Route},
     memory::emptied,
