@@ -53,7 +53,7 @@ pub fn from_json(json: &[u8]) -> Option<TraceHeader> {
 
 /// The header that the text of an attribute of [`attribute`] carries.
 pub fn from_attribute(text: &str) -> Option<TraceHeader> {
-    incoming::carried(text)
+    incoming::text::carried(text)
 }
 
 /// The header that a raw event of Lambda carries, for the invocation as a whole: what a wrapped

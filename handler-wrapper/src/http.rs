@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        service::TraceLayer,
+        settings::TraceLayer,
         testing::{
             Kept, ROOT, SAMPLED,
             recorded::{self, Origin},

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{
     clock,
     context::{Context, Scope},
-    incoming::{self, Carried},
+    incoming::{self, invocation::Carried},
     init,
     sampling::{self, Facts},
     subsegment::Subsegment,
@@ -36,7 +36,8 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let Carried { header, by_runtime } = incoming::of_invocation(tracer, context, event);
+        let Carried { header, by_runtime } =
+            incoming::invocation::of_invocation(tracer, context, event);
         let decided = header.as_ref().is_some_and(sampling::is_decided);
         let asks = |header: &TraceHeader| header.sampling == Sampling::Requested;
         let asked = header.as_ref().is_some_and(asks);

@@ -88,6 +88,7 @@ mod response_stream;
 mod run;
 mod sampling;
 mod service;
+mod settings;
 #[cfg(feature = "sql")]
 pub mod sql;
 #[cfg(feature = "sqs")]
@@ -123,7 +124,8 @@ pub use self::{
     redact::Redaction,
     run::run,
     sampling::{InvalidRule, SamplingRules},
-    service::{TraceLayer, TraceService},
+    service::TraceService,
+    settings::TraceLayer,
     subsegment::Subsegment,
 };
 #[cfg(feature = "tracing")]

@@ -11,7 +11,7 @@ use lambda_runtime::{
 use serde::{Deserialize, Serialize};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::{response_stream::Response, service::TraceLayer};
+use crate::{response_stream::Response, settings::TraceLayer};
 
 /// Runs `handler` as a Lambda function, traced: in place of [`lambda_runtime::run`], with the
 /// same bounds.

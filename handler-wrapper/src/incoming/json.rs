@@ -26,10 +26,10 @@ mod place;
 
 use self::place::{Hop, OTHERS, Place, Role};
 use super::{
-    carried,
     cursor::{Cursor, unescape},
     names,
     sources::{Source, Sources},
+    text::carried,
 };
 use crate::report::Once;
 

@@ -3,10 +3,11 @@
 use tracestitch_wire::{header::TraceHeader, w3c};
 
 use super::{
-    carried, json,
+    json,
     message::SqsRecord,
     names,
     sources::{Source, Sources},
+    text::carried,
 };
 use crate::report::Once;
 
