@@ -60,6 +60,8 @@ mod ambient;
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
 mod backtrace;
+#[cfg(feature = "sqs")]
+mod batch;
 mod capture;
 mod clock;
 mod config;

@@ -23,9 +23,9 @@ use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 use crate::{
+    batch::{consumer::Consumer, item::Item},
     failure::Failure,
     incoming::{json, sources::Sources},
-    sqs::{Consumer, Item},
 };
 
 /// Handles each record of a Kinesis batch in its own trace, and says where it stopped.

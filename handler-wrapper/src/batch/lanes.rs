@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::message::Item;
+use super::item::Item;
 
 /// Messages that are handled one after the other, with their places in the batch.
 pub(super) type Lane<M> = Vec<(usize, M)>;

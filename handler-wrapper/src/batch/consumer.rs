@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tracestitch_wire::document::{Cause, Exception};
 
 use super::{
-    message::Item,
-    order::{self, Lane},
+    item::Item,
+    lanes::{self, Lane},
     stitch::{Batch, Mode, Stitched},
 };
 use crate::{
@@ -60,53 +60,12 @@ type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
 /// ```
 ///
 /// It is a [tower layer](tower::Layer), too: around a service of single messages it gives a
-/// handler of batches, see [`EachMessage`](super::EachMessage).
+/// handler of batches, see [`EachMessage`](crate::sqs::EachMessage).
 pub struct Consumer<M = SqsMessage> {
     concurrency: usize,
     margin: Duration,
     choose: Choose<M>,
     fifo: bool,
-}
-
-impl Consumer {
-    /// One message at a time, [`Mode::Stitch`], half a second of margin. For a `Poller` it is made
-    /// by `Consumer::default()`, which gives the same for messages of other types.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Handles each message of `event` with `handle`, and says which of them failed.
-    ///
-    /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
-    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
-    pub fn each<H, F, T, E, Kind>(
-        &self,
-        event: SqsEvent,
-        handle: H,
-    ) -> impl Future<Output = SqsBatchResponse> + use<H, F, T, E, Kind>
-    where
-        H: FnMut(SqsMessage) -> F,
-        F: Future<Output = Result<T, E>>,
-        E: Failure<Kind>,
-    {
-        let consumer = self.clone();
-        async move {
-            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
-            // "Handling errors for an SQS event source"): then nothing is lost.
-            let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
-            let ids: Vec<String> = event.records.iter().map(id).collect();
-            let done = consumer.work_off(event.records, handle).await;
-            let mut response = SqsBatchResponse::default();
-            for (id, done) in ids.into_iter().zip(done) {
-                if !done {
-                    let mut failure = BatchItemFailure::default();
-                    failure.item_identifier = id;
-                    response.batch_item_failures.push(failure);
-                }
-            }
-            response
-        }
-    }
 }
 
 impl<M> Consumer<M> {
@@ -144,7 +103,7 @@ impl<M> Consumer<M> {
     /// Takes messages with a message group for those of a FIFO queue.
     #[cfg(feature = "sqs-poll")]
     #[must_use]
-    pub(super) fn fifo(mut self, fifo: bool) -> Self {
+    pub(crate) fn fifo(mut self, fifo: bool) -> Self {
         self.fifo = fifo;
         self
     }
@@ -169,7 +128,7 @@ impl<M> Consumer<M> {
             done: messages.iter().map(|_| AtomicBool::new(false)).collect(),
             until,
         };
-        let mut waiting = order::lanes(messages, self.fifo).into_iter();
+        let mut waiting = lanes::lanes(messages, self.fifo).into_iter();
         {
             let work = pin!(async {
                 let mut working = FuturesUnordered::new();

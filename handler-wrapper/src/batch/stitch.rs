@@ -10,7 +10,7 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use super::message::Item;
+use super::item::Item;
 use crate::{
     clock,
     context::Context,
