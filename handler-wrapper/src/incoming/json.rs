@@ -9,7 +9,7 @@
 //! | `detail` | EventBridge, also in a body |
 //! | the outermost object | Step Functions, direct invokes, bodies |
 //!
-//! Each under the names of [`place::is_header`], or as `traceparent`, which counts where nothing else is
+//! Each under the names of [`names::HEADERS`], or as `traceparent`, which counts where nothing else is
 //! found. Names match in any case. Of several valid ones that of the latest hop counts, see [`Hop`],
 //! of several of one the first.
 
@@ -26,11 +26,14 @@ mod place;
 
 use self::place::{Hop, OTHERS, Place, Role};
 use super::{
-    carried,
     cursor::{Cursor, unescape},
-    sources::{Source, Sources},
+    names,
+    text::carried,
 };
-use crate::report::Once;
+use crate::{
+    settings::carriers::{Source, Sources},
+    support::diagnostics::Once,
+};
 
 /// Largest text that is looked into: that of an SQS message (SQS developer guide, "Message
 /// quotas"), in bytes.
@@ -92,25 +95,13 @@ fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
 }
 
 /// False when no header can be in JSON that is a string: to unescape it takes as long as parsing
-/// does. It must be an object with one of the names of [`Place::role`], before the quote that ends
-/// it, and its escape. In it, names are known as they are written here and in small letters.
+/// does. It must be an object with one of the names of [`names`], before the quote that ends it, and
+/// its escape.
 fn may_name(raw: &[u8]) -> bool {
-    const WORD: &[u8] = b"race";
-    let ends_a_name = |at: usize| {
-        let rest = &raw[at + WORD.len()..];
-        let end: &[u8] = match rest.first() {
-            Some(b'I' | b'i') => b"Id\\",
-            Some(b'H' | b'h') => b"Header\\",
-            Some(b'P' | b'p') => b"parent\\",
-            Some(b'-') => b"-Id\\",
-            _ => return false,
-        };
-        rest.get(..end.len())
-            .is_some_and(|found| found.eq_ignore_ascii_case(end))
-    };
+    let ends_a_name = |at: usize| names::ends_name(&raw[at + names::COMMON.len()..]);
     // White space before it may be escaped, too.
     let first = raw.trim_ascii_start().first();
-    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, WORD).any(ends_a_name)
+    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, names::COMMON).any(ends_a_name)
 }
 
 /// The trace context of the W3C in one object: its two fields come in any order.

@@ -2,25 +2,17 @@
 
 use tracestitch_wire::{header::TraceHeader, w3c};
 
-use super::{
-    carried, json,
-    sources::{Source, Sources},
+use super::{json, message::SqsRecord, names, text::carried};
+use crate::{
+    settings::carriers::{Source, Sources},
+    support::diagnostics::Once,
 };
-use crate::{report::Once, sqs::Received};
-
-/// Message attributes in which producers put a header by hand.
-const ATTRIBUTES: [&str; 4] = [
-    "AWSTraceHeader",
-    "X-Amzn-Trace-Id",
-    "traceHeader",
-    "_traceId",
-];
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
-pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+pub(crate) fn of_message(message: &impl SqsRecord, sources: &Sources) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
-        let text = message.system("AWSTraceHeader")?;
+        let text = message.system(names::SYSTEM)?;
         carried(text).filter(|_| sources.allow(Source::System))
     };
     let attribute = || {
@@ -38,7 +30,7 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
                 None => header,
             })
         };
-        ATTRIBUTES.iter().find_map(named).or_else(w3c)
+        names::HEADERS.iter().find_map(named).or_else(w3c)
     };
     let body = || {
         let body = message.body()?.as_bytes();

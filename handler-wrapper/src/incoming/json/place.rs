@@ -1,11 +1,10 @@
 //! The places in JSON where a header may be, and under which names.
 
 use memchr::memchr;
-use tracestitch_wire::w3c;
 
 use crate::{
-    embed,
-    incoming::sources::{Source, Sources},
+    incoming::names,
+    settings::carriers::{Source, Sources},
 };
 
 /// Whose header one is that was found, the latest hop first. Who hands on a text that he got puts
@@ -61,12 +60,11 @@ impl Place {
             Some(_) => unescape_name(raw, &mut name)?,
             None => raw,
         };
-        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
         let allowed = self.source().is_some_and(|source| sources.allow(source));
         match self {
-            _ if allowed && is_header(key) => Some(Role::Header(self.hop(key))),
-            _ if allowed && is(w3c::NAME) => Some(Role::Parent),
-            _ if allowed && is(w3c::STATE_NAME) => Some(Role::State),
+            _ if allowed && names::is_header(key) => Some(Role::Header(self.hop(key))),
+            _ if allowed && names::is_traceparent(key) => Some(Role::Parent),
+            _ if allowed && names::is_tracestate(key) => Some(Role::State),
             Self::Kinesis if key == b"data" => Some(Role::Text),
             Self::Body if key == b"Message" => Some(Role::Text),
             _ => self.under(key).map(Role::Object),
@@ -78,7 +76,7 @@ impl Place {
         match self {
             Self::Headers => Hop::Headers,
             Self::Envelope => Hop::Envelope,
-            _ if key.eq_ignore_ascii_case(embed::FIELD.as_bytes()) => Hop::Own,
+            _ if key.eq_ignore_ascii_case(names::FIELD.as_bytes()) => Hop::Own,
             _ => Hop::Field,
         }
     }
@@ -118,18 +116,6 @@ pub(super) enum Role {
     Object(Place),
     /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
     Text,
-}
-
-/// Names of fields, attributes and HTTP headers that hold a header of X-Ray, or a trace id.
-pub(super) fn is_header(key: &[u8]) -> bool {
-    [
-        "X-Amzn-Trace-Id",
-        "_traceId",
-        "traceHeader",
-        "AWSTraceHeader",
-    ]
-    .into_iter()
-    .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Length of the longest name of [`Place::role`], in bytes.
