@@ -56,56 +56,21 @@
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 
-mod ambient;
-#[cfg(feature = "aws-sdk")]
-pub mod aws;
-mod backtrace;
 #[cfg(feature = "sqs")]
 mod batch;
-mod capture;
-mod clock;
-mod config;
-mod context;
-pub mod embed;
-mod failure;
-mod followers;
-mod held;
-#[cfg(feature = "http")]
-pub mod http;
-#[cfg(feature = "http-client")]
-pub mod http_client;
-mod incoming;
-mod init;
-mod invocation;
-mod last_panic;
-#[cfg(feature = "tracing")]
-mod log;
-mod memory;
-mod open;
-mod outlet;
-mod panic_hook;
-mod redact;
-mod report;
-mod response_stream;
-mod run;
-mod sampling;
-mod service;
-mod settings;
-#[cfg(feature = "sql")]
-pub mod sql;
 #[cfg(feature = "sqs")]
-pub mod sqs;
-#[cfg(feature = "streams")]
-pub mod streams;
-mod subsegment;
-#[cfg(test)]
-mod testing;
-mod trace;
-mod tracer;
+mod consume;
+mod incoming;
+mod layer;
+mod outgoing;
+mod settings;
 #[cfg(feature = "tracing")]
-mod tracing_layer;
+mod spans;
+mod support;
+#[cfg(test)]
+mod tests;
+mod trace;
 mod transport;
-mod user_code;
 
 pub use tracestitch_wire::{
     document::{AnnotationValue, Place},
@@ -113,22 +78,36 @@ pub use tracestitch_wire::{
     id::{SegmentId, TraceId},
 };
 
-#[cfg(feature = "regex")]
-pub use self::redact::BadPattern;
+#[cfg(feature = "sqs")]
+pub use self::consume::sqs;
+#[cfg(feature = "streams")]
+pub use self::consume::streams;
+#[cfg(feature = "http")]
+pub use self::layer::http;
 #[cfg(feature = "concurrency-tokio")]
-pub use self::run::run_concurrent;
-pub use self::{
-    ambient::{annotate, metadata, record_error},
-    capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
-    context::{Context, Scope},
-    failure::{ByError, ByPointer, Failure},
-    invocation::InvocationFuture,
-    redact::Redaction,
-    run::run,
-    sampling::{InvalidRule, SamplingRules},
-    service::TraceService,
-    settings::TraceLayer,
-    subsegment::Subsegment,
-};
+pub use self::layer::run::run_concurrent;
+#[cfg(feature = "aws-sdk")]
+pub use self::outgoing::aws;
+#[cfg(feature = "http-client")]
+pub use self::outgoing::http_client;
+#[cfg(feature = "sql")]
+pub use self::outgoing::sql;
+#[cfg(feature = "regex")]
+pub use self::settings::redaction::BadPattern;
 #[cfg(feature = "tracing")]
-pub use self::{log::LogLayer, tracing_layer::SpanLayer};
+pub use self::spans::{log_layer::LogLayer, span_layer::SpanLayer};
+pub use self::{
+    incoming::embed,
+    layer::{invocation::InvocationFuture, run::run, service::TraceService, settings::TraceLayer},
+    settings::{
+        redaction::Redaction,
+        sampling::{InvalidRule, SamplingRules},
+    },
+    trace::{
+        ambient::{annotate, metadata, record_error},
+        capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
+        context::{Context, Scope},
+        failure::{ByError, ByPointer, Failure},
+        subsegment::Subsegment,
+    },
+};

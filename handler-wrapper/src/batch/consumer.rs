@@ -18,7 +18,8 @@ use super::{
     stitch::{Batch, Mode, Stitched},
 };
 use crate::{
-    capture::Recorded, clock, context::Context, failure::Failure, trace::Trace, user_code,
+    support::{clock, user_code},
+    trace::{capture::Recorded, context::Context, failure::Failure, trace::Trace},
 };
 
 /// Time that is left for the reply when messages are given up, unless set otherwise.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
-use crate::incoming::sources::Sources;
+use crate::settings::carriers::Sources;
 
 /// What is asked of an item of a batch: a message, or a record of a stream.
 pub(crate) trait Item {

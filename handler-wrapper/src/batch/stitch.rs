@@ -12,11 +12,13 @@ use tracestitch_wire::{
 
 use super::item::Item;
 use crate::{
-    clock,
-    context::Context,
-    sampling::{self, Facts},
-    subsegment::Subsegment,
-    trace::{Deadline, Trace},
+    settings::sampling::{self, Facts},
+    support::clock,
+    trace::{
+        context::Context,
+        subsegment::Subsegment,
+        trace::{Deadline, Trace},
+    },
 };
 
 /// Messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace (X-Ray

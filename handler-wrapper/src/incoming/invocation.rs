@@ -4,7 +4,11 @@ use lambda_runtime::Context as LambdaContext;
 use tracestitch_wire::header::TraceHeader;
 
 use super::json;
-use crate::{config, report::Once, sampling, tracer::Tracer};
+use crate::{
+    settings::{config, sampling},
+    support::diagnostics::Once,
+    trace::tracer::Tracer,
+};
 
 /// The context of an invocation.
 pub(crate) struct Carried {
@@ -58,7 +62,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::testing::{Kept, SAMPLED};
+    use crate::tests::kept::{Kept, SAMPLED};
 
     /// The environment is that of the whole process, so this runs in one of its own: this same
     /// test, started again.

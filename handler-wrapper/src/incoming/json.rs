@@ -28,10 +28,12 @@ use self::place::{Hop, OTHERS, Place, Role};
 use super::{
     cursor::{Cursor, unescape},
     names,
-    sources::{Source, Sources},
     text::carried,
 };
-use crate::report::Once;
+use crate::{
+    settings::carriers::{Source, Sources},
+    support::diagnostics::Once,
+};
 
 /// Largest text that is looked into: that of an SQS message (SQS developer guide, "Message
 /// quotas"), in bytes.

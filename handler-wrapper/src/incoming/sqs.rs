@@ -2,14 +2,11 @@
 
 use tracestitch_wire::{header::TraceHeader, w3c};
 
-use super::{
-    json,
-    message::SqsRecord,
-    names,
-    sources::{Source, Sources},
-    text::carried,
+use super::{json, message::SqsRecord, names, text::carried};
+use crate::{
+    settings::carriers::{Source, Sources},
+    support::diagnostics::Once,
 };
-use crate::report::Once;
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
 pub(crate) fn of_message(message: &impl SqsRecord, sources: &Sources) -> Option<TraceHeader> {

@@ -5,7 +5,7 @@ use tracestitch_wire::{
     id::TraceId,
 };
 
-use crate::report::Once;
+use crate::support::diagnostics::Once;
 
 /// Returns the context in a field that anyone may have written: a whole header, or a trace id alone.
 pub(crate) fn carried(text: &str) -> Option<TraceHeader> {

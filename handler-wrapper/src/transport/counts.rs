@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::report::{self, Level};
+use crate::support::diagnostics::{self, Level};
 
 /// Losses are told again after this time at the earliest: a daemon that is away is away for
 /// every invocation.
@@ -138,8 +138,8 @@ impl Told {
     /// Writes one JSON line with what `counts` has beyond the line before: at level debug after
     /// each invocation, at level warn after losses.
     pub(crate) fn tell(&self, counts: Counts, now: Instant) {
-        if let Some(new) = self.untold(counts, now, report::writes(Level::Debug)) {
-            report::raw(Level::Warn, format_args!("{new}"));
+        if let Some(new) = self.untold(counts, now, diagnostics::writes(Level::Debug)) {
+            diagnostics::raw(Level::Warn, format_args!("{new}"));
         }
     }
 

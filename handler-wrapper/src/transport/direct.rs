@@ -16,7 +16,7 @@ use super::{
     counts::{Counts, Loss},
     sink::Flushed,
 };
-use crate::{clock, report::Once};
+use crate::support::{clock, diagnostics::Once};
 
 /// Most bytes that wait here: what an extension that was left has not taken, and as much again.
 /// Beyond that, documents go out faster than a receiver with default buffers surely takes.

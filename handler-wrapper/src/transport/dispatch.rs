@@ -17,8 +17,8 @@ use super::{
     sink::{Flushed, Sink},
 };
 use crate::{
-    clock,
-    config::{Config, Route},
+    settings::config::{Config, Route},
+    support::clock,
 };
 
 /// To the extension where there is one, else to the daemon.

@@ -2,9 +2,9 @@
 
 use memchr::memchr;
 
-use crate::incoming::{
-    names,
-    sources::{Source, Sources},
+use crate::{
+    incoming::names,
+    settings::carriers::{Source, Sources},
 };
 
 /// Whose header one is that was found, the latest hop first. Who hands on a text that he got puts

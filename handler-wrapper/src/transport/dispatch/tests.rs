@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracestitch_wire::handoff::{Decoder, Message};
 
 use super::*;
-use crate::{config::Route, transport::handoff};
+use crate::{settings::config::Route, transport::handoff};
 
 /// How long something may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
