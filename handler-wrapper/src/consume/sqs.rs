@@ -33,7 +33,7 @@ mod poller;
 
 pub use self::each_message::EachMessage;
 #[cfg(feature = "sqs-poll")]
-pub use self::poller::{Poller, Worked};
+pub use self::poller::{BatchOutcome, Poller};
 pub use crate::{
     batch::{consumer::Consumer, stitch::Mode},
     incoming::message::SqsRecord,

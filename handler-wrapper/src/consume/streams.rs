@@ -1,7 +1,7 @@
 //! Records of Kinesis and DynamoDB streams: each in the trace of whoever wrote it.
 //!
 //! The services carry no context: the producer puts it into the record, with
-//! [`embed::into_json`](crate::embed::into_json) or as one of the fields in `docs/context.md`.
+//! [`embed::inject`](crate::embed::inject) or as one of the fields in `docs/context.md`.
 //! What happens with a record that brings one, or brings none, is that of an SQS message: see
 //! [`sqs`](crate::sqs). A batch of one whose context the invocation has taken already is handled
 //! in the invocation.
