@@ -21,7 +21,7 @@ use tracestitch_wire::header::TraceHeader;
 
 pub use super::names::FIELD;
 use super::{json, text};
-use crate::{settings::carriers::Sources, trace::context::Context};
+use crate::{settings::carriers::Carriers, trace::context::Context};
 
 /// Puts the header of the current context into an object, as the field [`FIELD`].
 ///
@@ -46,7 +46,7 @@ pub fn attribute() -> Option<(&'static str, String)> {
 /// Returns the header that a JSON text carries: in the field of [`inject`], else wherever a wrapped
 /// consumer would find one. Texts over 1 MiB carry none.
 pub fn extract_body(json: &[u8]) -> Option<TraceHeader> {
-    with_sources(|sources| json::find_in_body(json, sources))
+    with_carriers(|carriers| json::find_in_body(json, carriers))
 }
 
 /// Returns the header that the value of a message attribute carries, see [`attribute`].
@@ -57,15 +57,15 @@ pub fn extract_attribute(value: &str) -> Option<TraceHeader> {
 /// Returns the header that a raw event of Lambda carries for the invocation as a whole. A wrapped
 /// handler uses it when the runtime has no trace with a decision.
 pub fn extract_event(event: &[u8]) -> Option<TraceHeader> {
-    with_sources(|sources| json::find_in_event(event, sources))
+    with_carriers(|carriers| json::find_in_event(event, carriers))
 }
 
 /// Calls `read` with the carriers of the current invocation, or outside one with all.
-pub(crate) fn with_sources<T>(read: impl FnOnce(&Sources) -> T) -> T {
+pub(crate) fn with_carriers<T>(read: impl FnOnce(&Carriers) -> T) -> T {
     let context = Context::current();
     match context.trace() {
-        Some(trace) => read(&trace.tracer.sources),
-        None => read(&Sources::default()),
+        Some(trace) => read(&trace.tracer.carriers),
+        None => read(&Carriers::default()),
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     incoming::{embed, shape},
     layer::settings::TraceLayer,
-    settings::carriers::Sources,
+    settings::carriers::Carriers,
 };
 
 /// Those that have no place for a context of their own: they have the runtime's alone.
@@ -93,7 +93,7 @@ async fn documents(event: &Value, ignored: &str) -> Vec<Value> {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     if !ignored.is_empty() {
-        tracer.sources = Sources::new(Sources::parse_ignored(ignored).unwrap(), Vec::new());
+        tracer.carriers = Carriers::new(Carriers::parse_ignored(ignored).unwrap(), Vec::new());
     }
     let trace = TraceLayer::with(tracer);
     let handler = trace.layer(service_fn(async |event: LambdaEvent<Value>| {
