@@ -44,7 +44,7 @@ async fn function() {
         assert!(tracestitch::Context::current().trace_header().is_none());
     })
     .await;
-    let rules = Redaction::by(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
+    let rules = Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let handler = service_fn(async |event: LambdaEvent<Value>| {
         tracestitch::capture("work", async {}).await;
         if event.payload["fail"] == true {

@@ -191,16 +191,16 @@ impl<M: Item, H> Run<'_, M, H> {
             segment,
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
-        let mut outcome = Outcome(context.trace().cloned());
+        let mut failure = FailureMark(context.trace().cloned());
         // The closure's own part of the work, before its first await, belongs to the message, too.
         let work = async {
-            let mut late = Late(self.until);
+            let mut mark = DeadlineMark(self.until);
             let future = {
                 let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
                 handle(message)
             };
             let result = future.await;
-            late.0 = None;
+            mark.0 = None;
             result
         };
         let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
@@ -210,7 +210,7 @@ impl<M: Item, H> Run<'_, M, H> {
         });
         let succeeded = Contained(Some(judged)).await.unwrap_or(false);
         if succeeded {
-            outcome.0 = None;
+            failure.0 = None;
         } else {
             pointer.amend(|document| document.error = true);
         }
@@ -219,10 +219,11 @@ impl<M: Item, H> Run<'_, M, H> {
     }
 }
 
-/// Until it is known that a message succeeded, it failed: it may be dropped in work.
-struct Outcome(Option<Arc<Trace>>);
+/// Marks the trace of a message as failed when dropped, unless the message succeeded first. Work that
+/// is dropped half-way has failed, too.
+struct FailureMark(Option<Arc<Trace>>);
 
-impl Drop for Outcome {
+impl Drop for FailureMark {
     fn drop(&mut self) {
         if let Some(trace) = &self.0 {
             trace.fail();
@@ -230,11 +231,11 @@ impl Drop for Outcome {
     }
 }
 
-/// A part of a message's work: dropped before the message's segment is, it says there that time
-/// was over, which the segment cannot know.
-struct Late(Option<Instant>);
+/// Dropped before the message's segment, so it can record that the deadline (not the caller)
+/// cancelled the work.
+struct DeadlineMark(Option<Instant>);
 
-impl Drop for Late {
+impl Drop for DeadlineMark {
     fn drop(&mut self) {
         let is_over = self.0.is_some_and(|until| clock::monotonic() >= until);
         if is_over

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
-use crate::settings::carriers::Sources;
+use crate::settings::carriers::Carriers;
 
 /// What is asked of an item of a batch: a message, or a record of a stream.
 pub(crate) trait Item {
@@ -11,7 +11,7 @@ pub(crate) trait Item {
     const SOURCE: &'static str;
 
     /// The trace header that it brings.
-    fn carried(&self, sources: &Sources) -> Option<TraceHeader>;
+    fn carried(&self, carriers: &Carriers) -> Option<TraceHeader>;
 
     /// Items of one group are handled in their order, up to the first that fails. `fifo` says
     /// that the queue is one even if the item does not.

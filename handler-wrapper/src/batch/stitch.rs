@@ -12,7 +12,7 @@ use tracestitch_wire::{
 
 use super::item::Item;
 use crate::{
-    settings::sampling::{self, Facts},
+    settings::sampling::{self, Candidate},
     support::clock,
     trace::{
         context::Context,
@@ -76,9 +76,9 @@ impl Stitched {
         let Some(trace) = batch.invocation.trace() else {
             return Self::in_invocations_trace(batch, None, message);
         };
-        match message.carried(&trace.tracer.sources) {
+        match message.carried(&trace.tracer.carriers) {
             // A batch of one: the invocation has taken its trace from it already.
-            Some(header) if !trace.is_lambdas && is_taken(trace, &header) => {
+            Some(header) if !trace.has_facade_segment && is_taken(trace, &header) => {
                 Self::in_invocations_trace(batch, None, message)
             }
             carried if mode == Mode::Link => {
@@ -88,12 +88,12 @@ impl Stitched {
             // Without a trace around it, a rule may begin one.
             carried => {
                 let tracer = &trace.tracer;
-                let facts = Facts {
+                let candidate = Candidate {
                     function: &tracer.function_name,
                     source: M::SOURCE,
                     path: None,
                 };
-                match tracer.sampling.begin(carried, facts, clock::now()) {
+                match tracer.sampling.begin(carried, candidate, clock::now()) {
                     Some(header) => Self::in_producers_trace(batch, trace.carried(header), message),
                     None => Self::in_invocations_trace(batch, None, message),
                 }

@@ -33,7 +33,7 @@ mod poller;
 
 pub use self::each_message::EachMessage;
 #[cfg(feature = "sqs-poll")]
-pub use self::poller::{Poller, Worked};
+pub use self::poller::{BatchOutcome, Poller};
 pub use crate::{
     batch::{consumer::Consumer, stitch::Mode},
     incoming::message::SqsRecord,
@@ -133,7 +133,7 @@ impl Consumer {
 /// assert_eq!(tracestitch::sqs::trace_header(&message).unwrap().to_string(), header);
 /// ```
 pub fn trace_header(message: &impl SqsRecord) -> Option<TraceHeader> {
-    embed::with_sources(|sources| incoming::sqs::of_message(message, sources))
+    embed::with_carriers(|carriers| incoming::sqs::of_message(message, carriers))
 }
 
 /// True when the producer decided that the trace of this message is recorded.

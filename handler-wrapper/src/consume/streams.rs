@@ -1,7 +1,7 @@
 //! Records of Kinesis and DynamoDB streams: each in the trace of whoever wrote it.
 //!
 //! The services carry no context: the producer puts it into the record, with
-//! [`embed::into_json`](crate::embed::into_json) or as one of the fields in `docs/context.md`.
+//! [`embed::inject`](crate::embed::inject) or as one of the fields in `docs/context.md`.
 //! What happens with a record that brings one, or brings none, is that of an SQS message: see
 //! [`sqs`](crate::sqs). A batch of one whose context the invocation has taken already is handled
 //! in the invocation.
@@ -25,7 +25,7 @@ use tracestitch_wire::header::TraceHeader;
 use crate::{
     batch::{consumer::Consumer, item::Item},
     incoming::json,
-    settings::carriers::Sources,
+    settings::carriers::Carriers,
     trace::failure::Failure,
 };
 
@@ -128,8 +128,8 @@ impl Record for KinesisEventRecord {
 impl Item for KinesisEventRecord {
     const SOURCE: &'static str = "kinesis";
 
-    fn carried(&self, sources: &Sources) -> Option<TraceHeader> {
-        json::find_in_body(&self.kinesis.data, sources)
+    fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
+        json::find_in_body(&self.kinesis.data, carriers)
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -163,9 +163,9 @@ impl Record for EventRecord {
 impl Item for EventRecord {
     const SOURCE: &'static str = "dynamodb";
 
-    fn carried(&self, sources: &Sources) -> Option<TraceHeader> {
+    fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
         let image = serde_json::to_vec(&self.change.new_image).ok()?;
-        json::find_in_body(&image, sources)
+        json::find_in_body(&image, carriers)
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -309,7 +309,7 @@ mod tests {
         let kept = Kept::default();
         let event = kinesis(&[&json!({ "_traceId": header('a') }).to_string()]);
         let invocation = Trace {
-            is_lambdas: false,
+            has_facade_segment: false,
             ..Trace::new(Arc::new(kept.tracer()), header('a').parse().ok(), "r-1")
         };
         let work = each_kinesis(event, async |_| Ok::<_, std::fmt::Error>(()));
@@ -327,7 +327,7 @@ mod tests {
         let undecided = header('a').replace(";Sampled=1", "");
         let event = kinesis(&[&json!({ "_traceId": undecided }).to_string()]);
         let invocation = Trace {
-            is_lambdas: false,
+            has_facade_segment: false,
             ..Trace::new(Arc::new(tracer), header('a').parse().ok(), "r-1")
         };
         let work = each_kinesis(event, async |_| Ok::<_, std::fmt::Error>(()));

@@ -2,7 +2,7 @@
 //! others.
 //!
 //! One call puts the current context into a JSON object or beside it as an attribute; wrapped
-//! consumers find it there by themselves, and [`from_json`] is the inverse for others.
+//! consumers find it there by themselves, and [`extract_body`] is the inverse for others.
 //!
 //! SQS, SNS and EventBridge need none of this: the header of the call goes with each message. In a
 //! FIFO queue with content-based deduplication the field would do harm: it makes every body another
@@ -11,8 +11,8 @@
 //! ```
 //! # use tracestitch::embed;
 //! let mut order = serde_json::json!({ "orderId": "o-1" });
-//! embed::into_json(&mut order); // adds "_traceId" inside a traced invocation
-//! let found = embed::from_json(order.to_string().as_bytes());
+//! embed::inject(&mut order); // adds "_traceId" inside a traced invocation
+//! let found = embed::extract_body(order.to_string().as_bytes());
 //! assert!(found.is_none(), "this example runs outside one");
 //! ```
 
@@ -20,13 +20,14 @@ use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 pub use super::names::FIELD;
-use crate::{incoming, settings::carriers::Sources, trace::context::Context};
+use super::{json, text};
+use crate::{settings::carriers::Carriers, trace::context::Context};
 
 /// Puts the header of the current context into an object, as the field [`FIELD`].
 ///
 /// True when it is there afterwards. False outside a traced invocation, and for values that are
 /// no objects, which stay as they are. A field that is there already is replaced.
-pub fn into_json(value: &mut Value) -> bool {
+pub fn inject(value: &mut Value) -> bool {
     match (value, Context::current().trace_header()) {
         (Value::Object(fields), Some(header)) => {
             fields.insert(FIELD.to_owned(), String::from(&header).into());
@@ -42,29 +43,29 @@ pub fn attribute() -> Option<(&'static str, String)> {
     Some((FIELD, String::from(&Context::current().trace_header()?)))
 }
 
-/// The header that a JSON text carries: in the field of [`into_json`], else wherever a wrapped
+/// Returns the header that a JSON text carries: in the field of [`inject`], else wherever a wrapped
 /// consumer would find one. Texts over 1 MiB carry none.
-pub fn from_json(json: &[u8]) -> Option<TraceHeader> {
-    with_sources(|sources| incoming::json::find_in_body(json, sources))
+pub fn extract_body(json: &[u8]) -> Option<TraceHeader> {
+    with_carriers(|carriers| json::find_in_body(json, carriers))
 }
 
-/// The header that the text of an attribute of [`attribute`] carries.
-pub fn from_attribute(text: &str) -> Option<TraceHeader> {
-    incoming::text::carried(text)
+/// Returns the header that the value of a message attribute carries, see [`attribute`].
+pub fn extract_attribute(value: &str) -> Option<TraceHeader> {
+    text::carried(value)
 }
 
-/// The header that a raw event of Lambda carries, for the invocation as a whole: what a wrapped
-/// handler goes by when the runtime has no trace with a decision.
-pub fn from_event(event: &[u8]) -> Option<TraceHeader> {
-    with_sources(|sources| incoming::json::find_in_event(event, sources))
+/// Returns the header that a raw event of Lambda carries for the invocation as a whole. A wrapped
+/// handler uses it when the runtime has no trace with a decision.
+pub fn extract_event(event: &[u8]) -> Option<TraceHeader> {
+    with_carriers(|carriers| json::find_in_event(event, carriers))
 }
 
-/// Those of the current invocation, or all.
-pub(crate) fn with_sources<T>(read: impl FnOnce(&Sources) -> T) -> T {
+/// Calls `read` with the carriers of the current invocation, or outside one with all.
+pub(crate) fn with_carriers<T>(read: impl FnOnce(&Carriers) -> T) -> T {
     let context = Context::current();
     match context.trace() {
-        Some(trace) => read(&trace.tracer.sources),
-        None => read(&Sources::default()),
+        Some(trace) => read(&trace.tracer.carriers),
+        None => read(&Carriers::default()),
     }
 }
 
@@ -83,11 +84,11 @@ mod tests {
                 .invoke(header, async {
                     let expected = Context::current().trace_header();
                     let mut order = json!({ "orderId": "o-1", FIELD: "old" });
-                    assert!(into_json(&mut order));
-                    assert_eq!(from_json(order.to_string().as_bytes()), expected);
+                    assert!(inject(&mut order));
+                    assert_eq!(extract_body(order.to_string().as_bytes()), expected);
                     let (name, text) = attribute().unwrap();
-                    assert_eq!((name, from_attribute(&text)), (FIELD, expected));
-                    assert!(!into_json(&mut json!([1])), "not an object");
+                    assert_eq!((name, extract_attribute(&text)), (FIELD, expected));
+                    assert!(!inject(&mut json!([1])), "not an object");
                 })
                 .await;
         }
@@ -105,8 +106,8 @@ mod tests {
         ] {
             let kept = Kept::default();
             let found = kept.invoke(SAMPLED, async {
-                assert!(into_json(&mut carrying));
-                from_json(carrying.to_string().as_bytes()) == Context::current().trace_header()
+                assert!(inject(&mut carrying));
+                extract_body(carrying.to_string().as_bytes()) == Context::current().trace_header()
             });
             assert!(found.await, "{carrying}");
         }
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn outside_an_invocation_nothing_is_written() {
         let mut order = json!({});
-        assert!(!into_json(&mut order));
+        assert!(!inject(&mut order));
         assert_eq!((order, attribute()), (json!({}), None));
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn of_invocation(
     let own = of_runtime(tracer, context);
     let in_event = match event {
         Some(event) if !own.as_ref().is_some_and(sampling::is_decided) => {
-            json::find_in_event(event, &tracer.sources)
+            json::find_in_event(event, &tracer.carriers)
         }
         _ => None,
     };

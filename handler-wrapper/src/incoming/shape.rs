@@ -83,7 +83,7 @@ fn of_record(cursor: &mut Cursor<'_>) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Those of recorded events are in `service/recorded.rs`.
+    /// Recorded events are in `tests/recorded_events.rs`.
     #[test]
     fn a_mapping_template_of_appsync() {
         let text = br#"{"typeName":"Query","request":{"headers":{"host":"h"}},"prev":null}"#;

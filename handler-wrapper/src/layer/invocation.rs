@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     incoming::{self, invocation::Carried},
-    settings::sampling::{self, Facts},
+    settings::sampling::{self, Candidate},
     support::clock,
     trace::{
         context::{Context, Scope},
@@ -47,17 +47,17 @@ impl Invocation {
             header
         } else {
             let (source, path) = incoming::shape::of_event(event.unwrap_or_default());
-            let facts = Facts {
+            let candidate = Candidate {
                 function: &tracer.function_name,
                 source,
                 path: path.as_deref(),
             };
-            tracer.sampling.begin(header, facts, clock::now())
+            tracer.sampling.begin(header, candidate, clock::now())
         };
         let trace = Arc::new(Trace {
             deadline: deadline(context),
             // What has no decision of the runtime's own, Lambda does not record.
-            is_lambdas: decided && by_runtime,
+            has_facade_segment: decided && by_runtime,
             asked,
             ..Trace::new(tracer.clone(), header, &context.request_id)
         });

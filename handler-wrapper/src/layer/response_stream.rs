@@ -14,12 +14,12 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 const NAME: &str = "response";
 
 /// A handler's response, with the context that it was made in.
-pub(crate) struct Response<R> {
+pub(crate) struct HandlerResponse<R> {
     response: R,
     context: Context,
 }
 
-impl<R> Response<R> {
+impl<R> HandlerResponse<R> {
     pub(crate) fn of(response: R) -> Self {
         Self {
             response,
@@ -28,7 +28,7 @@ impl<R> Response<R> {
     }
 }
 
-impl<R, B, S, D, E> IntoFunctionResponse<B, ResponseStream<S>> for Response<R>
+impl<R, B, S, D, E> IntoFunctionResponse<B, ResponseStream<S>> for HandlerResponse<R>
 where
     R: IntoFunctionResponse<B, S>,
     S: Stream<Item = Result<D, E>> + Unpin,
@@ -131,7 +131,7 @@ mod tests {
     where
         S: Stream<Item = Result<&'static str, std::io::Error>> + Unpin + Send + 'static,
     {
-        let handler = async { Response::of(StreamResponse::from(parts)) };
+        let handler = async { HandlerResponse::of(StreamResponse::from(parts)) };
         match kept.invoke(header, handler).await.into_response() {
             FunctionResponse::StreamingResponse(response) => response.stream,
             FunctionResponse::BufferedResponse(()) => panic!("it was a stream"),

@@ -11,7 +11,7 @@ use lambda_runtime::{
 use serde::{Deserialize, Serialize};
 use tower::{Layer, Service, ServiceExt};
 
-use super::{response_stream::Response, settings::TraceLayer};
+use super::{response_stream::HandlerResponse, settings::TraceLayer};
 
 /// Runs `handler` as a Lambda function, traced: in place of [`lambda_runtime::run`], with the
 /// same bounds.
@@ -77,7 +77,7 @@ impl TraceLayer {
         D: Into<Bytes> + Send,
         E: Into<Error> + Send + Debug,
     {
-        Runtime::new(self.layer(handler.map_response(Response::of)))
+        Runtime::new(self.layer(handler.map_response(HandlerResponse::of)))
             .layer(TracingLayer::new())
             .layer(self)
             .run()
@@ -111,7 +111,7 @@ where
     E: Into<Error> + Send + Debug + 'static,
 {
     let trace = TraceLayer::from_env();
-    let runtime = Runtime::new(trace.layer(handler.map_response(Response::of)))
+    let runtime = Runtime::new(trace.layer(handler.map_response(HandlerResponse::of)))
         .layer(TracingLayer::new())
         .layer(trace);
     runtime.run_concurrent().await

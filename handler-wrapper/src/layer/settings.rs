@@ -52,7 +52,7 @@ impl TraceLayer {
     ///
     /// #[tokio::main]
     /// async fn main() -> Result<(), Error> {
-    ///     let rules = Redaction::by(|place, _text| {
+    ///     let rules = Redaction::from_fn(|place, _text| {
     ///         (place == Place::Annotation("email")).then(|| "[email]".to_owned())
     ///     });
     ///     let handler = service_fn(async |_: LambdaEvent<serde_json::Value>| Ok::<_, Error>(()));

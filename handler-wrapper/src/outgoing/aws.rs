@@ -38,7 +38,7 @@ use tracestitch_wire::{
 
 use self::{
     parameters::{INPUT_HEADER, STEP_FUNCTIONS},
-    selection::{Selection, Target},
+    selection::{AllowedCall, Selection},
 };
 use crate::trace::{context::Context, subsegment::Subsegment};
 
@@ -134,7 +134,7 @@ impl TraceInterceptor {
         } else {
             cfg.load::<CapturedTelemetryAttributes>()
         };
-        let (subsegment, target) = if context.is_recording() {
+        let (subsegment, allowed) = if context.is_recording() {
             self.begin_subsegment(context, input, captured, cfg)
         } else {
             Default::default()
@@ -148,7 +148,7 @@ impl TraceInterceptor {
         // In the init phase there is something to record, but no trace to pass on.
         (subsegment.is_recording() || header.is_some()).then_some(Call {
             subsegment,
-            target,
+            allowed,
             header,
             presigned: None,
         })
@@ -160,12 +160,12 @@ impl TraceInterceptor {
         input: &Input,
         captured: Option<&CapturedTelemetryAttributes>,
         cfg: &ConfigBag,
-    ) -> (Subsegment, Target) {
+    ) -> (Subsegment, AllowedCall) {
         let metadata = cfg.load::<Metadata>();
         let service = metadata.map_or("AWS", Metadata::service);
         let operation = metadata.map_or("unknown", Metadata::name);
-        let target = Target::of(service, operation);
-        let subsegment = Subsegment::begin_with(context, target.name(service), |document| {
+        let allowed = AllowedCall::of(service, operation);
+        let subsegment = Subsegment::begin_with(context, allowed.name(service), |document| {
             document.namespace = Some(Namespace::Aws);
             document.aws.insert("operation", operation);
             if let Some(region) = cfg.load::<Region>() {
@@ -175,9 +175,9 @@ impl TraceInterceptor {
                 document.aws.insert("account_id", account_id.as_str());
             }
             self.selection
-                .put_request(document, target, input, captured);
+                .put_request(document, allowed, input, captured);
         });
-        (subsegment, target)
+        (subsegment, allowed)
     }
 }
 
@@ -186,7 +186,7 @@ impl TraceInterceptor {
 #[derive(Debug)]
 struct Call {
     subsegment: Subsegment,
-    target: Target,
+    allowed: AllowedCall,
     /// What the request is to carry, until it does.
     header: Option<String>,
     /// Whether its request is only made, not sent; None until there is a request.
@@ -327,7 +327,7 @@ impl Intercept for TraceInterceptor {
         if !subsegment.is_recording() {
             return Ok(());
         }
-        let target = call.target;
+        let allowed = call.allowed;
         let presigned = call.presigned;
         if presigned.unwrap_or_else(|| was_to_be_presigned(cfg)) {
             subsegment.discard();
@@ -335,7 +335,7 @@ impl Intercept for TraceInterceptor {
             subsegment.amend(|document| {
                 outcome::record(document, context, cfg);
                 if let Some(Ok(output)) = context.output_or_error() {
-                    self.selection.put_response(document, target, output);
+                    self.selection.put_response(document, allowed, output);
                 }
             });
             subsegment.finish();

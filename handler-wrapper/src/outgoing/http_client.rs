@@ -44,7 +44,7 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 /// let client = Client::builder(TokioExecutor::new())
 ///     .build_http::<http_body_util::Empty<bytes::Bytes>>();
 /// let client = TraceRequests::new()
-///     .pass_on_only_to(["*.internal.example"])
+///     .propagate_to(["*.internal.example"])
 ///     .layer(client);
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -73,7 +73,7 @@ impl TraceRequests {
     /// to others are recorded all the same. A client that follows redirects by itself takes the
     /// headers along, wherever they lead: switch that off, or with `reqwest` use `redirects`.
     #[must_use]
-    pub fn pass_on_only_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn propagate_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.trusted = Some(Hosts::new(hosts));
         self
     }

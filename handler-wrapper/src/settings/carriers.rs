@@ -2,7 +2,7 @@
 
 /// A way in which a context is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Carrier {
     /// HTTP headers of the event.
     Http,
     /// `attributes.AWSTraceHeader` of an SQS message.
@@ -17,7 +17,7 @@ pub(crate) enum Source {
     W3c,
 }
 
-impl Source {
+impl Carrier {
     const ALL: [(&'static str, Self); 6] = [
         ("http", Self::Http),
         ("sqs", Self::System),
@@ -28,28 +28,28 @@ impl Source {
     ];
 }
 
-/// Which sources count, and where else to look.
+/// Which carriers count, and where else to look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sources {
-    /// One bit for each source that is switched off.
+pub(crate) struct Carriers {
+    /// One bit for each carrier that is switched off.
     ignored: u8,
     /// Fields that the user names: keys joined by dots.
     pub(crate) paths: Vec<String>,
 }
 
-impl Sources {
-    pub(crate) fn allow(&self, source: Source) -> bool {
-        self.ignored & (1 << source as u8) == 0
+impl Carriers {
+    pub(crate) fn allow(&self, carrier: Carrier) -> bool {
+        self.ignored & (1 << carrier as u8) == 0
     }
 
-    /// Reads the names of sources to be ignored, joined by commas; None when one is unknown.
+    /// Reads the names of carriers to be ignored, joined by commas; None when one is unknown.
     pub(crate) fn parse_ignored(names: &str) -> Option<u8> {
         names.split(',').try_fold(0, |ignored, name| {
             let name = name.trim();
-            let (_, source) = Source::ALL
+            let (_, carrier) = Carrier::ALL
                 .iter()
                 .find(|(known, _)| name.eq_ignore_ascii_case(known))?;
-            Some(ignored | 1 << *source as u8)
+            Some(ignored | 1 << *carrier as u8)
         })
     }
 
@@ -75,32 +75,34 @@ mod tests {
 
     #[test]
     fn sources_are_switched_off_one_by_one() {
-        for (name, source) in Source::ALL {
-            let ignored = Sources::parse_ignored(name).unwrap();
-            let sources = Sources::new(ignored, Vec::new());
-            for (_, other) in Source::ALL {
-                assert_eq!(sources.allow(other), other != source, "{name}: {other:?}");
+        for (name, carrier) in Carrier::ALL {
+            let ignored = Carriers::parse_ignored(name).unwrap();
+            let carriers = Carriers::new(ignored, Vec::new());
+            for (_, other) in Carrier::ALL {
+                assert_eq!(carriers.allow(other), other != carrier, "{name}: {other:?}");
             }
         }
-        let two = Sources::new(Sources::parse_ignored("W3C, sqs").unwrap(), Vec::new());
-        assert!(!two.allow(Source::W3c) && !two.allow(Source::System) && two.allow(Source::Http));
+        let two = Carriers::new(Carriers::parse_ignored("W3C, sqs").unwrap(), Vec::new());
+        assert!(
+            !two.allow(Carrier::W3c) && !two.allow(Carrier::System) && two.allow(Carrier::Http)
+        );
         assert_eq!(
-            Sources::parse_ignored("http,HTTP"),
-            Sources::parse_ignored("http"),
+            Carriers::parse_ignored("http,HTTP"),
+            Carriers::parse_ignored("http"),
             "named twice"
         );
-        assert_eq!(Sources::parse_ignored("http,pigeon"), None);
-        assert_eq!(Sources::parse_ignored(""), None);
+        assert_eq!(Carriers::parse_ignored("http,pigeon"), None);
+        assert_eq!(Carriers::parse_ignored(""), None);
     }
 
     #[test]
     fn paths() {
         assert_eq!(
-            Sources::parse_paths("meta.trace, ctx").unwrap(),
+            Carriers::parse_paths("meta.trace, ctx").unwrap(),
             ["meta.trace", "ctx"]
         );
         for bad in ["", "a..b", "a,", "."] {
-            assert_eq!(Sources::parse_paths(bad), None, "{bad}");
+            assert_eq!(Carriers::parse_paths(bad), None, "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tracestitch_wire::{daemon::DaemonAddress, handoff};
 
-use super::{carriers::Sources, sampling::SamplingRules};
+use super::{carriers::Carriers, sampling::SamplingRules};
 use crate::support::diagnostics::{self, Level};
 
 /// All variables of tracestitch.
@@ -46,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) concurrent: bool,
     /// Whether this process is made from a snapshot of another that was initialised.
     pub(crate) snapshot: bool,
-    pub(crate) sources: Sources,
+    pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
     /// Whether what is not sampled is recorded all the same when it fails.
     pub(crate) errors_always: bool,
@@ -117,13 +117,13 @@ impl Config {
             text,
             "TRACESTITCH_IGNORE",
             "http, sqs, attribute, envelope, embedded, w3c, joined by commas",
-            Sources::parse_ignored,
+            Carriers::parse_ignored,
         );
         let paths = parse(
             text,
             "TRACESTITCH_PATHS",
             "fields joined by commas, each of keys joined by dots",
-            Sources::parse_paths,
+            Carriers::parse_paths,
         );
         let sampling = parse(
             text,
@@ -157,7 +157,7 @@ impl Config {
                 .is_some_and(|kind| kind == "snap-start"),
             sampling: sampling.unwrap_or_default(),
             errors_always: errors_always.unwrap_or_default(),
-            sources: Sources::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
+            carriers: Carriers::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
         }
     }
 }

@@ -26,7 +26,7 @@ type Rule = dyn Fn(Place<'_>, &str) -> Option<String> + Send + Sync;
 /// ```
 /// use tracestitch::{Place, Redaction};
 ///
-/// let rules = Redaction::by(|place, text| match place {
+/// let rules = Redaction::from_fn(|place, text| match place {
 ///     Place::Annotation("email") => Some("[email]".to_owned()),
 ///     Place::Url if text.contains("/customers/") => Some("https://[customer]".to_owned()),
 ///     _ => None,
@@ -46,12 +46,14 @@ impl Redaction {
         self.0.is_empty()
     }
 
-    /// A rule that is a closure: what it gives back stands in place of the text, None leaves it.
+    /// Creates a rule from a closure. It returns the replacement, or `None` to keep the text.
     ///
     /// It runs twice for most documents, at their begin and at their end, on the thread that
     /// does the work. When it panics, the text is replaced as a whole. What it records itself is
     /// left out.
-    pub fn by(rule: impl Fn(Place<'_>, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub fn from_fn(
+        rule: impl Fn(Place<'_>, &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
         Self(vec![Arc::new(rule)])
     }
 

@@ -48,7 +48,7 @@ struct Rule {
     used: AtomicU64,
 }
 
-/// What [`Facts::source`] can be.
+/// Values of [`Candidate::source`].
 const SOURCES: [&str; 9] = [
     "http",
     "appsync",
@@ -61,9 +61,9 @@ const SOURCES: [&str; 9] = [
     "direct",
 ];
 
-/// What a decision depends on.
+/// A trace to decide on: the properties that rules look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct Candidate<'a> {
     pub(crate) function: &'a str,
     pub(crate) source: &'a str,
     pub(crate) path: Option<&'a str>,
@@ -78,13 +78,13 @@ impl SamplingRules {
     pub(crate) fn decide(
         &self,
         mut header: TraceHeader,
-        facts: Facts<'_>,
+        candidate: Candidate<'_>,
         now: Timestamp,
     ) -> TraceHeader {
         if is_decided(&header) {
             return header;
         }
-        if let Some(rule) = self.0.iter().find(|rule| rule.holds(facts)) {
+        if let Some(rule) = self.0.iter().find(|rule| rule.holds(candidate)) {
             header.sampling = if rule.take(now) {
                 Sampling::Sampled
             } else {
@@ -98,13 +98,13 @@ impl SamplingRules {
     pub(crate) fn begin(
         &self,
         carried: Option<TraceHeader>,
-        facts: Facts<'_>,
+        candidate: Candidate<'_>,
         now: Timestamp,
     ) -> Option<TraceHeader> {
         let is_new = carried.is_none();
         let header = carried
             .unwrap_or_else(|| TraceHeader::new(TraceId::new(now), None, Sampling::Undecided));
-        Some(self.decide(header, facts, now)).filter(|header| !is_new || is_decided(header))
+        Some(self.decide(header, candidate, now)).filter(|header| !is_new || is_decided(header))
     }
 }
 
@@ -113,15 +113,15 @@ pub(crate) fn is_decided(header: &TraceHeader) -> bool {
 }
 
 impl Rule {
-    fn holds(&self, facts: Facts<'_>) -> bool {
+    fn holds(&self, candidate: Candidate<'_>) -> bool {
         let function = self.function.as_deref();
         let path = self.path.as_deref();
-        function.is_none_or(|pattern| matches(pattern, facts.function))
+        function.is_none_or(|pattern| matches(pattern, candidate.function))
             && self
                 .source
                 .as_deref()
-                .is_none_or(|source| source == facts.source)
-            && path.is_none_or(|pattern| facts.path.is_some_and(|path| matches(pattern, path)))
+                .is_none_or(|source| source == candidate.source)
+            && path.is_none_or(|pattern| candidate.path.is_some_and(|path| matches(pattern, path)))
     }
 
     fn take(&self, now: Timestamp) -> bool {
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::tests::kept::ROOT;
 
-    const ORDERS: Facts<'_> = Facts {
+    const ORDERS: Candidate<'_> = Candidate {
         function: "order-api",
         source: "http",
         path: Some("/orders/7"),
@@ -241,20 +241,20 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000 + 5)
     }
 
-    fn decide(rules: &str, facts: Facts<'_>) -> Option<Sampling> {
+    fn decide(rules: &str, candidate: Candidate<'_>) -> Option<Sampling> {
         let rules: SamplingRules = rules.parse().unwrap();
-        Some(rules.begin(None, facts, at(1))?.sampling)
+        Some(rules.begin(None, candidate, at(1))?.sampling)
     }
 
     #[test]
     fn the_first_rule_that_holds_counts() {
         let (yes, no) = (Some(Sampling::Sampled), Some(Sampling::NotSampled));
-        let sqs = Facts {
+        let sqs = Candidate {
             source: "sqs",
             path: None,
             ..ORDERS
         };
-        for (rules, facts, expected) in [
+        for (rules, candidate, expected) in [
             ("", ORDERS, None),
             ("rate=1", ORDERS, yes),
             ("rate=0", ORDERS, no),
@@ -267,7 +267,7 @@ mod tests {
             ("function=invoice-* rate=1", ORDERS, None),
             (" ; reservoir=1 ;", ORDERS, yes),
         ] {
-            assert_eq!(decide(rules, facts), expected, "{rules}");
+            assert_eq!(decide(rules, candidate), expected, "{rules}");
         }
     }
 

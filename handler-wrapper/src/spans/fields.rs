@@ -26,18 +26,18 @@ const READ_LENGTH: usize = 8 * 1024;
 
 /// Collects a span's fields. Their values write themselves, as the user's code has it, so the
 /// document must not be locked meanwhile.
-pub(super) struct Fields<'a> {
+pub(super) struct SpanFields<'a> {
     annotations: &'a [String],
-    facts: Vec<Fact>,
+    facts: Vec<FieldValue>,
 }
 
-enum Fact {
+enum FieldValue {
     Annotation(&'static str, AnnotationValue),
     Metadata(&'static str, Value),
     Failure(Cause),
 }
 
-impl<'a> Fields<'a> {
+impl<'a> SpanFields<'a> {
     /// Those of these names become annotations.
     pub(super) fn new(annotations: &'a [String]) -> Self {
         Self {
@@ -54,20 +54,20 @@ impl<'a> Fields<'a> {
         let name = field.name();
         if self.is_annotation(name) {
             let value = annotation(value().into());
-            self.facts.push(Fact::Annotation(name, value));
+            self.facts.push(FieldValue::Annotation(name, value));
         } else if !DATA.contains(&name) {
-            self.facts.push(Fact::Metadata(name, value().into()));
+            self.facts.push(FieldValue::Metadata(name, value().into()));
         }
     }
 
     pub(super) fn put_on(self, document: &mut Document) {
         for fact in self.facts {
             match fact {
-                Fact::Annotation(name, value) => document.annotate(name.into(), value),
-                Fact::Metadata(name, value) => {
+                FieldValue::Annotation(name, value) => document.annotate(name.into(), value),
+                FieldValue::Metadata(name, value) => {
                     document.put_metadata("default".into(), name.into(), value);
                 }
-                Fact::Failure(cause) => document.fail(cause),
+                FieldValue::Failure(cause) => document.fail(cause),
             }
         }
     }
@@ -86,7 +86,7 @@ fn annotation(value: Value) -> AnnotationValue {
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for SpanFields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() {
             self.put(field, || value);
@@ -113,7 +113,7 @@ impl Visit for Fields<'_> {
 
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
         let cause = user_code::cause_of(|| Cause::from_error(error));
-        self.facts.push(Fact::Failure(cause));
+        self.facts.push(FieldValue::Failure(cause));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -138,14 +138,14 @@ fn cut(text: &str) -> String {
 
 /// What an error event says.
 #[derive(Default)]
-pub(super) struct Failure {
+pub(super) struct ErrorEvent {
     chain: Option<Cause>,
     /// `#[instrument(err)]` writes the error's text into this field.
     error: Option<String>,
     message: Option<String>,
 }
 
-impl Failure {
+impl ErrorEvent {
     pub(super) fn cause(self, target: &str) -> Cause {
         self.chain.unwrap_or_else(|| {
             let message = self.error.or(self.message);
@@ -156,7 +156,7 @@ impl Failure {
     }
 }
 
-impl Visit for Failure {
+impl Visit for ErrorEvent {
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
         self.chain
             .get_or_insert_with(|| user_code::cause_of(|| Cause::from_error(error)));

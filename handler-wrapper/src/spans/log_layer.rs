@@ -132,7 +132,7 @@ where
         {
             return;
         }
-        let mut fields = Fields::default();
+        let mut fields = LineFields::default();
         event.record(&mut fields);
         let mut line = String::with_capacity(256);
         line.push('{');
@@ -173,12 +173,12 @@ fn member<V: Serialize + ?Sized>(line: &mut String, key: &str, value: &V) {
 
 /// The fields of an event, in JSON, each with a comma before it.
 #[derive(Default)]
-struct Fields {
+struct LineFields {
     message: String,
     others: String,
 }
 
-impl Fields {
+impl LineFields {
     fn put<V: Serialize + ?Sized>(&mut self, field: &Field, value: &V) {
         let name = field.name();
         let mut text = String::new();
@@ -192,7 +192,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, &value);
     }

@@ -17,21 +17,21 @@ use crate::{
 /// left therefore ends with the handler, as of the moment it was left. A span in which only another
 /// task works goes on.
 #[derive(Debug)]
-pub(super) struct Worked {
+pub(super) struct OpenSpan {
     open: Arc<Open>,
     /// In microseconds since the epoch; 0 if the handler never entered the span or is still inside.
     left: AtomicU64,
 }
 
-impl Worked {
+impl OpenSpan {
     pub(super) fn begin(open: &Arc<Open>) -> Arc<Self> {
-        let worked = Arc::new(Self {
+        let span = Arc::new(Self {
             open: open.clone(),
             left: AtomicU64::new(0),
         });
-        let follower: Weak<Self> = Arc::downgrade(&worked);
+        let follower: Weak<Self> = Arc::downgrade(&span);
         open.trace().followers.add(follower);
-        worked
+        span
     }
 
     pub(super) fn enter(&self) {
@@ -43,7 +43,7 @@ impl Worked {
     }
 }
 
-impl Follower for Worked {
+impl Follower for OpenSpan {
     fn end(&self) {
         match self.left.load(Ordering::Relaxed) {
             0 => {}

@@ -17,8 +17,8 @@ use tracing_subscriber::{
 };
 
 use super::{
-    fields::{Failure, Fields},
-    open_spans::Worked,
+    fields::{ErrorEvent, SpanFields},
+    open_spans::OpenSpan,
 };
 use crate::{
     support::last_panic,
@@ -116,8 +116,8 @@ impl SpanLayer {
         self
     }
 
-    fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.annotations)
+    fn fields(&self) -> SpanFields<'_> {
+        SpanFields::new(&self.annotations)
     }
 }
 
@@ -128,26 +128,26 @@ impl Default for SpanLayer {
 }
 
 /// What a span keeps that is in a trace.
-struct Recorded {
+struct SpanRecord {
     subsegment: Subsegment,
     context: Context,
     /// None where it is left out.
-    worked: Option<Arc<Worked>>,
+    worked: Option<Arc<OpenSpan>>,
 }
 
 /// A span that a thread is in.
-struct Entered {
+struct EnteredSpan {
     id: Id,
     own: Context,
     /// What its context took the place of.
     before: Context,
     /// Where the handler's own code is in it, not that of a task of its own.
-    worked: Option<Arc<Worked>>,
+    worked: Option<Arc<OpenSpan>>,
 }
 
 thread_local! {
     /// Spans that this thread is in, the last one last.
-    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<EnteredSpan>> = const { RefCell::new(Vec::new()) };
 }
 
 impl<S> Layer<S> for SpanLayer
@@ -181,8 +181,8 @@ where
             let context = subsegment.context();
             LIVE.fetch_add(1, Ordering::Relaxed);
             let recorded = context.recording().filter(|_| subsegment.is_recording());
-            span.extensions_mut().insert(Recorded {
-                worked: recorded.map(Worked::begin),
+            span.extensions_mut().insert(SpanRecord {
+                worked: recorded.map(OpenSpan::begin),
                 subsegment,
                 context,
             });
@@ -207,7 +207,7 @@ where
             return;
         }
         if let Inner::Recording(open) = context_of_event(event, &spans).0 {
-            let mut failure = Failure::default();
+            let mut failure = ErrorEvent::default();
             event.record(&mut failure);
             let cause = failure.cause(metadata.target());
             open.amend(|document| document.fail(cause));
@@ -238,7 +238,7 @@ where
                 if let Some(worked) = &worked {
                     worked.enter();
                 }
-                entered.push(Entered {
+                entered.push(EnteredSpan {
                     id,
                     own,
                     before,
@@ -287,7 +287,7 @@ where
             return;
         }
         let span = spans.span(&id);
-        let recorded = span.and_then(|span| span.extensions_mut().remove::<Recorded>());
+        let recorded = span.and_then(|span| span.extensions_mut().remove::<SpanRecord>());
         if let Some(recorded) = recorded {
             LIVE.fetch_sub(1, Ordering::Relaxed);
             recorded.subsegment.finish();
@@ -296,7 +296,7 @@ where
 }
 
 /// None while the thread ends, when its storage is gone.
-fn entered<T>(change: impl FnOnce(&mut Vec<Entered>) -> T) -> Option<T> {
+fn entered<T>(change: impl FnOnce(&mut Vec<EnteredSpan>) -> T) -> Option<T> {
     ENTERED
         .try_with(|entered| change(&mut entered.borrow_mut()))
         .ok()
@@ -308,7 +308,7 @@ where
 {
     let span = spans.span(id)?;
     let extensions = span.extensions();
-    let recorded = extensions.get::<Recorded>()?;
+    let recorded = extensions.get::<SpanRecord>()?;
     Some(recorded.context.clone())
 }
 
@@ -328,7 +328,7 @@ where
 {
     let span = spans.span(id)?;
     let extensions = span.extensions();
-    let recorded = extensions.get::<Recorded>()?;
+    let recorded = extensions.get::<SpanRecord>()?;
     match &recorded.context.0 {
         Inner::Recording(open) if recorded.subsegment.is_recording() => Some(open.clone()),
         _ => None,
@@ -336,7 +336,7 @@ where
 }
 
 /// What is to be known to enter the span.
-fn kept<S>(spans: &LayerContext<'_, S>, id: &Id) -> (Option<Context>, Option<Arc<Worked>>)
+fn kept<S>(spans: &LayerContext<'_, S>, id: &Id) -> (Option<Context>, Option<Arc<OpenSpan>>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -345,7 +345,7 @@ where
     };
     let extensions = span.extensions();
     extensions
-        .get::<Recorded>()
+        .get::<SpanRecord>()
         .map_or((None, None), |recorded| {
             (Some(recorded.context.clone()), recorded.worked.clone())
         })
@@ -358,7 +358,7 @@ where
 {
     spans
         .span_scope(id)?
-        .find_map(|span| Some(span.extensions().get::<Recorded>()?.context.clone()))
+        .find_map(|span| Some(span.extensions().get::<SpanRecord>()?.context.clone()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ type Put = fn(&mut Value, &str, &str);
 
 /// The source by which a context is found at this place, as `TRACESTITCH_IGNORE` calls it, and
 /// the name that it has there.
-type Place = (&'static str, &'static str, Put);
+type Slot = (&'static str, &'static str, Put);
 
 /// The event with a context at each place where one of its kind may have it, by each name, with
 /// the source by which it is found. Of several records each would have its own: one is left.
@@ -43,7 +43,7 @@ pub(crate) fn carrying(kind: &str, bare: &Value) -> Vec<(&'static str, Value)> {
     events
 }
 
-fn places(kind: &str, event: &Value) -> Vec<Place> {
+fn places(kind: &str, event: &Value) -> Vec<Slot> {
     match kind {
         "http" => vec![("http", "X-Amzn-Trace-Id", in_headers)],
         // AppSync's authorizer gets a token and no headers.
@@ -81,9 +81,9 @@ fn places(kind: &str, event: &Value) -> Vec<Place> {
 }
 
 /// In a message of SQS, depending on who sent it.
-fn places_in_message(body: &Value) -> Vec<Place> {
+fn places_in_message(body: &Value) -> Vec<Slot> {
     let body: Value = serde_json::from_str(body.as_str().unwrap()).unwrap_or_default();
-    let mut places: Vec<Place> = vec![("sqs", "AWSTraceHeader", |event, name, text| {
+    let mut places: Vec<Slot> = vec![("sqs", "AWSTraceHeader", |event, name, text| {
         event["Records"][0]["attributes"][name] = text.into();
     })];
     if body["Type"] == "Notification" {

@@ -97,7 +97,7 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 /// The properties of the fuzz targets.
 fn hold(text: &[u8]) {
     shape::of_event(text);
-    for found in [embed::from_event(text), embed::from_json(text)] {
+    for found in [embed::extract_event(text), embed::extract_body(text)] {
         goes_on(found);
     }
     if let Ok(text) = std::str::from_utf8(text) {

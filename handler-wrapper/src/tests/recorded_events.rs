@@ -21,7 +21,7 @@ use super::{
 use crate::{
     incoming::{embed, shape},
     layer::settings::TraceLayer,
-    settings::carriers::Sources,
+    settings::carriers::Carriers,
 };
 
 /// Those that have no place for a context of their own: they have the runtime's alone.
@@ -37,7 +37,7 @@ fn each_is_told_for_what_it_is() {
         let text = recorded::text(origin, name);
         let (found, at) = shape::of_event(&text);
         assert_eq!((found, at.as_deref()), (kind, path), "{origin:?} {name}");
-        let header = embed::from_event(&text).map(|header| header.to_string());
+        let header = embed::extract_event(&text).map(|header| header.to_string());
         let expected = trace.map(|id| format!("Root={id}"));
         assert_eq!(header, expected, "{origin:?} {name}");
     }
@@ -54,10 +54,10 @@ fn none_of_all_that_are_shipped_does_harm() {
         let brings = RECORDED
             .iter()
             .any(|(_, name, _, _, trace)| *name == stem && trace.is_some());
-        let found = [embed::from_event(&text), embed::from_json(&text)];
+        let found = [embed::extract_event(&text), embed::extract_body(&text)];
         assert_eq!(found[0].is_some(), brings, "{}", file.display());
         let cut = &text[..text.len() / 2];
-        let harmless = embed::from_event(cut).is_none() || brings;
+        let harmless = embed::extract_event(cut).is_none() || brings;
         assert!(harmless, "{}", file.display());
     }
     assert!(files.len() > 100, "only {} events", files.len());
@@ -93,7 +93,7 @@ async fn documents(event: &Value, ignored: &str) -> Vec<Value> {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     if !ignored.is_empty() {
-        tracer.sources = Sources::new(Sources::parse_ignored(ignored).unwrap(), Vec::new());
+        tracer.carriers = Carriers::new(Carriers::parse_ignored(ignored).unwrap(), Vec::new());
     }
     let trace = TraceLayer::with(tracer);
     let handler = trace.layer(service_fn(async |event: LambdaEvent<Value>| {

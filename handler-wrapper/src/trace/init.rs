@@ -14,7 +14,7 @@ use super::{
     trace::Trace,
     tracer::{FUNCTION, Tracer},
 };
-use crate::{settings::config, support::clock, transport::sink::Nowhere};
+use crate::{settings::config, support::clock, transport::sink::NullSink};
 
 /// Documents that are held back for the first trace.
 const MAX_HELD: usize = 200;
@@ -46,7 +46,7 @@ struct Init {
 impl Init {
     fn begin() -> Self {
         let documents = Arc::new(InitDocuments::default());
-        let tracer = Tracer::new(String::new(), false, Box::new(Nowhere));
+        let tracer = Tracer::new(String::new(), false, Box::new(NullSink));
         let trace = Arc::new(Trace {
             outlet: Box::new(documents.clone()),
             ..Trace::new(Arc::new(tracer), None, "")
@@ -102,7 +102,7 @@ impl Init {
 fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Document {
     // Nobody else records an unsampled trace: the parent would be missing.
     let parent = header.parent.filter(|_| !trace.is_tail_sampled());
-    if parent.is_none() || !trace.is_lambdas {
+    if parent.is_none() || !trace.has_facade_segment {
         document.become_segment(FUNCTION);
     }
     document.parent_id = parent;
@@ -115,10 +115,10 @@ fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Documen
 
 /// Keeps the finished documents of the init phase for the first trace.
 #[derive(Debug, Default)]
-struct InitDocuments(Mutex<State>);
+struct InitDocuments(Mutex<Phase>);
 
 #[derive(Debug)]
-enum State {
+enum Phase {
     Collecting {
         documents: Vec<Document>,
         /// When the last of all ended, also of those that were left out.
@@ -131,7 +131,7 @@ enum State {
     Dropped,
 }
 
-impl Default for State {
+impl Default for Phase {
     fn default() -> Self {
         Self::Collecting {
             documents: Vec::new(),
@@ -157,7 +157,7 @@ impl InitDocuments {
     fn keep(&self, mut document: Document) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
-            State::Collecting {
+            Phase::Collecting {
                 documents,
                 ended,
                 left_out,
@@ -169,7 +169,7 @@ impl InitDocuments {
                     *left_out += 1;
                 }
             }
-            State::HandedOver(trace) => {
+            Phase::HandedOver(trace) => {
                 let trace = trace.clone();
                 // Rules for redaction are the user's code: they run without the lock.
                 drop(state);
@@ -178,7 +178,7 @@ impl InitDocuments {
                     trace.close(&mut document);
                 }
             }
-            State::Dropped => {}
+            Phase::Dropped => {}
         }
     }
 
@@ -186,10 +186,10 @@ impl InitDocuments {
     fn release(&self, trace: &Arc<Trace>) -> Option<(Vec<Document>, Option<Timestamp>)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = match trace.recorded() {
-            Some(_) => State::HandedOver(trace.clone()),
-            None => State::Dropped,
+            Some(_) => Phase::HandedOver(trace.clone()),
+            None => Phase::Dropped,
         };
-        let State::Collecting {
+        let Phase::Collecting {
             mut documents,
             ended,
             left_out,
@@ -352,7 +352,7 @@ mod tests {
         init.context()
             .sync_scope(|| crate::capture_sync("load settings", || {}));
         let trace = Trace {
-            is_lambdas: false,
+            has_facade_segment: false,
             ..Trace::new(Arc::new(kept.tracer()), SAMPLED.parse().ok(), "r-1")
         };
         init.hand_over(&Arc::new(trace));

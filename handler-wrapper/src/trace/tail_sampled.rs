@@ -24,12 +24,12 @@ const MAX_WITH_FAILURES: usize = 2 * MAX_DOCUMENTS;
 #[derive(Debug, Default)]
 pub(crate) struct TailSampled {
     outermost: OnceLock<SegmentId>,
-    state: Mutex<State>,
+    state: Mutex<Verdict>,
     failed: AtomicBool,
 }
 
 #[derive(Debug)]
-enum State {
+enum Verdict {
     Undecided(Waiting),
     /// It failed: what goes on in it is recorded as in a trace that is sampled.
     Wanted,
@@ -44,7 +44,7 @@ struct Waiting {
     finished: Vec<(SegmentId, Vec<u8>)>,
 }
 
-impl Default for State {
+impl Default for Verdict {
     fn default() -> Self {
         // Most invocations have a few: room for them at once.
         Self::Undecided(Waiting {
@@ -62,7 +62,7 @@ impl Outlet for TailSampled {
         tracer.in_progress(document, |json| {
             let mut state = self.lock();
             match &mut *state {
-                State::Undecided(waiting) => {
+                Verdict::Undecided(waiting) => {
                     if self.outermost.set(id).is_ok() {
                         // Documents of the init phase, which ended before the outermost one began.
                         for (id, json) in &waiting.finished {
@@ -71,8 +71,8 @@ impl Outlet for TailSampled {
                     }
                     waiting.begun.push(id);
                 }
-                State::Wanted => {}
-                State::Unwanted => return,
+                Verdict::Wanted => {}
+                Verdict::Unwanted => return,
             }
             tracer.sink.open(id, json);
         });
@@ -93,14 +93,14 @@ impl Outlet for TailSampled {
         tracer.over(document, |json| {
             let mut state = self.lock();
             match &mut *state {
-                State::Undecided(waiting) if is_outermost => {
+                Verdict::Undecided(waiting) if is_outermost => {
                     for (id, json) in &waiting.finished {
                         tracer.sink.close(*id, json);
                     }
-                    *state = State::Wanted;
+                    *state = Verdict::Wanted;
                     tracer.sink.close(id, json);
                 }
-                State::Undecided(waiting) => {
+                Verdict::Undecided(waiting) => {
                     waiting.forget(id);
                     if waiting.finished.len() >= most {
                         return tracer.sink.discard(&[id]);
@@ -112,8 +112,8 @@ impl Outlet for TailSampled {
                     }
                     waiting.finished.push((id, json.to_vec()));
                 }
-                State::Wanted => tracer.sink.close(id, json),
-                State::Unwanted => {}
+                Verdict::Wanted => tracer.sink.close(id, json),
+                Verdict::Unwanted => {}
             }
         });
     }
@@ -121,9 +121,9 @@ impl Outlet for TailSampled {
     fn discard(&self, tracer: &Tracer, id: SegmentId) {
         let mut state = self.lock();
         match &mut *state {
-            State::Undecided(waiting) => waiting.forget(id),
-            State::Wanted => {}
-            State::Unwanted => return,
+            Verdict::Undecided(waiting) => waiting.forget(id),
+            Verdict::Wanted => {}
+            Verdict::Unwanted => return,
         }
         tracer.sink.discard(&[id]);
     }
@@ -141,14 +141,14 @@ impl TailSampled {
     /// The trace went well: none of it is to be sent, however the process ends from now on.
     fn give_up(&self, tracer: &Tracer) {
         let mut state = self.lock();
-        if let State::Undecided(waiting) = std::mem::replace(&mut *state, State::Unwanted) {
+        if let Verdict::Undecided(waiting) = std::mem::replace(&mut *state, Verdict::Unwanted) {
             let mut ids = waiting.begun;
             ids.extend(waiting.finished.iter().map(|(id, _)| *id));
             tracer.sink.discard(&ids);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Verdict> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,8 +39,9 @@ pub(crate) struct Trace {
     pub(crate) left_out: AtomicUsize,
     /// When Lambda ends the invocation; None where that is not known.
     pub(crate) deadline: Option<Deadline>,
-    /// True when Lambda sends a segment in this trace, for the invocation.
-    pub(crate) is_lambdas: bool,
+    /// True if Lambda sends a segment of its own in this trace, for the invocation: the facade of
+    /// the function.
+    pub(crate) has_facade_segment: bool,
     /// The way that its documents take.
     pub(crate) outlet: Box<dyn Outlet>,
     /// True when the caller wants to know what was decided (`Sampled=?`).
@@ -87,7 +88,7 @@ impl Trace {
             subsegments: AtomicUsize::new(0),
             left_out: AtomicUsize::new(0),
             deadline: None,
-            is_lambdas: true,
+            has_facade_segment: true,
             outlet,
             asked: false,
             followers: Followers::default(),
@@ -140,7 +141,7 @@ impl Trace {
     /// is one, else a segment.
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
         match header.parent.filter(|_| !self.is_tail_sampled()) {
-            Some(parent) if self.is_lambdas => {
+            Some(parent) if self.has_facade_segment => {
                 let name = self.tracer.function_name.clone().into();
                 Document::subsegment(name, header.root, parent, now)
             }

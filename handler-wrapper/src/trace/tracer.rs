@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracestitch_wire::document::Document;
 
 use crate::{
-    settings::{carriers::Sources, config::Config, redaction::Redaction, sampling::SamplingRules},
+    settings::{carriers::Carriers, config::Config, redaction::Redaction, sampling::SamplingRules},
     support::memory,
     transport::{dispatch::Transport, sink::Sink},
 };
@@ -23,7 +23,7 @@ pub(crate) struct Tracer {
     /// See [`Config::concurrent`].
     pub(crate) concurrent: bool,
     pub(crate) sink: Box<dyn Sink>,
-    pub(crate) sources: Sources,
+    pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
     /// Whether what is not sampled is recorded all the same when it fails.
     pub(crate) errors_always: bool,
@@ -38,7 +38,7 @@ impl Tracer {
         config.enabled.then(|| {
             let sink = Box::new(Transport::new(&config));
             let mut tracer = Self::new(config.function_name, config.concurrent, sink);
-            tracer.sources = config.sources;
+            tracer.carriers = config.carriers;
             tracer.sampling = config.sampling;
             tracer.errors_always = config.errors_always;
             tracer.redaction = redaction;
@@ -61,7 +61,7 @@ impl Tracer {
             origin: Some(FUNCTION),
             concurrent,
             sink,
-            sources: Sources::default(),
+            carriers: Carriers::default(),
             sampling: SamplingRules::default(),
             errors_always: false,
             redaction: Redaction::none(),

@@ -11,7 +11,7 @@ use tracestitch_wire::{
 };
 
 use super::{
-    counts::{Counts, Loss, Told},
+    counts::{Counts, CountsReporter, Loss},
     direct::Direct,
     handoff::Handoff,
     sink::{Flushed, Sink},
@@ -37,7 +37,7 @@ pub(crate) struct Transport {
     counts: Mutex<Counts>,
     /// Why a document is lost that the extension does not take, without a daemon.
     no_daemon: Loss,
-    told: Told,
+    reporter: CountsReporter,
     /// The process was made from a snapshot and has not begun its first invocation.
     restored: AtomicBool,
 }
@@ -58,7 +58,7 @@ impl Transport {
                 Route::Extension => Loss::NoExtension,
                 Route::Auto | Route::Direct => Loss::Nowhere,
             },
-            told: Told::default(),
+            reporter: CountsReporter::default(),
             restored: AtomicBool::new(config.snapshot),
         }
     }
@@ -194,7 +194,7 @@ impl Sink for Transport {
         if let Some(direct) = &self.direct {
             direct.finish();
         }
-        self.told.tell(self.counts(), clock::monotonic());
+        self.reporter.report(self.counts(), clock::monotonic());
     }
 }
 

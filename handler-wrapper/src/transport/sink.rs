@@ -36,9 +36,9 @@ pub(crate) enum Flushed {
 
 /// Takes nothing.
 #[derive(Debug)]
-pub(crate) struct Nowhere;
+pub(crate) struct NullSink;
 
-impl Sink for Nowhere {
+impl Sink for NullSink {
     fn begin(&self) {}
     fn open(&self, _id: SegmentId, _document: &[u8]) {}
     fn close(&self, _id: SegmentId, _document: &[u8]) {}

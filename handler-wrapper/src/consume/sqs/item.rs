@@ -6,14 +6,14 @@ use tracestitch_wire::header::TraceHeader;
 use crate::{
     batch::item::Item,
     incoming::{self, message::SqsRecord},
-    settings::carriers::Sources,
+    settings::carriers::Carriers,
 };
 
 impl<M: SqsRecord> Item for M {
     const SOURCE: &'static str = "sqs";
 
-    fn carried(&self, sources: &Sources) -> Option<TraceHeader> {
-        incoming::sqs::of_message(self, sources)
+    fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
+        incoming::sqs::of_message(self, carriers)
     }
 
     /// Standard queues may have groups, too, for fair delivery, which say nothing about order

@@ -52,13 +52,13 @@ pub struct Poller {
     consumer: Consumer<Message>,
 }
 
-/// What became of messages, by their receipt handles.
+/// The outcome of a batch: receipt handles of its messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Worked {
-    /// To be deleted from the queue.
+pub struct BatchOutcome {
+    /// Handled messages, to be deleted from the queue.
     pub done: Vec<String>,
-    /// To be left to the visibility timeout.
+    /// Failed messages, to be left to the visibility timeout.
     pub failed: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ impl Poller {
         &self,
         messages: Vec<Message>,
         handle: H,
-    ) -> impl Future<Output = Worked> + use<H, F, T, E, Kind>
+    ) -> impl Future<Output = BatchOutcome> + use<H, F, T, E, Kind>
     where
         H: FnMut(Message) -> F,
         F: Future<Output = Result<T, E>>,
@@ -118,7 +118,7 @@ impl Poller {
                     Invocation::of_service(Arc::new(trace)).run(work).await
                 }
             };
-            let mut worked = Worked::default();
+            let mut worked = BatchOutcome::default();
             for (handle, done) in handles.into_iter().zip(done) {
                 let list = if done {
                     &mut worked.done
@@ -237,7 +237,7 @@ mod tests {
         let poller = Poller::tracing(kept.tracer());
         let nothing = poller.each(Vec::new(), |_| async { Ok::<_, std::fmt::Error>(()) });
         let nothing = tokio::spawn(nothing).map(Result::unwrap);
-        assert_eq!(nothing.await, Worked::default());
+        assert_eq!(nothing.await, BatchOutcome::default());
         let end = Event::End(String::new());
         assert_eq!(kept.events(), [Event::Begin, end.clone()]);
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    settings::carriers::Sources,
+    settings::carriers::Carriers,
     tests::kept::{Kept, PARENT, ROOT, SAMPLED, invoke, invoke_in},
     trace::{
         context::Context,
@@ -332,8 +332,8 @@ fn sampled_messages_are_told_apart() {
 #[tokio::test]
 async fn sources_that_the_function_ignores_do_not_count() {
     let mut tracer = Kept::default().tracer();
-    let ignored = Sources::parse_ignored("sqs").unwrap();
-    tracer.sources = Sources::new(ignored, Vec::new());
+    let ignored = Carriers::parse_ignored("sqs").unwrap();
+    tracer.carriers = Carriers::new(ignored, Vec::new());
     let message = message("m", &producer('a').0);
     assert!(is_sampled(&message), "outside of it");
     let work = async { assert!(!is_sampled(&message)) };

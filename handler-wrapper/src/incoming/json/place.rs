@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use crate::{
     incoming::names,
-    settings::carriers::{Source, Sources},
+    settings::carriers::{Carrier, Carriers},
 };
 
 /// Whose header one is that was found, the latest hop first. Who hands on a text that he got puts
@@ -26,7 +26,7 @@ pub(super) const OTHERS: usize = Hop::Text as usize;
 
 /// What kind of object this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ObjectKind {
     Event,
     Body,
     Headers,
@@ -41,26 +41,28 @@ pub(super) enum Place {
     Fields,
 }
 
-impl Place {
+impl ObjectKind {
     /// Whose fields here hold headers.
-    pub(super) fn source(self) -> Option<Source> {
+    pub(super) fn carrier(self) -> Option<Carrier> {
         match self {
-            Self::Headers => Some(Source::Http),
-            Self::Envelope => Some(Source::Envelope),
-            Self::Event | Self::Body | Self::Fields => Some(Source::Embedded),
+            Self::Headers => Some(Carrier::Http),
+            Self::Envelope => Some(Carrier::Envelope),
+            Self::Event | Self::Body | Self::Fields => Some(Carrier::Embedded),
             Self::Resolver | Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
         }
     }
 
     /// What is looked for under the key `raw`, which has its escapes still.
     #[inline]
-    pub(super) fn role(self, raw: &[u8], sources: &Sources) -> Option<Role> {
+    pub(super) fn role(self, raw: &[u8], carriers: &Carriers) -> Option<Role> {
         let mut name = [0; LONGEST];
         let key = match memchr(b'\\', raw) {
             Some(_) => unescape_name(raw, &mut name)?,
             None => raw,
         };
-        let allowed = self.source().is_some_and(|source| sources.allow(source));
+        let allowed = self
+            .carrier()
+            .is_some_and(|carrier| carriers.allow(carrier));
         match self {
             _ if allowed && names::is_header(key) => Some(Role::Header(self.hop(key))),
             _ if allowed && names::is_traceparent(key) => Some(Role::Parent),
@@ -113,12 +115,12 @@ pub(super) enum Role {
     /// `tracestate`.
     State,
     /// An object with more of them.
-    Object(Place),
+    Object(ObjectKind),
     /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
     Text,
 }
 
-/// Length of the longest name of [`Place::role`], in bytes.
+/// Length of the longest name of [`ObjectKind::role`], in bytes.
 const LONGEST: usize = "multiValueHeaders".len();
 
 /// A key without its escapes, in `name`; None for one that is no name. Names have letters, `-` and

@@ -36,8 +36,8 @@ pub(super) fn record(
     match (context.output_or_error(), response) {
         (Some(Ok(_)), _) => {}
         (Some(Err(error)), Some(response)) if error.is_operation_error() => {
-            match Said::by(response) {
-                Some(said) => record_service_error(document, response, error, said),
+            match ServiceError::by(response) {
+                Some(reported) => record_service_error(document, response, error, reported),
                 None => record_local_error(document, error),
             }
         }
@@ -77,10 +77,10 @@ fn record_service_error(
     document: &mut Document,
     response: &HttpResponse,
     error: &OrchestratorError<Error>,
-    said: Said,
+    reported: ServiceError,
 ) {
     let status = response.status();
-    let throttled = said
+    let throttled = reported
         .code
         .as_deref()
         .is_some_and(|code| THROTTLING_ERRORS.contains(&code));
@@ -90,12 +90,12 @@ fn record_service_error(
     let server = status.is_server_error() || status.is_success();
     document.error = document.throttle || !server;
     document.fault = !document.error;
-    let message = said.message.unwrap_or_else(|| {
+    let message = reported.message.unwrap_or_else(|| {
         error
             .as_operation_error()
             .map_or_else(String::new, ToString::to_string)
     });
-    let kind = said
+    let kind = reported
         .code
         .unwrap_or_else(|| format!("HTTP {}", status.as_u16()));
     let exception = Exception {
@@ -131,30 +131,30 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
 /// Code and message of an error, by the service's own words: the error that the SDK made of it
 /// tells its code only to those who know its type.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct ServiceError {
     code: Option<String>,
     message: Option<String>,
 }
 
-impl Said {
+impl ServiceError {
     /// None when the answer does not say that anything failed.
     fn by(response: &HttpResponse) -> Option<Self> {
         let body = response.body().bytes().unwrap_or_default();
         if response.status().is_success() {
-            return Self::in_xml(body).filter(|said| said.code.is_some());
+            return Self::in_xml(body).filter(|reported| reported.code.is_some());
         }
         // Query-compatible services (SQS) name in this header what old clients know.
         let header = ["x-amzn-query-error", "x-amzn-errortype"]
             .into_iter()
             .find_map(|name| response.headers().get(name));
-        let mut said = Self::in_json(body)
+        let mut reported = Self::in_json(body)
             .or_else(|| Self::in_xml(body))
             .unwrap_or_default();
-        said.code = header
+        reported.code = header
             .map(str::to_owned)
-            .or(said.code)
+            .or(reported.code)
             .map(|code| short(&code).to_owned());
-        Some(said)
+        Some(reported)
     }
 
     fn in_json(body: &[u8]) -> Option<Self> {
@@ -283,9 +283,9 @@ mod tests {
             if let Some((name, value)) = header {
                 response.headers_mut().insert(name, value);
             }
-            let said = Said::by(&response).unwrap();
+            let reported = ServiceError::by(&response).unwrap();
             assert_eq!(
-                (said.code.as_deref(), said.message.as_deref()),
+                (reported.code.as_deref(), reported.message.as_deref()),
                 (code, message),
                 "{reason}"
             );

@@ -13,12 +13,12 @@ use super::{
 
 /// What the allow-list says of a service and one of its operations.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Target {
+pub(super) struct AllowedCall {
     known: Option<&'static Service>,
     operations: Option<&'static Operations>,
 }
 
-impl Target {
+impl AllowedCall {
     pub(super) fn of(service: &str, operation: &str) -> Self {
         let known = parameters::service(service);
         Self {
@@ -120,7 +120,7 @@ impl Selection {
     pub(super) fn put_request(
         &self,
         document: &mut Document,
-        target: Target,
+        allowed: AllowedCall,
         input: &Input,
         kept: Option<&CapturedTelemetryAttributes>,
     ) {
@@ -128,9 +128,9 @@ impl Selection {
             let text = captured(kept?, member)?;
             Some(Fact::Text(text))
         };
-        let typed = |member: &str| members::of_input(target.known?.name, input, member);
-        let names = target.known.map_or(&[][..], |service| service.names);
-        let own = target.operations.map_or(&[][..], |some| some.request);
+        let typed = |member: &str| members::of_input(allowed.known?.name, input, member);
+        let names = allowed.known.map_or(&[][..], |service| service.names);
+        let own = allowed.operations.map_or(&[][..], |some| some.request);
         let either = |member: &str| name(member).or_else(|| typed(member));
         self.put(document, names, either);
         self.put(document, own, typed);
@@ -138,9 +138,14 @@ impl Selection {
     }
 
     /// Puts on `document` what is recorded of an output.
-    pub(super) fn put_response(&self, document: &mut Document, target: Target, output: &Output) {
-        let typed = |member: &str| members::of_output(target.known?.name, output, member);
-        let own = target.operations.map_or(&[][..], |some| some.response);
+    pub(super) fn put_response(
+        &self,
+        document: &mut Document,
+        allowed: AllowedCall,
+        output: &Output,
+    ) {
+        let typed = |member: &str| members::of_output(allowed.known?.name, output, member);
+        let own = allowed.operations.map_or(&[][..], |some| some.response);
         self.put(document, own, typed);
         self.put(document, self.users(&document.name.clone()), typed);
     }

@@ -87,14 +87,14 @@ impl TraceRequests {
     /// is the answer.
     ///
     /// By itself a client takes all headers along, also to hosts that
-    /// [`pass_on_only_to`](Self::pass_on_only_to) does not name, and only its policy can keep it
+    /// [`propagate_to`](Self::propagate_to) does not name, and only its policy can keep it
     /// from that: the first time that it happens is told in one warning on standard error. To what
     /// is [ignored](Self::ignore) they are not given either.
     ///
     /// ```
     /// use tracestitch::http_client::TraceRequests;
     ///
-    /// let trace = TraceRequests::new().pass_on_only_to(["*.internal.example"]);
+    /// let trace = TraceRequests::new().propagate_to(["*.internal.example"]);
     /// let client = reqwest::Client::builder().redirect(trace.redirects()).build()?;
     /// let client = reqwest_middleware::ClientBuilder::new(client).with(trace).build();
     /// # Ok::<(), reqwest::Error>(())

@@ -276,7 +276,7 @@ async fn ignored_hosts_are_neither_recorded_nor_told() {
 #[tokio::test]
 async fn hosts_that_are_not_trusted_are_recorded_but_not_told() {
     let settings = TraceRequests::new()
-        .pass_on_only_to(["*.internal.example"])
+        .propagate_to(["*.internal.example"])
         .with_traceparent();
     let (kept, head) = exchange(SAMPLED, &settings, Answer::Status(200)).await;
     assert!(

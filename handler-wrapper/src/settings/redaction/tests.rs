@@ -26,7 +26,7 @@ async fn leaves<F: Future>(rules: Redaction, work: F) -> (Kept, String) {
 }
 
 fn hide() -> Redaction {
-    Redaction::by(|_, text| {
+    Redaction::from_fn(|_, text| {
         text.contains(SECRET)
             .then(|| text.replace(SECRET, "[gone]"))
     })
@@ -108,7 +108,7 @@ async fn a_rule_that_fails_lets_nothing_pass() {
         Place::Annotation("card") => panic!("a bug in the rule"),
         _ => None,
     };
-    let (kept, all) = leaves(Redaction::by(rule), async {
+    let (kept, all) = leaves(Redaction::from_fn(rule), async {
         crate::annotate("card", SECRET)
     })
     .await;
@@ -118,8 +118,8 @@ async fn a_rule_that_fails_lets_nothing_pass() {
 
 #[tokio::test]
 async fn rules_see_what_the_ones_before_them_left() {
-    let first = Redaction::by(|_, text| (text == "a").then(|| "b".to_owned()));
-    let second = Redaction::by(|_, text| (text == "b").then(|| "c".to_owned()));
+    let first = Redaction::from_fn(|_, text| (text == "a").then(|| "b".to_owned()));
+    let second = Redaction::from_fn(|_, text| (text == "b").then(|| "c".to_owned()));
     let (kept, _) = leaves(first.and(second), async { crate::annotate("x", "a") }).await;
     assert_eq!(kept.one("order-worker")["annotations"]["x"], "c");
 }
@@ -159,7 +159,7 @@ async fn a_rule_that_records_is_not_recorded() {
             text.contains(SECRET).then(|| "[gone]".to_owned())
         })
     };
-    let (kept, all) = leaves(Redaction::by(rule), plant()).await;
+    let (kept, all) = leaves(Redaction::from_fn(rule), plant()).await;
     assert!(!all.contains(SECRET), "{all}");
     assert!(!all.contains("rule"), "{all}");
     assert!(

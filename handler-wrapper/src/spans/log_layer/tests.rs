@@ -62,7 +62,7 @@ async fn a_line_says_to_which_trace_it_belongs() {
         lines,
         [json!({
             "timestamp": null, "level": "WARN", "message": "priced o-1\n\"so\"",
-            "target": "tracestitch::log::tests", "requestId": "r-1", "traceId": ROOT,
+            "target": module_path!(), "requestId": "r-1", "traceId": ROOT,
             "segmentId": kept.one("price")["id"], "items": 3, "level_": "high", "ok": true,
             "share": 0.5, "bytes": u64::MAX,
         })]

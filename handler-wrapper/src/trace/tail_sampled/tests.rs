@@ -201,7 +201,7 @@ fn what_ended_before_all_began_counts_too() {
 #[test]
 fn the_users_rules_hold_for_all_that_leaves_the_process() {
     const SECRET: &str = "sk_live_4242";
-    let rules = Redaction::by(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
+    let rules = Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let (kept, trace) = unsampled(rules);
     let handler = invocation::begin_handler(&trace).unwrap();
     under(&handler, || {

@@ -126,12 +126,12 @@ async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
     for (settings, followed, reason) in [
         (TraceRequests::new(), true, "all hosts"),
         (
-            TraceRequests::new().pass_on_only_to(["shop.example", "127.0.0.1"]),
+            TraceRequests::new().propagate_to(["shop.example", "127.0.0.1"]),
             true,
             "both",
         ),
         (
-            TraceRequests::new().pass_on_only_to(["shop.example"]),
+            TraceRequests::new().propagate_to(["shop.example"]),
             false,
             "the first alone",
         ),
@@ -172,7 +172,7 @@ async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
 
 #[test]
 fn a_header_is_led_away_from_those_who_may_have_it() {
-    let trace = TraceRequests::new().pass_on_only_to(["a.example", "b.example"]);
+    let trace = TraceRequests::new().propagate_to(["a.example", "b.example"]);
     for (from, to, expected) in [
         ("a.example", "b.example", false),
         ("a.example", "c.example", true),
@@ -195,7 +195,7 @@ async fn settings_hold_for_it_too() {
             "ignored",
         ),
         (
-            TraceRequests::new().pass_on_only_to(["shop.example"]),
+            TraceRequests::new().propagate_to(["shop.example"]),
             None,
             true,
             "",
