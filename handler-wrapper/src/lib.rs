@@ -25,7 +25,7 @@
 //! | you want | use |
 //! |---|---|
 //! | a traced function | [`run()`] |
-//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `http`) |
+//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `lambda-http`) |
 //! | the same on Managed Instances | `run_concurrent` (feature `concurrency-tokio`) |
 //! | handlers and messages that fail with `anyhow::Error`, `eyre::Report` | features `anyhow`, `eyre` |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
@@ -56,9 +56,9 @@
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 
-#[cfg(feature = "sqs")]
+#[cfg(any(feature = "sqs", feature = "streams"))]
 mod batch;
-#[cfg(feature = "sqs")]
+#[cfg(any(feature = "sqs", feature = "streams"))]
 mod consume;
 mod incoming;
 mod layer;
@@ -82,7 +82,7 @@ pub use tracestitch_wire::{
 pub use self::consume::sqs;
 #[cfg(feature = "streams")]
 pub use self::consume::streams;
-#[cfg(feature = "http")]
+#[cfg(feature = "lambda-http")]
 pub use self::layer::http;
 #[cfg(feature = "concurrency-tokio")]
 pub use self::layer::run::run_concurrent;

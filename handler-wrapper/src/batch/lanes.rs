@@ -27,7 +27,7 @@ pub(super) fn lanes<M: Item>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
     lanes
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqs"))]
 mod tests {
     use aws_lambda_events::sqs::SqsMessage;
 

@@ -1,6 +1,6 @@
 //! Around a function.
 
-#[cfg(feature = "http")]
+#[cfg(feature = "lambda-http")]
 pub mod http;
 pub(crate) mod invocation;
 mod response_stream;

@@ -54,7 +54,8 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 /// What is recorded of a call's parameters and result is what the X-Ray SDKs record: names of
 /// tables, queues, buckets and the like, settings, counts. Never what a message, an item or an
 /// object holds. Names take no more than the feature `aws-sdk`; settings, counts and results need
-/// the feature of the service (`dynamodb`, `sqs`, `lambda`, `eventbridge`), which knows its types.
+/// the feature that is named after the service's crate (`aws-sdk-dynamodb`, `aws-sdk-sqs`,
+/// `aws-sdk-lambda`, `aws-sdk-eventbridge`), which knows its types.
 /// [`record`](Self::record) and [`omit`](Self::omit) change the choice.
 ///
 /// Every attempt carries `X-Amzn-Trace-Id` with the call's subsegment as parent, so that SQS,

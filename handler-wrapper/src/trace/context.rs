@@ -150,7 +150,7 @@ impl Context {
     /// decision to this function (`Sampled=?`) and wants to know it: `Root=..;Sampled=1`, or `0`
     /// where no rule of sampling decided for it. None in every other invocation.
     ///
-    /// `http::run` (feature `http`) puts it on each response by itself; a handler that builds the
+    /// `http::run` (feature `lambda-http`) puts it on each response by itself; a handler that builds the
     /// response's JSON adds it to its `headers`. A gateway in between may put its own in its place.
     ///
     /// Source: the X-Ray SDKs, which answer so in their HTTP middleware.

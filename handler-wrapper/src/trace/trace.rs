@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(feature = "sqs")]
+#[cfg(any(feature = "sqs", feature = "streams"))]
 use std::time::Duration;
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ pub(crate) struct Trace {
 
 /// The time that Lambda gives an invocation.
 #[cfg_attr(
-    not(feature = "sqs"),
+    not(any(feature = "sqs", feature = "streams")),
     expect(dead_code, reason = "only batches have something to give up")
 )]
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// The end less `margin`, which counts as half of the invocation's time when it is more: a
     /// margin that leaves no time for work would give up everything for ever.
-    #[cfg(feature = "sqs")]
+    #[cfg(any(feature = "sqs", feature = "streams"))]
     pub(crate) fn less(self, margin: Duration) -> Instant {
         let half = self.ends.saturating_duration_since(self.began) / 2;
         self.ends.checked_sub(margin.min(half)).unwrap_or(self.ends)
@@ -132,7 +132,7 @@ impl Trace {
     }
 
     /// Records that work in it failed, though its outermost document may be no fault.
-    #[cfg(feature = "sqs")]
+    #[cfg(any(feature = "sqs", feature = "streams"))]
     pub(crate) fn fail(&self) {
         self.outlet.fail();
     }

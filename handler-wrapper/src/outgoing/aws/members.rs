@@ -2,13 +2,13 @@
 //! enumerations, counts, lists, and all of the output. Which of them are recorded is said in
 //! [`parameters`](super::parameters); here is said how, service by service.
 
-#[cfg(feature = "dynamodb")]
+#[cfg(feature = "aws-sdk-dynamodb")]
 mod dynamodb;
-#[cfg(feature = "eventbridge")]
+#[cfg(feature = "aws-sdk-eventbridge")]
 mod eventbridge;
-#[cfg(feature = "lambda")]
+#[cfg(feature = "aws-sdk-lambda")]
 mod lambda;
-#[cfg(feature = "sqs")]
+#[cfg(feature = "aws-sdk-sqs")]
 mod sqs;
 #[allow(
     dead_code,
@@ -26,13 +26,13 @@ pub(super) fn of_input<'a>(service: &str, input: &'a Input, member: &str) -> Opt
     // Without a service's feature there is nothing to read with.
     let _ = (input, member);
     match service {
-        #[cfg(feature = "dynamodb")]
+        #[cfg(feature = "aws-sdk-dynamodb")]
         "DynamoDB" => dynamodb::of_input(input, member),
-        #[cfg(feature = "eventbridge")]
+        #[cfg(feature = "aws-sdk-eventbridge")]
         "EventBridge" => eventbridge::of_input(input, member),
-        #[cfg(feature = "lambda")]
+        #[cfg(feature = "aws-sdk-lambda")]
         "Lambda" => lambda::of_input(input, member),
-        #[cfg(feature = "sqs")]
+        #[cfg(feature = "aws-sdk-sqs")]
         "SQS" => sqs::of_input(input, member),
         _ => None,
     }
@@ -42,11 +42,11 @@ pub(super) fn of_input<'a>(service: &str, input: &'a Input, member: &str) -> Opt
 /// [`of_input`] gives their names, too. It takes less than the SDK does to keep them.
 pub(super) fn has_names(input: &Input) -> bool {
     let _ = input;
-    #[cfg(feature = "dynamodb")]
+    #[cfg(feature = "aws-sdk-dynamodb")]
     if dynamodb::has_names(input) {
         return true;
     }
-    #[cfg(feature = "sqs")]
+    #[cfg(feature = "aws-sdk-sqs")]
     if sqs::has_names(input) {
         return true;
     }
@@ -57,11 +57,11 @@ pub(super) fn has_names(input: &Input) -> bool {
 pub(super) fn of_output<'a>(service: &str, output: &'a Output, member: &str) -> Option<Fact<'a>> {
     let _ = (output, member);
     match service {
-        #[cfg(feature = "dynamodb")]
+        #[cfg(feature = "aws-sdk-dynamodb")]
         "DynamoDB" => dynamodb::of_output(output, member),
-        #[cfg(feature = "lambda")]
+        #[cfg(feature = "aws-sdk-lambda")]
         "Lambda" => lambda::of_output(output, member),
-        #[cfg(feature = "sqs")]
+        #[cfg(feature = "aws-sdk-sqs")]
         "SQS" => sqs::of_output(output, member),
         _ => None,
     }

@@ -1,14 +1,14 @@
 //! The rows of the allow-list: for each, the whole document of a call by the real client.
 
-#[cfg(feature = "dynamodb")]
+#[cfg(feature = "aws-sdk-dynamodb")]
 mod dynamodb;
-#[cfg(feature = "eventbridge")]
+#[cfg(feature = "aws-sdk-eventbridge")]
 mod eventbridge;
-#[cfg(feature = "lambda")]
+#[cfg(feature = "aws-sdk-lambda")]
 mod lambda;
 mod names;
 mod s3;
-#[cfg(feature = "sqs")]
+#[cfg(feature = "aws-sdk-sqs")]
 mod sqs;
 mod users;
 
@@ -53,13 +53,13 @@ use row;
 fn rows() -> Vec<Row> {
     let mut rows = names::rows();
     rows.extend(s3::rows());
-    #[cfg(feature = "dynamodb")]
+    #[cfg(feature = "aws-sdk-dynamodb")]
     rows.extend(dynamodb::rows());
-    #[cfg(feature = "eventbridge")]
+    #[cfg(feature = "aws-sdk-eventbridge")]
     rows.extend(eventbridge::rows());
-    #[cfg(feature = "lambda")]
+    #[cfg(feature = "aws-sdk-lambda")]
     rows.extend(lambda::rows());
-    #[cfg(feature = "sqs")]
+    #[cfg(feature = "aws-sdk-sqs")]
     rows.extend(sqs::rows());
     rows
 }
@@ -67,10 +67,10 @@ fn rows() -> Vec<Row> {
 /// True if rows of this service need a feature that is off.
 fn is_off(service: &str) -> bool {
     [
-        ("DynamoDB", cfg!(feature = "dynamodb")),
-        ("EventBridge", cfg!(feature = "eventbridge")),
-        ("Lambda", cfg!(feature = "lambda")),
-        ("SQS", cfg!(feature = "sqs")),
+        ("DynamoDB", cfg!(feature = "aws-sdk-dynamodb")),
+        ("EventBridge", cfg!(feature = "aws-sdk-eventbridge")),
+        ("Lambda", cfg!(feature = "aws-sdk-lambda")),
+        ("SQS", cfg!(feature = "aws-sdk-sqs")),
     ]
     .contains(&(service, false))
 }
