@@ -101,7 +101,7 @@ impl From<Cow<'static, str>> for Name {
 ///
 /// assert_eq!(Text::from("é".repeat(300)).as_str().chars().count(), 250);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text(Cow<'static, str>);
 
 impl Text {
