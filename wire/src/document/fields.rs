@@ -22,6 +22,10 @@ const SCANNED: usize = 32;
 pub struct Fields<K, V> {
     entries: Vec<(K, V)>,
     /// Positions of the keys, once there are too many to scan.
+    #[expect(
+        clippy::box_collection,
+        reason = "a map is 48 bytes, and most documents have none"
+    )]
     positions: Option<Box<HashMap<K, usize>>>,
 }
 
