@@ -1,16 +1,15 @@
-//! Responses that are streamed: the runtime polls them in a task of its own, when the handler's
-//! subsegment is over.
+//! Streamed responses: the runtime polls them in another task, after the handler's subsegment has
+//! ended.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
 use futures_util::Stream;
 use lambda_runtime::{Error, FunctionResponse, IntoFunctionResponse, StreamResponse};
 
-use crate::trace::{context::Context, subsegment::Subsegment};
+use crate::trace::{capture::Running, context::Context, subsegment::Subsegment};
 
-/// Name of the subsegment that a stream has.
+/// Name of a stream's subsegment.
 const NAME: &str = "response";
 
 /// A handler's response, with the context that it was made in.
@@ -46,14 +45,14 @@ where
     }
 }
 
-/// A stream that runs in a subsegment under the handler's. It ends with its last part, and as
-/// cancelled when nobody takes that. A part that is an error makes it a fault.
+/// A stream that runs in a subsegment under the handler's.
+///
+/// The subsegment ends with the last part. If the stream is dropped before, it ends as cancelled. A
+/// part that is an error makes it a fault.
 pub(crate) struct ResponseStream<S> {
-    /// None when it is dropped.
+    /// `None` while it is dropped.
     stream: Option<S>,
-    context: Context,
-    /// None when it is over.
-    subsegment: Option<Subsegment>,
+    running: Running,
 }
 
 impl<S> ResponseStream<S> {
@@ -61,8 +60,7 @@ impl<S> ResponseStream<S> {
         let subsegment = Subsegment::begin_in(&around, NAME);
         Self {
             stream: Some(stream),
-            context: subsegment.context(),
-            subsegment: Some(subsegment),
+            running: Running::new(subsegment.context(), subsegment),
         }
     }
 }
@@ -75,51 +73,32 @@ where
     type Item = Result<D, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Some(stream) = &mut this.stream else {
+        let Self { stream, running } = &mut *self;
+        let Some(stream) = stream else {
             return Poll::Ready(None);
         };
-        let work = || Pin::new(stream).poll_next(cx);
-        let polled = catch_unwind(AssertUnwindSafe(|| this.context.clone().sync_scope(work)));
-        let part = match polled {
-            Ok(polled) => ready!(polled),
-            Err(panic) => {
-                if let Some(subsegment) = this.subsegment.take() {
-                    subsegment.record_panic(&*panic);
-                    subsegment.finish();
-                }
-                resume_unwind(panic)
-            }
-        };
-        Poll::Ready(match part {
-            Some(Ok(part)) => Some(Ok(part)),
-            Some(Err(error)) => {
-                let error = error.into();
-                if let Some(subsegment) = &this.subsegment {
-                    subsegment.record_failure(&error);
-                }
-                Some(Err(error))
-            }
-            None => {
-                if let Some(subsegment) = this.subsegment.take() {
-                    subsegment.finish();
-                }
-                None
-            }
-        })
+        let part = ready!(running.step(|| Pin::new(stream).poll_next(cx)));
+        let part = part.map(|part| part.map_err(Into::into));
+        match &part {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => running.record(|subsegment| subsegment.record_failure(error)),
+            None => drop(running.end(|_| ())),
+        }
+        Poll::Ready(part)
     }
 }
 
 impl<S> Drop for ResponseStream<S> {
     fn drop(&mut self) {
-        let stream = self.stream.take();
-        // What it leaves behind belongs to its context, too.
-        self.context.clone().sync_scope(|| drop(stream));
+        let Self { stream, running } = self;
+        running.release(|| *stream = None);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use futures_util::{FutureExt, StreamExt, stream};
     use serde_json::Value;
 

@@ -31,17 +31,12 @@ type Rule = dyn Fn(Place<'_>, &str) -> Option<String> + Send + Sync;
 ///     Place::Url if text.contains("/customers/") => Some("https://[customer]".to_owned()),
 ///     _ => None,
 /// });
-/// let layer = tracestitch::TraceLayer::redacting(rules);
+/// let layer = tracestitch::TraceLayer::new().redact(rules);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Redaction(Vec<Arc<Rule>>);
 
 impl Redaction {
-    /// No rules.
-    pub(crate) const fn none() -> Self {
-        Self(Vec::new())
-    }
-
     pub(crate) fn is_none(&self) -> bool {
         self.0.is_empty()
     }

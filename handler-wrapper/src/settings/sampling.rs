@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracestitch_wire::{
     header::{Sampling, TraceHeader},
     id::TraceId,
+    random,
     time::Timestamp,
 };
 
@@ -31,7 +32,7 @@ use tracestitch_wire::{
 /// use tracestitch::{SamplingRules, TraceLayer};
 ///
 /// let rules: SamplingRules = "path=/health; source=sqs rate=0.5; reservoir=1 rate=0.05".parse()?;
-/// let layer = TraceLayer::from_env().sampling(rules);
+/// let layer = TraceLayer::new().sampling(rules);
 /// # Ok::<(), tracestitch::InvalidRule>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -137,7 +138,7 @@ impl Rule {
                 let left = (this_second as u32) < self.reservoir;
                 left.then_some(this_second + 1)
             });
-        from_reservoir.is_ok() || (self.rate > 0.0 && fastrand::f64() < self.rate)
+        from_reservoir.is_ok() || (self.rate > 0.0 && random::fraction() < self.rate)
     }
 }
 
@@ -302,17 +303,38 @@ mod tests {
         }
     }
 
+    /// 4,000 draws at a quarter have a standard deviation of 27.
     #[test]
-    fn the_rate_is_kept() {
-        // The first id of a thread gives it a seed of its own.
-        let _ = TraceId::new(at(1));
-        fastrand::seed(7);
+    fn rate_is_the_share_that_is_recorded() {
         let rules: SamplingRules = "rate=0.25".parse().unwrap();
         let recorded = (0..4000)
             .filter_map(|_| rules.begin(None, ORDERS, at(1)))
             .filter(|header| header.sampling == Sampling::Sampled)
             .count();
-        assert!((900..1100).contains(&recorded), "{recorded}");
+        assert!((800..1200).contains(&recorded), "{recorded}");
+    }
+
+    #[test]
+    fn generator_of_the_program_is_not_used() {
+        let rules: SamplingRules = "rate=0.5".parse().unwrap();
+        let draw = || {
+            let header = rules.begin(None, ORDERS, at(1)).unwrap();
+            header.sampling == Sampling::Sampled
+        };
+        let drawn = |seed| -> Vec<bool> {
+            fastrand::seed(seed);
+            (0..64).map(|_| draw()).collect()
+        };
+        assert_ne!(
+            drawn(42),
+            drawn(42),
+            "a seed of the program repeats nothing"
+        );
+        fastrand::seed(42);
+        let expected = fastrand::u64(..);
+        fastrand::seed(42);
+        draw();
+        assert_eq!(fastrand::u64(..), expected, "and its sequence goes on");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) const SAMPLED: &str =
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     Begin,
+    Announce(String),
     Open(Value),
     Close(Value),
     Discard(SegmentId),
@@ -40,7 +41,7 @@ pub(crate) struct Kept(Arc<Mutex<Vec<Event>>>);
 
 impl Kept {
     pub(crate) fn tracer(&self) -> Tracer {
-        Tracer::new("order-worker".to_owned(), true, Box::new(self.clone()))
+        Tracer::new("order-worker".to_owned(), true, Arc::new(self.clone()))
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -86,7 +87,7 @@ impl Kept {
                     sent.push(describe(&document));
                 }
                 Event::Discard(id) => drop(open.remove(&id.to_string())),
-                Event::Begin | Event::End(_) => {}
+                Event::Begin | Event::Announce(_) | Event::End(_) => {}
             }
         }
         let mut open: Vec<_> = open.into_values().collect();
@@ -163,6 +164,10 @@ pub(crate) fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocati
 impl Sink for Kept {
     fn begin(&self) {
         self.push(Event::Begin);
+    }
+
+    fn announce(&self, request_id: &str) {
+        self.push(Event::Announce(request_id.to_owned()));
     }
 
     fn open(&self, _id: SegmentId, document: &[u8]) {

@@ -172,6 +172,11 @@ impl Trace {
         self.outlet.open(&self.tracer, document);
     }
 
+    /// Hands over a document in progress again, with facts that were added to it.
+    pub(crate) fn update(&self, document: &Document) {
+        self.outlet.update(&self.tracer, document);
+    }
+
     /// Hands over a document that is over.
     pub(crate) fn close(&self, document: &mut Document) {
         self.outlet.close(&self.tracer, document);

@@ -73,7 +73,7 @@ async fn plant() {
 
 #[tokio::test]
 async fn planted_secrets_do_not_leave() {
-    let (_, all) = leaves(Redaction::none(), plant()).await;
+    let (_, all) = leaves(Redaction::default(), plant()).await;
     let planted = all.matches(SECRET).count();
     assert!(planted > 30, "the test plants {planted}");
     let (kept, all) = leaves(hide(), plant()).await;
