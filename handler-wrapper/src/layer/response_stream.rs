@@ -12,7 +12,7 @@ use crate::trace::{capture::Running, context::Context, subsegment::Subsegment};
 /// Name of a stream's subsegment.
 const NAME: &str = "response";
 
-/// A handler's response, with the context that it was made in.
+/// A handler's response with the context of the handler.
 pub(crate) struct HandlerResponse<R> {
     response: R,
     context: Context,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
 
-    /// What the runtime gets of a handler that answers with `parts`.
+    /// Returns the response of a handler that answers with `parts`, as the runtime gets it.
     async fn streamed<S>(kept: &Kept, header: &str, parts: S) -> ResponseStream<S>
     where
         S: Stream<Item = Result<&'static str, std::io::Error>> + Unpin + Send + 'static,
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_does_when_it_is_polled_hangs_under_it() {
+    async fn work_of_a_poll_hangs_under_the_stream() {
         let kept = Kept::default();
         let part = |name| crate::capture(name, async move { Ok(name) }).boxed();
         let parts = stream::iter(["one", "two"]).then(part);
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// The subsegment of a stream that ends as `end` has it.
+    /// Returns the subsegment of a stream that `end` brings to its end.
     async fn ended<S, F: Future>(parts: S, end: impl FnOnce(ResponseStream<S>) -> F) -> Value
     where
         S: Stream<Item = Result<&'static str, std::io::Error>> + Unpin + Send + 'static,
@@ -153,21 +153,18 @@ mod tests {
         end(streamed(&kept, SAMPLED, parts).await).await;
         assert!(
             kept.one("order-worker").get("fault").is_none(),
-            "that was over"
+            "the handler ended before"
         );
         kept.one("response")
     }
 
     #[tokio::test]
-    async fn how_it_ends_is_said() {
+    async fn stream_that_fails_or_is_dropped_is_a_fault() {
         let parts = || stream::iter([Ok("one"), Err(std::io::Error::other("no stock")), Ok("two")]);
         let read = ended(parts(), async |stream| {
             let parts: Vec<_> = stream.collect().await;
             assert_eq!(parts[1].as_ref().unwrap_err().to_string(), "no stock");
-            assert!(
-                parts[2].is_ok(),
-                "errors are passed on, and what comes after them"
-            );
+            assert!(parts[2].is_ok(), "errors and later parts are passed on");
         });
         let dropped = ended(parts(), async |mut stream| drop(stream.next().await));
         let unread = ended(parts(), async |stream| drop(stream));
@@ -183,8 +180,8 @@ mod tests {
             (panicked.await, "panic", "no price"),
         ] {
             let exception = &response["cause"]["exceptions"][0];
-            let said = exception["message"].as_str().unwrap();
-            assert!(said.contains(message), "{response}");
+            let found = exception["message"].as_str().unwrap();
+            assert!(found.contains(message), "{response}");
             assert!(
                 exception["type"].as_str().unwrap().ends_with(kind),
                 "{response}"
@@ -193,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Work that a stream leaves behind when it is dropped, as a connection that is given back.
+    /// Records work while it is dropped, like a connection that returns to its pool.
     struct Behind;
 
     impl Drop for Behind {
@@ -203,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_leaves_behind_hangs_under_it() {
+    async fn work_of_a_drop_hangs_under_the_stream() {
         let kept = Kept::default();
         let behind = Behind;
         let parts = stream::poll_fn(move |_| {
@@ -215,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unsampled_it_passes_the_trace_on() {
+    async fn unsampled_stream_passes_the_trace_on() {
         let kept = Kept::default();
         let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
         let parts = stream::poll_fn(|_| {

@@ -104,14 +104,14 @@ pub(crate) struct Config {
     pub(crate) socket: PathBuf,
     pub(crate) daemon: Option<DaemonAddress>,
     pub(crate) route: Route,
-    /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
+    /// True if several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
-    /// Whether this process is resumed from a snapshot.
+    /// True if this process is resumed from a snapshot.
     pub(crate) snapshot: bool,
     pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
-    /// Whether unsampled work is recorded if it fails.
+    /// True if unsampled work is recorded in case it fails.
     pub(crate) errors_always: bool,
 }
 

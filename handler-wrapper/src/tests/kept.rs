@@ -1,4 +1,4 @@
-//! A sink that keeps what it gets, for the tests of this crate.
+//! A sink that keeps its calls, for the tests of this crate.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,7 +24,7 @@ pub(crate) const PARENT: &str = "53995c3f42cd8ad8";
 pub(crate) const SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-/// What a sink was told, in order.
+/// A call of a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     Begin,
@@ -66,8 +66,8 @@ impl Kept {
         named.remove(0)
     }
 
-    /// What the extension has of it, by name: what was sent, and what is open and would be sent
-    /// if the process died now.
+    /// Returns names of documents at the extension: sent ones, and open ones that it would send if the
+    /// process died now.
     pub(crate) fn extension(&self) -> (Vec<String>, Vec<String>) {
         let text = |document: &Value, key| document[key].as_str().unwrap_or_default().to_owned();
         let describe = |document: &Value| {
@@ -100,7 +100,7 @@ impl Kept {
         self.invoke_until(header, None, work).await
     }
 
-    /// The same, with the deadline of Lambda.
+    /// Runs `work` as a handler whose invocation got `header` and a deadline.
     pub(crate) async fn invoke_until<F: Future>(
         &self,
         header: &str,
@@ -143,7 +143,7 @@ pub(crate) async fn invoke_in<F: Future>(trace: Trace, work: F) -> F::Output {
     context.scope(work).await
 }
 
-/// What the runtime hands over for an invocation that got `header`.
+/// Returns the runtime's context of an invocation that got `header`.
 pub(crate) fn context(header: &str) -> LambdaContext {
     let mut context = LambdaContext::default();
     context.request_id = "r-1".to_owned();

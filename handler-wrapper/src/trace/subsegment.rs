@@ -44,7 +44,7 @@ pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
 #[must_use = "a subsegment that is dropped at once ends as a fault"]
 pub struct Subsegment {
     open: Option<Arc<Open>>,
-    /// Where it was begun, if it is not recorded.
+    /// Context in which an unrecorded one was begun.
     around: Context,
 }
 

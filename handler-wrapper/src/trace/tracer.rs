@@ -1,4 +1,4 @@
-//! What all work in this process has in common.
+//! Properties that all work in this process shares.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
 /// begins to poll for invocations when the tracer is made, so one that begins later has not waited.
 const LONGEST_INIT: Duration = Duration::from_secs(10);
 
-/// What all invocations of this process have in common.
+/// Properties that all invocations of this process share.
 pub(crate) struct Tracer {
     pub(crate) function_name: String,
     /// Kind of resource that segments ran on (X-Ray API reference, `Service` type).
@@ -36,7 +36,7 @@ pub(crate) struct Tracer {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
-    /// Whether what is not sampled is recorded all the same when it fails.
+    /// True if unsampled work is recorded in case it fails.
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
     /// The last moment at which a first invocation can have waited for this process to start.
@@ -79,16 +79,16 @@ impl Tracer {
         }
     }
 
-    /// Gives `document`, which goes on, to `take` as it may leave the process.
+    /// Calls `take` with the redacted JSON of a document in progress.
     pub(crate) fn in_progress(&self, document: &Document, take: impl FnOnce(&[u8])) {
         if self.redaction.is_none() {
             return memory::with_json(document, take);
         }
-        // A rule sees each text once: it gets a copy, as the document goes on.
+        // A rule sees each text once: it gets a copy, because the document goes on.
         self.over(&mut document.clone(), take);
     }
 
-    /// Gives `document` to `take` as it may leave the process.
+    /// Calls `take` with the redacted JSON of a finished document.
     pub(crate) fn over(&self, document: &mut Document, take: impl FnOnce(&[u8])) {
         self.redaction.apply(document);
         memory::with_json(document, take);

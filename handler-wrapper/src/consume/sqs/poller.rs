@@ -65,7 +65,7 @@ pub struct BatchOutcome {
 impl Poller {
     /// A poller that traces with the rules of `layer`. Segments are named `service`.
     ///
-    /// It reads the environment and connects here, apart from other uses of `layer`.
+    /// The poller reads the environment and connects here, apart from other uses of `layer`.
     pub fn new(layer: TraceLayer, service: impl Into<String>) -> Self {
         Self {
             tracer: layer.service_tracer(service.into()),
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(work["trace_id"], segment["trace_id"]);
     }
 
-    /// It is not announced to the extension, which would wait for its end in each invocation.
+    /// A batch is not announced: the extension would wait for its end in each invocation.
     #[tokio::test]
     async fn each_batch_has_an_end() {
         let kept = Kept::default();

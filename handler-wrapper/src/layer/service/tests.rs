@@ -447,7 +447,7 @@ async fn context_under_an_unrecorded_guard_passes_the_trace_on() {
     let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let kept = Kept::default();
     let carried = kept.invoke(&header, async {
-        let guard = Subsegment::begin("in a task of its own");
+        let guard = Subsegment::begin("in a spawned task");
         let task = tokio::spawn(async move { guard.context().trace_header() });
         task.await.unwrap()
     });
@@ -469,7 +469,8 @@ async fn invocation_whose_event_is_invalid_is_announced_and_ended() {
     assert_eq!(kept.events(), announced_and_ended());
 }
 
-/// As under `#[instrument]` on the function that runs the runtime: its span begins in the init phase.
+/// `#[instrument]` on the function that runs the runtime has this effect: its span begins in the
+/// init phase.
 #[tokio::test]
 async fn inner_service_in_a_context_of_another_trace_is_an_invocation() {
     let elsewhere = Kept::default();
