@@ -23,7 +23,7 @@ use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 use crate::{
-    batch::{consumer::Consumer, item::Item},
+    batch::{item::Item, schedule::Schedule},
     incoming::json,
     settings::carriers::Carriers,
     trace::failure::Failure,
@@ -106,7 +106,7 @@ where
         .iter()
         .map(|record| record.sequence_number().to_owned())
         .collect();
-    let done = Consumer::<R>::default().work_off(records, handle).await;
+    let done = Schedule::<R>::default().work_off(records, handle).await;
     let failed = done.iter().position(|done| !done)?;
     numbers.into_iter().nth(failed)
 }
