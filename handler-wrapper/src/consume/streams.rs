@@ -203,7 +203,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        tests::kept::{Kept, SAMPLED, invoke_in},
+        tests::{
+            header::SAMPLED,
+            kept::{Kept, invoke_in},
+        },
         trace::trace::Trace,
     };
 
@@ -285,7 +288,7 @@ mod tests {
             segments(&kept, "kinesis"),
             [(a.clone(), "0".to_owned()), (b.clone(), "2".to_owned())]
         );
-        for (name, trace) in [("0", &*a), ("1", crate::tests::kept::ROOT), ("2", &*b)] {
+        for (name, trace) in [("0", &*a), ("1", crate::tests::header::ROOT), ("2", &*b)] {
             assert_eq!(kept.one(name)["trace_id"], trace, "work of record {name}");
         }
     }

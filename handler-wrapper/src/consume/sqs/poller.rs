@@ -141,7 +141,10 @@ mod tests {
     use super::*;
     use crate::{
         consume::sqs::{SqsRecord, is_sampled},
-        tests::kept::{Event, Kept, PARENT, ROOT, SAMPLED},
+        tests::{
+            header::{PARENT, ROOT, SAMPLED},
+            kept::{Event, Kept},
+        },
         trace::context::Context,
     };
 
