@@ -198,7 +198,8 @@ mod tests {
     use crate::{
         layer::settings::TraceLayer,
         tests::{
-            kept::{Kept, ROOT, SAMPLED},
+            header::{ROOT, SAMPLED},
+            kept::Kept,
             recorded::{self, Origin},
         },
         trace::tracer::Tracer,

@@ -13,7 +13,6 @@ use crate::{
     trace::{
         context::{Context, Scope},
         init,
-        subsegment::Subsegment,
         trace::{Deadline, Trace},
         tracer::Tracer,
     },
@@ -108,17 +107,6 @@ impl Drop for Invocation {
     fn drop(&mut self) {
         self.trace.tracer.sink.end(&self.trace.request_id);
     }
-}
-
-/// Begins the handler's subsegment: named after the function, under the segment that Lambda
-/// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
-pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
-    let header = trace.recorded()?;
-    let mut document = trace.begin(header, clock::now());
-    document
-        .annotations
-        .insert("cold_start".into(), trace.tracer.is_cold_start().into());
-    Some(Subsegment::start(trace.clone(), document))
 }
 
 /// How long documents wait after the reply for somebody who takes them, when the socket is full

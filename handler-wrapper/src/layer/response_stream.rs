@@ -124,7 +124,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
+    use crate::tests::{
+        header::{PARENT, ROOT, SAMPLED},
+        kept::Kept,
+    };
 
     /// What the runtime gets of a handler that answers with `parts`.
     async fn streamed<S>(kept: &Kept, header: &str, parts: S) -> ResponseStream<S>

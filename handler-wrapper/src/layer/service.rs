@@ -9,7 +9,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation};
 use tower::{Layer, Service};
 
 use super::{
-    invocation::{self, Invocation, InvocationFuture},
+    invocation::{Invocation, InvocationFuture},
     settings::TraceLayer,
 };
 use crate::trace::{
@@ -90,7 +90,7 @@ where
         let around = invocation.as_ref().map_or(&outer, Invocation::context);
         let trace = around.trace();
         let subsegment = trace
-            .and_then(invocation::begin_handler)
+            .and_then(Subsegment::begin_handler)
             .unwrap_or_default();
         let context = if subsegment.is_recording() {
             let handler = subsegment.context();

@@ -18,7 +18,7 @@ use super::{
     open::Open,
     trace::Trace,
 };
-use crate::support::last_panic;
+use crate::support::{clock, last_panic};
 
 /// A subsegment that has begun: a piece of work on the timeline of the current trace.
 ///
@@ -63,6 +63,17 @@ impl Subsegment {
                 around: context.clone(),
             },
         }
+    }
+
+    /// Begins the handler's subsegment: named after the function, under the segment that Lambda
+    /// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
+    pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Self> {
+        let header = trace.recorded()?;
+        let mut document = trace.begin(header, clock::now());
+        document
+            .annotations
+            .insert("cold_start".into(), trace.tracer.is_cold_start().into());
+        Some(Self::start(trace.clone(), document))
     }
 
     /// Begins `document` as the uppermost of `trace`.
