@@ -23,7 +23,7 @@ use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 use crate::{
-    batch::{consumer::Consumer, item::Item},
+    batch::{item::Item, schedule::Schedule},
     incoming::json,
     settings::carriers::Carriers,
     trace::failure::Failure,
@@ -106,7 +106,7 @@ where
         .iter()
         .map(|record| record.sequence_number().to_owned())
         .collect();
-    let done = Consumer::<R>::default().work_off(records, handle).await;
+    let done = Schedule::<R>::default().work_off(records, handle).await;
     let failed = done.iter().position(|done| !done)?;
     numbers.into_iter().nth(failed)
 }
@@ -203,7 +203,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        tests::kept::{Kept, SAMPLED, invoke_in},
+        tests::{
+            header::SAMPLED,
+            kept::{Kept, invoke_in},
+        },
         trace::trace::Trace,
     };
 
@@ -285,7 +288,7 @@ mod tests {
             segments(&kept, "kinesis"),
             [(a.clone(), "0".to_owned()), (b.clone(), "2".to_owned())]
         );
-        for (name, trace) in [("0", &*a), ("1", crate::tests::kept::ROOT), ("2", &*b)] {
+        for (name, trace) in [("0", &*a), ("1", crate::tests::header::ROOT), ("2", &*b)] {
             assert_eq!(kept.one(name)["trace_id"], trace, "work of record {name}");
         }
     }

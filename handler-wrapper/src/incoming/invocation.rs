@@ -62,7 +62,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     /// The environment is that of the whole process, so this runs in one of its own: this same
     /// test, started again.

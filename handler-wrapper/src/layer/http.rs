@@ -268,7 +268,8 @@ mod tests {
     use super::*;
     use crate::{
         tests::{
-            kept::{Event, Kept, ROOT, SAMPLED},
+            header::{ROOT, SAMPLED},
+            kept::{Event, Kept},
             recorded::{self, Origin},
         },
         trace::tracer::Tracer,

@@ -14,7 +14,6 @@ use crate::{
     trace::{
         context::{Context, Scope},
         init,
-        subsegment::Subsegment,
         trace::{Deadline, Trace},
         tracer::Tracer,
     },
@@ -111,19 +110,6 @@ impl Drop for Invocation {
     fn drop(&mut self) {
         self.trace.tracer.sink.end(&self.trace.request_id);
     }
-}
-
-/// Begins the handler's subsegment: named after the function, under the segment that Lambda
-/// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
-pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
-    let header = trace.recorded()?;
-    let now = clock::now();
-    let mut document = trace.begin(header, now);
-    let cold_start = trace.tracer.is_cold_start(now);
-    document
-        .annotations
-        .insert("cold_start".into(), cold_start.into());
-    Some(Subsegment::start(trace.clone(), document))
 }
 
 /// Longest time without progress for which documents wait after the reply, if the socket is full
@@ -242,7 +228,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        tests::kept::{Kept, SAMPLED, context},
+        tests::{
+            header::SAMPLED,
+            kept::{Kept, context},
+        },
+        trace::subsegment::Subsegment,
         transport::sink::Sink,
     };
 
@@ -313,7 +303,9 @@ mod tests {
             let tracer = Arc::new(tracer);
             for _ in expected {
                 let trace = Trace::new(tracer.clone(), SAMPLED.parse().ok(), "r-1");
-                begin_handler(&Arc::new(trace)).unwrap().finish();
+                Subsegment::begin_handler(&Arc::new(trace))
+                    .unwrap()
+                    .finish();
             }
             let found: Vec<_> = kept.closed();
             let found: Vec<_> = found

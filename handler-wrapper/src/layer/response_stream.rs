@@ -103,7 +103,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
+    use crate::tests::{
+        header::{PARENT, ROOT, SAMPLED},
+        kept::Kept,
+    };
 
     /// Returns the response of a handler that answers with `parts`, as the runtime gets it.
     async fn streamed<S>(kept: &Kept, header: &str, parts: S) -> ResponseStream<S>

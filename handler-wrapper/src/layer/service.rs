@@ -10,7 +10,7 @@ use lambda_runtime::{Context as LambdaContext, Diagnostic, LambdaEvent, LambdaIn
 use tower::{Layer, Service};
 
 use super::{
-    invocation::{self, Invocation, InvocationFuture},
+    invocation::{Invocation, InvocationFuture},
     settings::TraceLayer,
 };
 use crate::trace::{
@@ -86,7 +86,7 @@ where
         let around = invocation
             .as_ref()
             .map_or(bound, |invocation| invocation.context().clone());
-        let subsegment = around.trace().and_then(invocation::begin_handler);
+        let subsegment = around.trace().and_then(Subsegment::begin_handler);
         let subsegment = subsegment.unwrap_or_else(|| Subsegment::unrecorded(around.clone()));
         let context = subsegment.context();
         around.put_around(&context);

@@ -130,6 +130,23 @@ impl Config {
         config
     }
 
+    /// Settings of a function whose extension listens at `socket`.
+    #[cfg(test)]
+    pub(crate) fn of_tests(socket: &std::path::Path) -> Self {
+        Self {
+            enabled: true,
+            function_name: "f".to_owned(),
+            socket: socket.to_owned(),
+            daemon: Some("127.0.0.1:2000".parse().unwrap()),
+            route: Route::Auto,
+            concurrent: false,
+            snapshot: false,
+            carriers: Carriers::default(),
+            sampling: SamplingRules::default(),
+            errors_always: false,
+        }
+    }
+
     fn read(look_up: impl Fn(&str) -> Option<OsString>) -> Self {
         let (shared, invalid) = Shared::read(&look_up);
         for error in invalid {

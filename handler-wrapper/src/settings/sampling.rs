@@ -232,7 +232,7 @@ impl FromStr for Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::kept::ROOT;
+    use crate::tests::header::ROOT;
 
     const ORDERS: Candidate<'_> = Candidate {
         function: "order-api",

@@ -12,17 +12,12 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 use crate::{
     trace::{
         context::Context,
+        subsegment::Subsegment,
         trace::{Deadline, Trace},
         tracer::Tracer,
     },
     transport::sink::{Flushed, Sink},
 };
-
-pub(crate) const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
-pub(crate) const PARENT: &str = "53995c3f42cd8ad8";
-
-pub(crate) const SAMPLED: &str =
-    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
 /// A call of a sink.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +127,7 @@ pub(crate) async fn invoke<F: Future>(tracer: Tracer, header: &str, work: F) -> 
 /// Runs `work` as a handler whose invocation has `trace`.
 pub(crate) async fn invoke_in<F: Future>(trace: Trace, work: F) -> F::Output {
     let trace = Arc::new(trace);
-    let context = match crate::layer::invocation::begin_handler(&trace) {
+    let context = match Subsegment::begin_handler(&trace) {
         Some(handler) => {
             let output = handler.context().scope(work).await;
             handler.finish();

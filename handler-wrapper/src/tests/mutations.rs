@@ -57,7 +57,7 @@ fn seeds() -> Vec<Vec<u8>> {
         r#"{"Message":"{\"Message\":\"{}\"}"#.repeat(100),
         "\\".repeat(5_000),
         format!("\"{}\"", "\\\"".repeat(2_000)),
-        crate::tests::kept::SAMPLED.to_owned(),
+        crate::tests::header::SAMPLED.to_owned(),
         "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01".to_owned(),
     ];
     seeds.extend(hostile.map(String::into_bytes));

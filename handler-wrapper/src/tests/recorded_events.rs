@@ -15,7 +15,8 @@ use tower::{Layer, ServiceExt};
 
 use super::{
     carrying::carrying,
-    kept::{Kept, PARENT, ROOT, invocation},
+    header::{PARENT, ROOT},
+    kept::{Kept, invocation},
     recorded::{self, RECORDED},
 };
 use crate::{

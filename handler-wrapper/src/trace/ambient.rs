@@ -139,7 +139,7 @@ pub fn record_error(error: &(dyn Error + 'static)) {
 
 #[cfg(test)]
 mod tests {
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     /// An error and value whose own code panics.
     #[derive(Debug)]

@@ -277,7 +277,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
     async fn methods_of_a_future_record_it_and_its_error() {

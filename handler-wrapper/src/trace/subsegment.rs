@@ -18,7 +18,7 @@ use super::{
     open::Open,
     trace::Trace,
 };
-use crate::support::last_panic;
+use crate::support::{clock, last_panic};
 
 /// Namespace of metadata that names none, as in the X-Ray SDKs.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
@@ -71,6 +71,19 @@ impl Subsegment {
     /// An empty guard: nothing is recorded, and work under it runs in `around`.
     pub(crate) fn unrecorded(around: Context) -> Self {
         Self { open: None, around }
+    }
+
+    /// Begins the handler's subsegment: named after the function, under the segment that Lambda
+    /// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
+    pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Self> {
+        let header = trace.recorded()?;
+        let now = clock::now();
+        let mut document = trace.begin(header, now);
+        let cold_start = trace.tracer.is_cold_start(now);
+        document
+            .annotations
+            .insert("cold_start".into(), cold_start.into());
+        Some(Self::start(trace.clone(), document))
     }
 
     /// Begins `document` as the uppermost of `trace`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_sdk_sqs::types::Message;
 
-use super::Consumer;
+use super::consumer::Consumer;
 use crate::{
     layer::{invocation::Invocation, settings::TraceLayer},
     trace::{failure::Failure, trace::Trace, tracer::Tracer},
@@ -107,7 +107,7 @@ impl Poller {
                 .iter()
                 .map(|message| message.receipt_handle().unwrap_or_default().to_owned())
                 .collect();
-            let work = consumer.work_off(messages, handle);
+            let work = consumer.0.work_off(messages, handle);
             let done = match &tracer {
                 None => work.await,
                 Some(tracer) => {
@@ -138,7 +138,10 @@ mod tests {
     use super::*;
     use crate::{
         consume::sqs::{SqsRecord, is_sampled},
-        tests::kept::{Event, Kept, PARENT, ROOT, SAMPLED},
+        tests::{
+            header::{PARENT, ROOT, SAMPLED},
+            kept::{Event, Kept},
+        },
         trace::context::Context,
     };
 

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::tests::kept::{Event, Kept, PARENT, ROOT, SAMPLED, context, invocation};
+use crate::tests::{
+    header::{PARENT, ROOT, SAMPLED},
+    kept::{Event, Kept, context, invocation},
+};
 
 /// Runs one invocation of `handler` under both services, stacked as a runtime stacks them.
 async fn invoke<F>(kept: &Kept, header: &str, body: &str, handler: F) -> Result<Value, Diagnostic>

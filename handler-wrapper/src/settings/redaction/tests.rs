@@ -5,7 +5,10 @@ use tracestitch_wire::document::{Cause, Exception, Http, Request, Sql, StackFram
 
 use super::*;
 use crate::{
-    tests::kept::{Event, Kept, SAMPLED, invoke},
+    tests::{
+        header::SAMPLED,
+        kept::{Event, Kept, invoke},
+    },
     trace::subsegment::Subsegment,
 };
 
