@@ -90,6 +90,8 @@ impl Poller {
 
     /// Handles each of `messages`. Messages with a group are taken for those of a FIFO queue:
     /// after a failure the rest of the group is not handled, and is among the failed ones.
+    ///
+    /// `Kind` is inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
         &self,
         messages: Vec<Message>,
