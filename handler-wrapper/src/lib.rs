@@ -56,7 +56,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "aws-sdk", feature = "sqs", feature = "tracing")),
+    not(all(
+        feature = "aws-sdk",
+        feature = "lambda-http",
+        feature = "sqs",
+        feature = "tracing"
+    )),
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 

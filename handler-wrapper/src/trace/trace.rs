@@ -33,7 +33,7 @@ pub(crate) struct Trace {
     pub(crate) tracer: Arc<Tracer>,
     /// None when nothing was carried: then nothing is recorded and nothing goes out.
     pub(crate) header: Option<TraceHeader>,
-    /// Id of the invocation, for log lines.
+    /// Id of the invocation; empty outside Lambda.
     pub(crate) request_id: Arc<str>,
     pub(crate) subsegments: AtomicUsize,
     pub(crate) left_out: AtomicUsize,
