@@ -37,15 +37,18 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let Carried { header, by_runtime } =
-            incoming::invocation::of_invocation(tracer, context, event);
+        let Carried {
+            header,
+            by_runtime,
+            source,
+            path,
+        } = incoming::invocation::of_invocation(tracer, context, event);
         let decided = header.as_ref().is_some_and(sampling::is_decided);
         let asks = |header: &TraceHeader| header.sampling == Sampling::Requested;
         let asked = header.as_ref().is_some_and(asks);
         let header = if decided || tracer.sampling.is_empty() {
             header
         } else {
-            let (source, path) = incoming::shape::of_event(event.unwrap_or_default());
             let candidate = Candidate {
                 function: &tracer.function_name,
                 source,
