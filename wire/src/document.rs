@@ -15,6 +15,7 @@ mod facts;
 mod fields;
 mod http;
 mod json;
+mod message;
 mod sql;
 mod text;
 mod url;
@@ -25,11 +26,12 @@ use serde_json::Value;
 use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
-    cause::{Cause, Exception, StackFrame, clean_message},
+    cause::{Cause, Exception, StackFrame},
     edit::Place,
     facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
+    message::{clean_message, first_clause},
     sql::Sql,
     text::{Name, Text, Url},
     url::{clean_url, clean_urls},
