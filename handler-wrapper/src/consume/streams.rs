@@ -12,6 +12,7 @@
 //! Lambda takes the batch for a success (AWS Lambda developer guide, "Configuring partial batch
 //! response with Kinesis Data Streams and Lambda", and the same for DynamoDB).
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use aws_lambda_events::{
@@ -19,13 +20,14 @@ use aws_lambda_events::{
     kinesis::{KinesisEvent, KinesisEventRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse, KinesisEventResponse},
 };
+use serde_dynamo::AttributeValue;
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 use crate::{
     batch::{item::Item, schedule::Schedule},
-    incoming::json,
-    settings::carriers::Carriers,
+    incoming::{fields, search},
+    settings::carriers::{Carrier, Carriers},
     trace::failure::Failure,
 };
 
@@ -133,7 +135,7 @@ impl Item for KinesisEventRecord {
     const SOURCE: &'static str = "kinesis";
 
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
-        json::find_in_body(&self.kinesis.data, carriers)
+        search::find_in_body(&self.kinesis.data, carriers)
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -168,8 +170,16 @@ impl Item for EventRecord {
     const SOURCE: &'static str = "dynamodb";
 
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
-        let image = serde_json::to_vec(&self.change.new_image).ok()?;
-        json::find_in_body(&image, carriers)
+        let image = self.change.new_image.inner();
+        let embedded = carriers.allow(Carrier::Embedded);
+        let known = embedded.then(|| fields::find(|name| field(image, name), carriers));
+        known.flatten().or_else(|| {
+            let mut texts = carriers
+                .paths
+                .iter()
+                .filter_map(|path| at_path(image, path));
+            texts.find_map(fields::any_form)
+        })
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -195,6 +205,36 @@ impl Item for EventRecord {
             ("stream", self.event_source_arn.clone().map(Value::from)),
             ("stream_ms", Some(now.saturating_sub(written).max(0).into())),
         ]
+    }
+}
+
+/// Attributes of a DynamoDB item.
+type Image = HashMap<String, AttributeValue>;
+
+/// Returns the text under a name in any case; among several names, the one in this case wins.
+fn field<'i>(image: &'i Image, name: &str) -> Option<&'i str> {
+    let text = |value: &'i AttributeValue| match value {
+        AttributeValue::S(text) => Some(text.as_str()),
+        _ => None,
+    };
+    image.get(name).and_then(text).or_else(|| {
+        let mut others: Vec<_> = image
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .collect();
+        others.sort_by_key(|(known, _)| *known);
+        others.into_iter().find_map(|(_, value)| text(value))
+    })
+}
+
+/// Returns the text at a path of keys that are joined by dots.
+fn at_path<'i>(image: &'i Image, path: &str) -> Option<&'i str> {
+    match path.split_once('.') {
+        None => field(image, path),
+        Some((key, rest)) => match image.get(key)? {
+            AttributeValue::M(inner) => at_path(inner, rest),
+            _ => None,
+        },
     }
 }
 

@@ -39,15 +39,18 @@ impl Invocation {
     ) -> Self {
         tracer.sink.begin();
         tracer.sink.announce(&context.request_id);
-        let Carried { header, by_runtime } =
-            incoming::invocation::of_invocation(tracer, context, event);
+        let Carried {
+            header,
+            by_runtime,
+            source,
+            path,
+        } = incoming::invocation::of_invocation(tracer, context, event);
         let decided = header.as_ref().is_some_and(sampling::is_decided);
         let asks = |header: &TraceHeader| header.sampling == Sampling::Requested;
         let asked = header.as_ref().is_some_and(asks);
         let header = if decided || tracer.sampling.is_empty() {
             header
         } else {
-            let (source, path) = incoming::shape::of_event(event.unwrap_or_default());
             let candidate = Candidate {
                 function: &tracer.function_name,
                 source,

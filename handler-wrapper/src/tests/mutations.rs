@@ -12,7 +12,7 @@ use super::{
     carrying::carrying,
     recorded::{self, RECORDED},
 };
-use crate::incoming::{embed, shape};
+use crate::incoming::embed;
 
 const ROUNDS: usize = 20_000;
 
@@ -96,7 +96,6 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 
 /// The properties of the fuzz targets.
 fn hold(text: &[u8]) {
-    shape::of_event(text);
     for found in [embed::extract_event(text), embed::extract_body(text)] {
         goes_on(found);
     }
