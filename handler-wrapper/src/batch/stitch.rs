@@ -121,13 +121,8 @@ impl Stitched {
             }
         };
         let segment = Subsegment::begin_with(&batch.invocation, message.came_from(), describe);
-        let context = if segment.is_recording() {
-            segment.context()
-        } else {
-            batch.invocation.clone()
-        };
         Self {
-            context,
+            context: segment.context(),
             segment,
             pointer: Subsegment::default(),
         }

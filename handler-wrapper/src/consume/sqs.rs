@@ -51,6 +51,8 @@ pub use crate::{batch::stitch::Mode, incoming::message::SqsRecord};
 /// event source mapping, or Lambda takes the batch for a success (AWS Lambda developer guide,
 /// "Handling errors for an SQS event source").
 ///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
+///
 /// ```
 /// use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 ///

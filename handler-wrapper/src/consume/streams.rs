@@ -33,6 +33,8 @@ use crate::{
 
 /// Handles each record of a Kinesis batch in its own trace, and says where it stopped.
 ///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
+///
 /// ```
 /// use aws_lambda_events::kinesis::KinesisEvent;
 /// use aws_lambda_events::streams::KinesisEventResponse;
@@ -64,6 +66,8 @@ where
 ///
 /// The context is a string field of the new item; a record without one (`REMOVE`, or a view type
 /// without new images) brings none.
+///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
 /// ```
 /// use aws_lambda_events::dynamodb::Event;

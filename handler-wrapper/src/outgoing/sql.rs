@@ -118,7 +118,8 @@ impl Database {
     ///
     /// The query is recorded without literals and comments; placeholders (`$1`, `?`) stay, the
     /// values bound to them are never seen. What cannot be told from a literal for sure is left
-    /// out with all that follows it. 250 characters are kept.
+    /// out with all that follows it. 250 characters are kept. `Kind` is inferred: see
+    /// [`Failure`](crate::Failure).
     ///
     /// # Errors
     ///

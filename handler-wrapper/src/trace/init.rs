@@ -46,7 +46,7 @@ struct Init {
 impl Init {
     fn begin() -> Self {
         let documents = Arc::new(InitDocuments::default());
-        let tracer = Tracer::new(String::new(), false, Box::new(NullSink));
+        let tracer = Tracer::new(String::new(), false, Arc::new(NullSink));
         let trace = Arc::new(Trace {
             outlet: Box::new(documents.clone()),
             ..Trace::new(Arc::new(tracer), None, "")
@@ -77,6 +77,11 @@ impl Init {
             return;
         }
         self.trace.followers.end();
+        if !trace.tracer.is_cold(clock::now()) {
+            // Minutes may lie between: one trace with both would last all of them.
+            self.documents.drop_all();
+            return;
+        }
         let Inner::Recording(root) = self.root.context().0 else {
             return;
         };
@@ -145,6 +150,9 @@ impl Outlet for Arc<InitDocuments> {
     /// Does nothing: there is no trace yet in which a document could be in progress.
     fn open(&self, _tracer: &Tracer, _document: &Document) {}
 
+    /// Does nothing, as [`open`](Self::open).
+    fn update(&self, _tracer: &Tracer, _document: &Document) {}
+
     fn close(&self, _tracer: &Tracer, document: &mut Document) {
         self.keep(document.clone());
     }
@@ -180,6 +188,11 @@ impl InitDocuments {
             }
             Phase::Dropped => {}
         }
+    }
+
+    /// Forgets the documents held so far and all that end later.
+    fn drop_all(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Dropped;
     }
 
     /// What was held so far, with the ids of `trace`; None when that is not recorded.

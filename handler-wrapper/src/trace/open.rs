@@ -83,16 +83,35 @@ impl Open {
         }
     }
 
+    /// Changes the document and hands it over again at once, so that the change is not lost if the
+    /// process dies now.
+    pub(crate) fn amend_now(&self, change: impl FnOnce(&mut Document)) {
+        let mut changed = None;
+        self.amend(|document| {
+            change(document);
+            changed = Some(document.clone());
+        });
+        // Rules for redaction are the user's code: they run without the lock.
+        if let Some(document) = changed {
+            self.trace.update(&document);
+        }
+    }
+
     pub(crate) fn annotate(&self, key: Cow<'static, str>, value: AnnotationValue) {
         self.amend(|document| document.annotate(key.into(), value));
     }
 
-    pub(crate) fn metadata(&self, key: Cow<'static, str>, value: &impl Serialize) {
+    pub(crate) fn metadata(
+        &self,
+        namespace: Cow<'static, str>,
+        key: Cow<'static, str>,
+        value: &impl Serialize,
+    ) {
         // The user's serialiser runs before the lock is taken: it may annotate, too.
         let value = user_code::contained(|| serde_json::to_value(value))
             .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
             .unwrap_or_else(|error| error.to_string().into());
-        self.amend(|document| document.put_metadata("default".into(), key.into(), value));
+        self.amend(|document| document.put_metadata(namespace.into(), key.into(), value));
     }
 
     pub(crate) fn record_error(&self, error: &(dyn Error + 'static)) {

@@ -33,7 +33,7 @@ pub(crate) struct Trace {
     pub(crate) tracer: Arc<Tracer>,
     /// None when nothing was carried: then nothing is recorded and nothing goes out.
     pub(crate) header: Option<TraceHeader>,
-    /// Id of the invocation, for log lines.
+    /// Id of the invocation; empty outside Lambda.
     pub(crate) request_id: Arc<str>,
     pub(crate) subsegments: AtomicUsize,
     pub(crate) left_out: AtomicUsize,
@@ -170,6 +170,11 @@ impl Trace {
     /// Hands over a document that has begun.
     pub(crate) fn open(&self, document: &Document) {
         self.outlet.open(&self.tracer, document);
+    }
+
+    /// Hands over a document in progress again, with facts that were added to it.
+    pub(crate) fn update(&self, document: &Document) {
+        self.outlet.update(&self.tracer, document);
     }
 
     /// Hands over a document that is over.

@@ -58,7 +58,8 @@ impl Consumer {
     /// Handles each message of `event` with `handle`, and says which of them failed.
     ///
     /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
-    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
+    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source"). `Kind` is
+    /// inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
         &self,
         event: SqsEvent,

@@ -124,6 +124,22 @@ fn a_first_invocation_that_is_not_recorded_drops_it() {
 }
 
 #[test]
+fn init_long_before_the_first_invocation_is_not_in_its_trace() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    init.context()
+        .sync_scope(|| crate::capture_sync("load settings", || {}));
+    let late = init.context().sync_scope(|| Subsegment::begin("warm up"));
+    let mut tracer = kept.tracer();
+    tracer.cold_until = Timestamp::from_micros(0);
+    let trace = Trace::new(Arc::new(tracer), SAMPLED.parse().ok(), "r-1");
+    init.hand_over(&Arc::new(trace));
+    late.finish();
+    assert!(kept.events().is_empty(), "{:?}", kept.events());
+    assert!(!init.context().is_recording(), "the init phase is over");
+}
+
+#[test]
 fn it_is_a_segment_where_lambda_has_none() {
     let kept = Kept::default();
     let init = Init::begin();

@@ -24,7 +24,7 @@ fn unsampled(redaction: Redaction) -> (Kept, Arc<Trace>) {
 
 /// The handler of an unsampled invocation.
 fn handler() -> (Kept, Subsegment) {
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     let handler = Subsegment::begin_handler(&trace).unwrap();
     (kept, handler)
 }
@@ -186,7 +186,7 @@ fn what_ended_before_all_began_counts_too() {
         document.finish(crate::support::clock::now());
         trace.close(&mut document);
     };
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     ended(&trace);
     has(&kept, &[], &[]);
     let handler = Subsegment::begin_handler(&trace).unwrap();
@@ -194,7 +194,7 @@ fn what_ended_before_all_began_counts_too() {
     fail(handler);
     has(&kept, &["init", "order-worker"], &[]);
 
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     ended(&trace);
     Subsegment::begin_handler(&trace).unwrap().finish();
     has(&kept, &[], &[]);
@@ -233,7 +233,7 @@ fn the_users_rules_hold_for_all_that_leaves_the_process() {
 /// A message in its producer's trace, in an invocation in a trace of its own.
 #[test]
 fn each_trace_is_decided_for_itself() {
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     let invocation = Subsegment::begin_handler(&trace).unwrap();
     let message = |name: &'static str| {
         let trace = Arc::new(trace.carried(trace.header.clone().unwrap()));
