@@ -14,6 +14,7 @@ use tracestitch_wire::{
 };
 
 use super::{
+    changes::Changes,
     followers::Followers,
     outlet::{Outlet, Straight},
     tail_sampled::TailSampled,
@@ -48,6 +49,8 @@ pub(crate) struct Trace {
     pub(crate) asked: bool,
     /// Work in it that ends with its outermost document.
     pub(crate) followers: Followers,
+    /// Documents in progress whose latest facts the extension does not have.
+    pub(crate) changes: Changes,
 }
 
 /// The time that Lambda gives an invocation.
@@ -92,6 +95,7 @@ impl Trace {
             outlet,
             asked: false,
             followers: Followers::default(),
+            changes: Changes::default(),
         }
     }
 
