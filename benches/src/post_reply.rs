@@ -157,16 +157,12 @@ impl Extension {
         extension.api.get_ref().set_nodelay(true)?;
         if registers {
             let head = read_head(&mut extension.api)?;
-            let length = head.iter().find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length: ")?
-                    .parse()
-                    .ok()
-            });
-            extension
-                .api
-                .read_exact(&mut vec![0; length.unwrap_or(0)])?;
-            extension.answer("{}")?;
+            let mut body = vec![0; length_of_body(&head)];
+            extension.api.read_exact(&mut body)?;
+            extension.answer(r#"{"functionName":"f","functionVersion":"1","handler":"h"}"#)?;
+            // `lambda-extension` registers on a connection that it then closes.
+            extension.api = BufReader::new(listener.accept()?.0);
+            extension.api.get_ref().set_nodelay(true)?;
         }
         read_head(&mut extension.api)?;
         Ok(extension)
@@ -218,7 +214,7 @@ impl Drop for Extension {
 }
 
 /// The lines of a request or answer before its body.
-fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
+pub(crate) fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -230,6 +226,15 @@ fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
             line => lines.push(line.to_owned()),
         }
     }
+}
+
+/// Bytes after the head of a request.
+pub(crate) fn length_of_body(head: &[String]) -> usize {
+    let length = head.iter().find_map(|line| {
+        let line = line.to_ascii_lowercase();
+        line.strip_prefix("content-length: ")?.parse().ok()
+    });
+    length.unwrap_or(0)
 }
 
 /// The function's side of the handoff.

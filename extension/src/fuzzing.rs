@@ -1,13 +1,14 @@
 //! What the extension reads from others, each with what must hold whatever it is: entry points of
 //! the fuzz targets in `extension/fuzz`, and of a test that runs their corpora.
 
+use lambda_extension::NextEvent;
 use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT};
 use tracestitch_wire::handoff::{Decoder, Hello, Message};
 use tracestitch_wire::time::Timestamp;
 
 use crate::Config;
-use crate::api::{Event, ShutdownReason};
+use crate::api;
 use crate::interrupted::{self, Interruption};
 use crate::lifecycle::{Action, Input, Lifecycle};
 use crate::pending::Pending;
@@ -52,8 +53,8 @@ pub fn frames(input: &[u8]) {
         assert!(decoder.unfinished() <= stream.len());
     }
     machine.handle(NOW, Input::Gone { session: 1 }, &mut actions);
-    let reason = ShutdownReason::Failure;
-    machine.handle(NOW, Input::Shutdown(reason), &mut actions);
+    let why = Interruption::Crash;
+    machine.handle(NOW, Input::Shutdown(why), &mut actions);
     machine.handle(NOW, Input::Timer, &mut actions);
     let sent: usize = actions
         .iter()
@@ -140,8 +141,8 @@ pub fn document(input: &[u8]) {
 ///
 /// When a reason is not escaped where it is shown.
 pub fn event(input: &[u8]) {
-    if let Ok(Some(Event::Shutdown(reason))) = Event::read(input) {
-        let why = Interruption::from(reason);
+    if let Ok(Some(NextEvent::Shutdown(event))) = api::read_event(input) {
+        let why = Interruption::from_shutdown_reason(&event.shutdown_reason);
         assert!(!why.to_string().contains(char::is_control));
         assert!(interrupted::close(b"{}", NOW, &why).is_some());
     }

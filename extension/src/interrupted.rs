@@ -7,8 +7,6 @@ use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Exception};
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::ShutdownReason;
-
 /// What ended the function before its work was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Interruption {
@@ -22,18 +20,20 @@ pub(crate) enum Interruption {
     Unknown,
 }
 
-impl From<ShutdownReason> for Interruption {
-    fn from(reason: ShutdownReason) -> Self {
-        match reason {
-            ShutdownReason::Timeout => Self::Timeout,
-            ShutdownReason::Failure => Self::Crash,
-            ShutdownReason::Spindown => Self::Stopped("spindown".to_owned()),
-            ShutdownReason::Other(reason) => Self::Stopped(reason),
+impl Interruption {
+    /// Reads the reason of a shutdown event.
+    ///
+    /// The developer guide writes the reasons in upper case, Lambda sends them in lower case, and
+    /// the Runtime Interface Emulator has names of its own.
+    pub(crate) fn from_shutdown_reason(reason: &str) -> Self {
+        match reason.to_ascii_lowercase().as_str() {
+            "timeout" => Self::Timeout,
+            "failure" | "releasefail" => Self::Crash,
+            "spindown" | "sandboxterminated" => Self::Stopped("spindown".to_owned()),
+            _ => Self::Stopped(reason.to_owned()),
         }
     }
-}
 
-impl Interruption {
     /// Exception type of the cause.
     fn kind(&self) -> &'static str {
         match self {
@@ -133,21 +133,36 @@ mod tests {
     #[test]
     fn the_cause_tells_what_happened() {
         for (reason, kind, part) in [
-            (ShutdownReason::Timeout, "FunctionTimeout", "timed out"),
-            (ShutdownReason::Failure, "FunctionCrash", "crashed"),
-            (ShutdownReason::Spindown, "FunctionStopped", "spindown"),
-            (
-                ShutdownReason::Other("New\n".to_owned()),
-                "FunctionStopped",
-                "New\\n",
-            ),
+            ("timeout", "FunctionTimeout", "timed out"),
+            ("failure", "FunctionCrash", "crashed"),
+            ("spindown", "FunctionStopped", "spindown"),
+            ("New\n", "FunctionStopped", "New\\n"),
         ] {
-            let document = closed(&open(), &reason.into());
+            let document = closed(&open(), &Interruption::from_shutdown_reason(reason));
             let exception = &document["cause"]["exceptions"][0];
             assert_eq!(exception["type"], kind);
             let message = exception["message"].as_str().unwrap();
             assert!(message.contains(part), "{message}");
             assert_eq!(exception["id"].as_str().unwrap().len(), 16);
+        }
+    }
+
+    #[test]
+    fn shutdown_reasons_in_all_spellings() {
+        let stopped = |reason: &str| Interruption::Stopped(reason.to_owned());
+        for (reason, expected) in [
+            ("spindown", stopped("spindown")),
+            ("SPINDOWN", stopped("spindown")),
+            ("SandboxTerminated", stopped("spindown")),
+            ("timeout", Interruption::Timeout),
+            ("Timeout", Interruption::Timeout),
+            ("failure", Interruption::Crash),
+            ("FAILURE", Interruption::Crash),
+            ("ReleaseFail", Interruption::Crash),
+            ("Moved", stopped("Moved")),
+        ] {
+            let found = Interruption::from_shutdown_reason(reason);
+            assert_eq!(found, expected, "{reason}");
         }
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tracestitch_wire::handoff::{Channel, Message};
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::ShutdownReason;
 use crate::interrupted::Interruption;
 use crate::pending::Pending;
 use crate::report::Counts;
@@ -61,7 +60,7 @@ pub(crate) enum Input<'a> {
         deadline_ms: u64,
     },
     /// The environment ends.
-    Shutdown(ShutdownReason),
+    Shutdown(Interruption),
     /// The timer that was set last has run out.
     Timer,
 }
@@ -146,8 +145,8 @@ impl Lifecycle {
                 request_id,
                 deadline_ms,
             } => self.invoked(now, request_id, deadline_ms, actions),
-            Input::Shutdown(reason) => {
-                self.turn = Turn::Stopping(reason.into());
+            Input::Shutdown(why) => {
+                self.turn = Turn::Stopping(why);
                 if self.connected() {
                     actions.push(Action::SetTimer(now.after(LAST_WORDS)));
                 } else {

@@ -6,13 +6,15 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use lambda_extension::{InvokeEvent, NextEvent};
 use tokio::time::{Sleep, sleep, timeout};
 use tracestitch_wire::handoff::Message;
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::{Api, Event};
+use crate::api::Api;
 use crate::connections::{Connections, News};
 use crate::flush::Flush;
+use crate::interrupted::Interruption;
 use crate::lifecycle::{Action, Input, Lifecycle};
 use crate::pending::Pending;
 use crate::report::Counts;
@@ -123,10 +125,11 @@ impl Extension {
                 biased;
                 event = ready(&mut next) => {
                     next = None;
-                    self.log.debug(format_args!("event {event:?}"));
+                    let input = event.into();
+                    self.log.debug(format_args!("event {input:?}"));
                     self.look_at_the_clock();
                     self.listen().await;
-                    self.handle(event.into());
+                    self.handle(input);
                 }
                 () = ready(&mut timer) => {
                     timer = None;
@@ -196,17 +199,20 @@ impl Extension {
     }
 }
 
-impl From<Event> for Input<'_> {
-    fn from(event: Event) -> Self {
+impl From<NextEvent> for Input<'_> {
+    fn from(event: NextEvent) -> Self {
         match event {
-            Event::Invoke {
+            NextEvent::Invoke(InvokeEvent {
                 request_id,
                 deadline_ms,
-            } => Self::Invoke {
+                ..
+            }) => Self::Invoke {
                 request_id,
                 deadline_ms,
             },
-            Event::Shutdown(reason) => Self::Shutdown(reason),
+            NextEvent::Shutdown(event) => {
+                Self::Shutdown(Interruption::from_shutdown_reason(&event.shutdown_reason))
+            }
         }
     }
 }

@@ -257,7 +257,7 @@ fn the_functions_death_lets_an_invocation_go_and_waits_for_the_reason() {
     assert_eq!(sent(&actions), [finished("2")]);
     assert_eq!(actions.last(), Some(&Action::AskNext));
 
-    let actions = world.give(Input::Shutdown(ShutdownReason::Timeout));
+    let actions = world.give(Input::Shutdown(Interruption::Timeout));
     assert_eq!(sent(&actions), [interrupted("1", "FunctionTimeout")]);
     assert_eq!(actions.last(), Some(&Action::Exit));
     let Action::Send(documents) = &actions[0] else {
@@ -310,7 +310,7 @@ fn a_death_that_is_heard_of_before_its_invocation_still_gets_its_reason() {
     world.open(1, 1);
     world.give(Input::Gone { session: 1 });
     assert_eq!(world.invoke("r"), [Action::AskNext]);
-    let actions = world.give(Input::Shutdown(ShutdownReason::Failure));
+    let actions = world.give(Input::Shutdown(Interruption::Crash));
     assert_eq!(sent(&actions), [interrupted("1", "FunctionCrash")]);
 }
 
@@ -321,7 +321,7 @@ fn discarded_documents_are_forgotten() {
     world.open(1, 1);
     world.say(1, Message::Discard { id: segment(1) });
     world.give(Input::Gone { session: 1 });
-    let actions = world.give(Input::Shutdown(ShutdownReason::Failure));
+    let actions = world.give(Input::Shutdown(Interruption::Crash));
     assert_eq!(actions, [Action::Exit]);
 }
 
@@ -344,7 +344,7 @@ fn what_was_finished_but_not_wanted_yet_arrives_whole_when_the_function_dies() {
     world.say(1, Message::Discard { id: segment(3) });
     assert_eq!(world.end(1, "r"), [Action::ClearTimer, Action::AskNext]);
     world.give(Input::Gone { session: 1 });
-    let actions = world.give(Input::Shutdown(ShutdownReason::Timeout));
+    let actions = world.give(Input::Shutdown(Interruption::Timeout));
     assert_eq!(
         sent(&actions),
         [interrupted("1", "FunctionTimeout"), finished("2")]
@@ -366,7 +366,7 @@ fn what_a_function_takes_along_when_it_leaves_is_not_closed() {
         Some(&Action::AskNext),
         "it is not waited for"
     );
-    let actions = world.give(Input::Shutdown(ShutdownReason::Failure));
+    let actions = world.give(Input::Shutdown(Interruption::Crash));
     assert_eq!(actions, [Action::Exit]);
 }
 
@@ -376,7 +376,9 @@ fn at_shutdown_a_living_function_has_a_moment_for_last_words() {
     world.connect(1);
     world.open(1, 1);
     world.open(1, 2);
-    let actions = world.give(Input::Shutdown(ShutdownReason::Spindown));
+    let actions = world.give(Input::Shutdown(Interruption::Stopped(
+        "spindown".to_owned(),
+    )));
     assert!(matches!(actions[..], [Action::SetTimer(_)]));
     world.close(1, 2);
     let actions = world.give(Input::Timer);
@@ -391,7 +393,9 @@ fn at_shutdown_a_living_function_has_a_moment_for_last_words() {
 fn at_shutdown_the_functions_end_is_the_end() {
     let mut world = World::new();
     world.connect(1);
-    world.give(Input::Shutdown(ShutdownReason::Spindown));
+    world.give(Input::Shutdown(Interruption::Stopped(
+        "spindown".to_owned(),
+    )));
     assert_eq!(world.give(Input::Gone { session: 1 }), [Action::Exit]);
 }
 

@@ -318,7 +318,8 @@ fn answer(
             (
                 "200 OK",
                 "Lambda-Extension-Identifier: ext-1\r\n",
-                "{}".to_owned(),
+                r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#
+                    .to_owned(),
             )
         };
     }

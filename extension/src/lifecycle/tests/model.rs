@@ -424,7 +424,7 @@ impl Run {
         for session in 0..SESSIONS {
             self.model.lose(session);
         }
-        self.give(Input::Shutdown(reason.into()))?;
+        self.give(Input::Shutdown(Interruption::from_shutdown_reason(reason)))?;
         self.give(Input::Timer)?;
         promise(self.model.exits == 1, "it ends once")?;
         let counts = self.world.machine.counts();
