@@ -224,7 +224,7 @@ fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
 
 #[test]
 fn the_readme_lists_the_variables_that_are_read() {
-    let function = variables(&read("handler-wrapper/src/config.rs"), true);
+    let function = variables(&read("handler-wrapper/src/settings/config.rs"), true);
     let extension = variables(&read("extension/src/config.rs"), true);
     let readme = read("README.md");
     let table = readme
