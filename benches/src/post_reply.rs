@@ -110,6 +110,7 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
         times[0].push(bare.turn()?);
         for (kind, count) in [(1, 0), (2, SUBSEGMENTS)] {
             let request_id = format!("r-{round}-{kind}");
+            function.begin(&request_id)?;
             own.invoke(&request_id)?;
             (0..count).try_for_each(|_| function.subsegment())?;
             // The extension has heard of the invocation and waits, as after any real handler.
@@ -272,6 +273,10 @@ impl Function {
         let document = document.as_bytes();
         say(&mut self.data, &Message::Open { id, document })?;
         say(&mut self.data, &Message::Close { id, document })
+    }
+
+    fn begin(&mut self, request_id: &str) -> std::io::Result<()> {
+        say(&mut self.data, &Message::Begin { request_id })
     }
 
     fn end(&mut self, request_id: &str) -> std::io::Result<()> {

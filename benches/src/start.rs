@@ -1,4 +1,4 @@
-//! What the extension adds to a cold start: time from its start to its first question for an
+//! Cost of the extension in a cold start: time from its start to its first question for an
 //! event, CPU time, resident memory and size. Beside it a bare extension on `lambda-extension`,
 //! built in the same way: `cargo cost start [OTHER PROGRAM...]`.
 //!
@@ -18,7 +18,7 @@ use crate::post_reply::{length_of_body, read_head};
 
 const ROUNDS: usize = 61;
 
-/// How long a program may take to ask for its first event.
+/// Longest wait for a program's first question for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Most of the bare extension's time that ours may take, and most resident kilobytes.

@@ -11,6 +11,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::process::parent_id;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -92,6 +93,8 @@ pub(crate) struct Api {
     client: PooledClient,
     identifier: HeaderValue,
     invocations: bool,
+    /// The process that started this one.
+    parent: u32,
     log: Log,
 }
 
@@ -105,21 +108,29 @@ impl Api {
     /// return the body that names the reason: if the second attempt fails, too, the next one asks
     /// for both again. A failure is retried until a call succeeds, because Lambda does not start
     /// the function before all of its extensions are registered.
-    pub(crate) async fn register(base: Uri, name: &OsStr, invocations: bool, log: Log) -> Self {
+    ///
+    /// Returns `None` if this process is orphaned (see [`Pause::is_over`]).
+    pub(crate) async fn register(
+        base: Uri,
+        name: &OsStr,
+        invocations: bool,
+        log: Log,
+    ) -> Option<Self> {
         let name = name.to_string_lossy();
-        let mut pause = Pause::default();
+        let mut pause = Pause::new(parent_id());
         let mut refused = false;
         loop {
             let invocations = invocations && !refused;
             match register(&name, invocations).await {
                 Ok((identifier, function)) => {
                     log.debug(format_args!("registered for function {function:?}"));
-                    return Self {
+                    return Some(Self {
                         client: PooledClient::builder().with_endpoint(base).build(),
                         identifier,
                         invocations,
+                        parent: pause.parent,
                         log,
-                    };
+                    });
                 }
                 Err(error) if invocations && is_forbidden(&error) => {
                     log.debug("Lambda refuses INVOKE events here, registering for SHUTDOWN alone");
@@ -127,6 +138,9 @@ impl Api {
                 }
                 Err(error) => {
                     refused = false;
+                    if pause.is_over() {
+                        return None;
+                    }
                     let what = "the runtime API did not register this extension";
                     pause.after(log, what, &error.into()).await;
                 }
@@ -142,9 +156,10 @@ impl Api {
     /// Reports that all work is done and waits for the next event, however long that takes.
     ///
     /// Events of an unknown kind are skipped. A failure is retried with growing pauses: giving up
-    /// would end the function's environment.
+    /// would end the function's environment. If this process is orphaned (see
+    /// [`Pause::is_over`]), the environment has ended: that counts as a shutdown event.
     pub(crate) async fn next(&self) -> NextEvent {
-        let mut pause = Pause::default();
+        let mut pause = Pause::new(self.parent);
         loop {
             let error = match self.ask().await {
                 Ok(answer) => match read_event(&answer) {
@@ -158,6 +173,12 @@ impl Api {
                 },
                 Err(error) => error,
             };
+            if pause.is_over() {
+                return NextEvent::Shutdown(ShutdownEvent {
+                    shutdown_reason: "no runtime API answers".to_owned(),
+                    deadline_ms: 0,
+                });
+            }
             let what = "the runtime API did not give the next event";
             pause.after(self.log, what, &error).await;
         }
@@ -202,15 +223,27 @@ fn is_forbidden(error: &BoxError) -> bool {
 }
 
 /// Growing pauses between the attempts of one call; warns once.
-#[derive(Default)]
+#[derive(Debug)]
 struct Pause {
     last: Option<Duration>,
+    parent: u32,
 }
 
 impl Pause {
+    fn new(parent: u32) -> Self {
+        Self { last: None, parent }
+    }
+
+    /// Returns true if the call has failed for more than 2 s and the process that started this one
+    /// has ended: no answer will come any more. In Lambda the two end together with the
+    /// environment. An emulator that was killed leaves its extensions running.
+    fn is_over(&self) -> bool {
+        self.last == Some(LONGEST_PAUSE) && parent_id() != self.parent
+    }
+
     async fn after(&mut self, log: Log, what: &str, error: &CallError) {
         if self.last.is_none() {
-            log.warn(format_args!("{what}: {error}; trying again until it does"));
+            log.warn(format_args!("{what}: {error}; retrying until it does"));
         }
         let pause = self
             .last
