@@ -156,7 +156,9 @@ fn answer(listener: &TcpListener, begun: Instant) -> Result<Duration> {
                     "it registers under another name than that of its file: {request}"
                 );
                 registered = Some(begun.elapsed());
-                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", "{}")?;
+                let function =
+                    r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#;
+                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", function)?;
             } else if request.starts_with("GET /2020-01-01/extension/event/next ") {
                 let event =
                     r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":0}"#;
