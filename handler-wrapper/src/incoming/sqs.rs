@@ -1,14 +1,15 @@
-//! The trace that an SQS message brings.
+//! Trace context of an SQS message.
 
-use tracestitch_wire::{header::TraceHeader, w3c};
+use tracestitch_wire::header::TraceHeader;
 
-use super::{json, message::SqsRecord, names, text::carried};
+use super::{fields, message::SqsRecord, names, search, text::carried};
 use crate::{
     settings::carriers::{Carrier, Carriers},
     support::diagnostics::Once,
 };
 
-/// First valid one of: system attribute, message attribute, body (envelope or embedded field).
+/// Returns the first valid header of system attribute, message attribute and body (envelope or
+/// embedded field).
 pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
@@ -16,25 +17,13 @@ pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Optio
         carried(text).filter(|_| carriers.allow(Carrier::System))
     };
     let attribute = || {
-        if !carriers.allow(Carrier::Attribute) {
-            return None;
-        }
-        let named = |name: &&str| carried(message.attribute(name)?);
-        let w3c = || {
-            let text = message.attribute(w3c::NAME)?;
-            let header = w3c::parse(text)
-                .ok()
-                .filter(|_| carriers.allow(Carrier::W3c))?;
-            Some(match message.attribute(w3c::STATE_NAME) {
-                Some(state) => header.with_state(state),
-                None => header,
-            })
-        };
-        names::HEADERS.iter().find_map(named).or_else(w3c)
+        carriers
+            .allow(Carrier::Attribute)
+            .then(|| fields::find(|name| message.attribute(name), carriers))?
     };
     let body = || {
-        let body = message.body()?.as_bytes();
-        if !json::looks_like_json(body) {
+        let body = message.body()?;
+        if !search::looks_like_json(body) {
             UNREADABLE.warn(format_args!(
                 "message {} has no trace header, and its body is not JSON in which one could be: \
                  it is handled in the invocation's trace",
@@ -42,7 +31,7 @@ pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Optio
             ));
             return None;
         }
-        json::find_in_body(body, carriers)
+        search::find_in_body(body.as_bytes(), carriers)
     };
     system().or_else(attribute).or_else(body)
 }
@@ -72,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn first_valid_one_wins() {
+    fn first_valid_carrier_wins() {
         let body = format!(r#"{{"_traceId":"{}"}}"#, header('c'));
         for (system, attribute, body, expected, reason) in [
             (
@@ -104,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn message_attributes_in_any_case() {
+    fn message_attribute_is_found_in_any_case() {
         let w3c = "00-5759e988aaaaaaaaaaaaaaaaaaaaaaaa-53995c3f42cd8ad8-01";
         for (attributes, state, reason) in [
             (
@@ -156,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_are_no_text_bring_nothing() {
+    fn binary_attribute_carries_nothing() {
         let mut message = message("", "", "{}");
         let mut value = SqsMessageAttribute::default();
         value.data_type = Some("Binary".to_owned());

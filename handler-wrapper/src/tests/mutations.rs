@@ -1,6 +1,6 @@
-//! What the fuzz targets hold, for a bounded number of inputs in every test run: recorded events,
-//! without a context and with one, and hostile texts, each changed at random.
-//! `handler-wrapper/fuzz/run` goes on for as long as it is told.
+//! Properties of the fuzz targets, for a bounded number of inputs in every test run: recorded
+//! events with and without a context, and hostile texts, each changed at random.
+//! `handler-wrapper/fuzz/run` runs them for any time.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,11 +12,11 @@ use super::{
     carrying::carrying,
     recorded::{self, RECORDED},
 };
-use crate::incoming::{embed, shape};
+use crate::incoming::embed;
 
 const ROUNDS: usize = 20_000;
 
-/// What mutations put in: names, and the bytes that structure is made of.
+/// Pieces that mutations insert: names, and the bytes of JSON's structure.
 const PIECES: [&str; 24] = [
     "{",
     "}",
@@ -57,7 +57,7 @@ fn seeds() -> Vec<Vec<u8>> {
         r#"{"Message":"{\"Message\":\"{}\"}"#.repeat(100),
         "\\".repeat(5_000),
         format!("\"{}\"", "\\\"".repeat(2_000)),
-        crate::tests::kept::SAMPLED.to_owned(),
+        crate::tests::header::SAMPLED.to_owned(),
         "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01".to_owned(),
     ];
     seeds.extend(hostile.map(String::into_bytes));
@@ -94,9 +94,8 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     text
 }
 
-/// The properties of the fuzz targets.
+/// Checks the properties of the fuzz targets.
 fn hold(text: &[u8]) {
-    shape::of_event(text);
     for found in [embed::extract_event(text), embed::extract_body(text)] {
         goes_on(found);
     }
@@ -119,7 +118,7 @@ fn goes_on(header: Option<TraceHeader>) {
 }
 
 #[test]
-fn mutated_events_do_no_harm() {
+fn mutated_events_are_handled() {
     let mut rng = Rng::with_seed(20_261_121);
     let seeds = seeds();
     for round in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! How a batch is worked off: how many messages at a time, in which order, until when.
+//! Schedule of a batch: number of items at a time, order, deadline.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::SqsMessage;
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tracestitch_wire::document::{Cause, Exception};
 
@@ -22,94 +21,25 @@ use crate::{
     trace::{capture::Recorded, context::Context, failure::Failure, trace::Trace},
 };
 
-/// Time that is left for the reply when messages are given up, unless set otherwise.
+/// Time before the deadline at which messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
 
-type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
+pub(crate) type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
 
-/// Works off batches of messages, each message in a trace of its own.
-///
-/// A message fails when its closure returns an error or panics, and no other message is touched
-/// by that. In a FIFO queue the messages of a group are handled in their order, and after a
-/// failure the rest of the group is returned unprocessed; other groups go on.
-///
-/// When less than the margin is left until the function's deadline, no message is begun any
-/// more, those in work are dropped (their segments end as cancelled), and all of them are
-/// returned as failed: so what is done stays done, where a timeout would bring the whole batch
-/// back. A closure that blocks its thread cannot be dropped.
-///
-/// ```
-/// use std::time::Duration;
-/// use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-/// use lambda_runtime::{Error, LambdaEvent};
-/// use tracestitch::sqs::{Consumer, Mode};
-///
-/// async fn handler(event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-///     let consumer = Consumer::new()
-///         .concurrency(10)
-///         .deadline_margin(Duration::from_secs(2))
-///         .mode_for(|message| match message.body.as_deref() {
-///             Some("heartbeat") => Mode::Link,
-///             _ => Mode::Stitch,
-///         });
-///     Ok(consumer.each(event.payload, |message| async move {
-///         println!("{:?}", message.message_id);
-///         Ok::<_, Error>(())
-///     })
-///     .await)
-/// }
-/// ```
-///
-/// It is a [tower layer](tower::Layer), too: around a service of single messages it gives a
-/// handler of batches, see [`EachMessage`](crate::sqs::EachMessage).
-pub struct Consumer<M = SqsMessage> {
-    concurrency: usize,
-    margin: Duration,
-    choose: Choose<M>,
-    fifo: bool,
+/// Order and limits of the items of a batch.
+pub(crate) struct Schedule<M> {
+    /// Largest number of items that are handled at the same time.
+    pub(crate) concurrency: usize,
+    /// Time before the deadline at which the rest is given up; [`Duration::MAX`] for never.
+    pub(crate) margin: Duration,
+    /// Chooses the trace in which an item is handled.
+    pub(crate) choose: Choose<M>,
+    /// True if items with a group belong to a FIFO queue.
+    pub(crate) fifo: bool,
 }
 
-impl<M> Consumer<M> {
-    /// Handles up to `limit` messages at a time; 0 counts as 1. They share the handler's task,
-    /// so they overlap where they wait.
-    #[must_use]
-    pub fn concurrency(mut self, limit: usize) -> Self {
-        self.concurrency = limit.max(1);
-        self
-    }
-
-    /// The trace in which all messages are handled.
-    #[must_use]
-    pub fn mode(self, mode: Mode) -> Self {
-        self.mode_for(move |_| mode)
-    }
-
-    /// Chooses for each message the trace in which it is handled. A choice that panics counts as
-    /// [`Mode::Stitch`].
-    #[must_use]
-    pub fn mode_for(mut self, choose: impl Fn(&M) -> Mode + Send + Sync + 'static) -> Self {
-        self.choose = Arc::new(choose);
-        self
-    }
-
-    /// How long before the function's deadline what is not done is given up; half a second
-    /// unless set. More than half of the function's time counts as half of it.
-    /// [`Duration::MAX`] switches this off.
-    #[must_use]
-    pub fn deadline_margin(mut self, margin: Duration) -> Self {
-        self.margin = margin;
-        self
-    }
-
-    /// Takes messages with a message group for those of a FIFO queue.
-    #[cfg(feature = "sqs-poll")]
-    #[must_use]
-    pub(crate) fn fifo(mut self, fifo: bool) -> Self {
-        self.fifo = fifo;
-        self
-    }
-
-    /// True for each message, in their order, that is done with.
+impl<M> Schedule<M> {
+    /// Handles the items of a batch. Returns for each item, in order, whether it is done.
     pub(crate) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
     where
         M: Item,
@@ -144,14 +74,14 @@ impl<M> Consumer<M> {
                     }
                 }
             });
-            // What is in work when time is over is dropped with this block.
+            // Items in progress at the deadline are dropped with this block.
             future::select(work, pin!(reached(until))).await;
         }
         run.done.into_iter().map(AtomicBool::into_inner).collect()
     }
 }
 
-/// One batch under way.
+/// A batch in progress.
 struct Run<'a, M, H> {
     batch: &'a Batch,
     choose: &'a (dyn Fn(&M) -> Mode + Send + Sync),
@@ -169,7 +99,7 @@ impl<M: Item, H> Run<'_, M, H> {
         E: Failure<Kind>,
     {
         for (place, message) in lane {
-            // Messages that never wait leave the timer no chance to be looked at.
+            // Items that never wait leave the timer no turn.
             let over = self.until.is_some_and(|until| clock::monotonic() >= until);
             if over || !self.message(message).await {
                 return;
@@ -178,7 +108,7 @@ impl<M: Item, H> Run<'_, M, H> {
         }
     }
 
-    /// True when the message is done with.
+    /// Handles one item. Returns true if it is done.
     async fn message<F, T, E, Kind>(&self, message: M) -> bool
     where
         H: FnMut(M) -> F,
@@ -192,7 +122,7 @@ impl<M: Item, H> Run<'_, M, H> {
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
         let mut failure = FailureMark(context.trace().cloned());
-        // The closure's own part of the work, before its first await, belongs to the message, too.
+        // The closure's code before its first await belongs to the item, too.
         let work = async {
             let mut mark = DeadlineMark(self.until);
             let future = {
@@ -219,8 +149,8 @@ impl<M: Item, H> Run<'_, M, H> {
     }
 }
 
-/// Marks the trace of a message as failed when dropped, unless the message succeeded first. Work that
-/// is dropped half-way has failed, too.
+/// Marks the trace of a message as failed when dropped, unless the message succeeded first. A
+/// message that is dropped half-way has failed, too.
 struct FailureMark(Option<Arc<Trace>>);
 
 impl Drop for FailureMark {
@@ -250,8 +180,8 @@ impl Drop for DeadlineMark {
     }
 }
 
-/// Work whose panics end with it, also those of what it drops when it is given up. Gives None when
-/// it panics.
+/// Contains panics of the work, and of the values that it drops when it is given up. Returns `None`
+/// after a panic.
 struct Contained<W>(Option<W>);
 
 impl<W: Future + Unpin> Future for Contained<W> {
@@ -273,10 +203,11 @@ impl<W> Drop for Contained<W> {
     }
 }
 
-/// Ready at `instant`; never when there is none.
+/// Completes at `instant`, or never if there is none.
 async fn reached(instant: Option<Instant>) {
     let sleep = instant.and_then(|instant| {
-        // A tokio runtime without timers panics here. Then only what is not begun is given up.
+        // A tokio runtime without timers panics here. Only items that have not begun are given up
+        // then.
         user_code::contained(|| tokio::time::sleep_until(instant.into()))
     });
     match sleep {
@@ -285,7 +216,7 @@ async fn reached(instant: Option<Instant>) {
     }
 }
 
-impl<M> Default for Consumer<M> {
+impl<M> Default for Schedule<M> {
     fn default() -> Self {
         Self {
             concurrency: 1,
@@ -296,7 +227,7 @@ impl<M> Default for Consumer<M> {
     }
 }
 
-impl<M> Clone for Consumer<M> {
+impl<M> Clone for Schedule<M> {
     fn clone(&self) -> Self {
         Self {
             choose: Arc::clone(&self.choose),
@@ -305,9 +236,9 @@ impl<M> Clone for Consumer<M> {
     }
 }
 
-impl<M> fmt::Debug for Consumer<M> {
+impl<M> fmt::Debug for Schedule<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
+        f.debug_struct("Schedule")
             .field("concurrency", &self.concurrency)
             .field("margin", &self.margin)
             .finish_non_exhaustive()
