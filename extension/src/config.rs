@@ -37,8 +37,8 @@ pub struct Config {
 impl Config {
     /// Reads the environment and the name under which this process was started.
     ///
-    /// Lambda knows an extension by its file name (AWS Lambda developer guide, "Lambda
-    /// extensions API").
+    /// An extension registers under its file name (AWS Lambda developer guide, "Lambda extensions
+    /// API").
     pub fn from_env() -> Self {
         let started_as = std::env::args_os().next().map(PathBuf::from);
         let name = [started_as, std::env::current_exe().ok()]

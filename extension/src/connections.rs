@@ -206,7 +206,7 @@ impl Connections {
     }
 
     /// Accepts waiting connections, as many as there are places for, also ones that the event loop
-    /// does not know of yet. The next sweep accepts the rest, after these were read and the ones
+    /// has not seen yet. The next sweep accepts the rest, after these were read and the ones
     /// that hung up are gone.
     fn accept(&mut self) {
         for _ in 0..self.places().max(1) {

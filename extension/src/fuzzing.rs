@@ -90,7 +90,7 @@ fn check_reads_as(frame: &[u8], message: &Message<'_>) {
     let mut decoder = Decoder::default();
     decoder.push(frame);
     match message {
-        // A reader does not write frames that it does not know.
+        // A reader does not write frames of an unknown kind.
         Message::Unknown(_) => {}
         known => assert_eq!(decoder.next(), Ok(Some(known.clone()))),
     }

@@ -14,18 +14,20 @@
 //! The begin message is on the data connection, which does not wake the extension. So after an
 //! INVOKE event, and if a session is connected that may announce it, the extension looks for the
 //! message several times within 20 ms ([`LOOKS`]). A session that was waited for in vain, in a look
-//! or until the deadline, is not waited for again before it reports the end of an invocation. An
-//! unwrapped function, a process that only polls a queue and a stranger cost 20 ms once.
+//! or until the deadline, is not waited for again before it reports the end of an invocation. So
+//! an unwrapped function costs nothing; a process that only polls a queue, a handler that is never
+//! called and a stranger cost 20 ms once.
 
 mod sessions;
+mod steps;
 
 use std::time::Duration;
 
-use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::handoff::{Hello, Message};
 use tracestitch_wire::time::Timestamp;
 
 use self::sessions::{Announced, Sessions};
+pub(crate) use self::steps::{Action, Input};
 use crate::interrupted::Interruption;
 use crate::pending::Pending;
 use crate::report::Counts;
@@ -56,58 +58,6 @@ const LAST_MESSAGES: Duration = Duration::from_millis(150);
 
 /// Time after which documents are sent if no invocation events come.
 const MANAGED_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Something that happened.
-#[derive(Debug)]
-pub(crate) enum Input<'a> {
-    /// The extension is registered.
-    Registered,
-    /// A session sent a message. A hello begins or completes a session.
-    Message {
-        /// Session of the connection.
-        session: u64,
-        /// The message.
-        message: Message<'a>,
-    },
-    /// The connections of a session have ended.
-    Disconnected {
-        /// The session.
-        session: u64,
-    },
-    /// An invocation has begun.
-    Invoke {
-        /// Its id.
-        request_id: String,
-        /// Milliseconds since the epoch.
-        deadline_ms: u64,
-        /// Connections were opened whose hello has not come yet.
-        newcomers: bool,
-    },
-    /// The environment ends.
-    Shutdown(Interruption),
-    /// The timer that was set last has run out.
-    Timer,
-}
-
-/// Something to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Send documents to a daemon.
-    Send {
-        /// The daemon that the session of these documents named.
-        daemon: Option<DaemonAddress>,
-        /// Finished documents, oldest first.
-        documents: Vec<Vec<u8>>,
-    },
-    /// Ask for the next event, which lets Lambda freeze the environment.
-    AskNext,
-    /// Pass in [`Input::Timer`] at this time; replaces the timer that was set before.
-    SetTimer(Timestamp),
-    /// Forget the timer.
-    ClearTimer,
-    /// Report and end the process.
-    Exit,
-}
 
 /// The position in the cycle of events.
 #[derive(Debug)]

@@ -192,8 +192,7 @@ impl Extension {
             .handle(clock::wall().into(), input, &mut self.actions);
     }
 
-    /// Compares wall clocks, because the other clock may stand still while the environment is
-    /// frozen.
+    /// Reads the wall clock, because the other clock may stop while the environment is frozen.
     fn reconnect_after_long_pause(&mut self) {
         let now = clock::wall();
         if is_long_pause(self.last_event, now) {

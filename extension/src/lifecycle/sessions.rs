@@ -42,7 +42,7 @@ pub(super) struct Begun {
 /// State of an invocation whose event has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Announced {
-    /// This session works on it.
+    /// A session works on it.
     By(u64),
     /// A session worked on it, and it is over.
     AndEnded,

@@ -467,7 +467,7 @@ fn deadlines_leave_a_margin_and_implausible_ones_are_replaced() {
     let now_ms = START.as_micros() / 1000;
     let seconds = |n| START.after(Duration::from_secs(n));
     for (deadline_ms, expected, reason) in [
-        (0, seconds(5), "an emulator that knows none"),
+        (0, seconds(5), "an emulator without deadlines"),
         (now_ms - 10_000, seconds(5), "in the past"),
         (now_ms + 50, seconds(5), "no room for the margin"),
         (
