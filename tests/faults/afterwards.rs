@@ -11,6 +11,7 @@ use e2e::oracle::{PARENT, root};
 use serde_json::json;
 use tracestitch_local::emulator::{InvocationResult, Outcome};
 
+use crate::ends::messages;
 use crate::victim::{Victim, plenty};
 
 /// Longest time of an invocation that nobody holds: the timeout, for which somebody could be
@@ -191,10 +192,8 @@ async fn a_process_that_dies_in_its_handler_and_is_started_again() {
         InvocationResult::TimedOut { after: TIMEOUT }
     );
     let documents = victim.end("FunctionLost").await;
-    let faults = documents
-        .iter()
-        .filter(|document| document.body["fault"] == true);
-    assert_eq!(faults.count(), 2, "the handler and what it did last");
+    let closed = messages(&documents);
+    assert_eq!(closed.len(), 2, "the handler and what it did last: {closed:?}");
 }
 
 /// Invokes it three times with this header; neither function nor extension holds anything, and
@@ -209,7 +208,7 @@ async fn silent(victim: Victim, header: Option<String>) {
         assert!(outcome.is_response(), "{outcome:?}");
         assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     assert!(documents.is_empty(), "{documents:?}");
 }

@@ -220,7 +220,7 @@ async fn all_else_arrives(victim: &Victim) {
     for n in 1..=3 {
         invoke(victim, n, plenty()).await;
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     victim.noted(Verb::Gone, 0, "", 2).await;
     victim.end("nothing").await;
 }

@@ -114,7 +114,7 @@ async fn killed(victim: &Victim, decision: &str) -> Vec<Document> {
         assert!(victim.environment.kill_function().await);
     });
     assert!(!outcome.is_response(), "{outcome:?}");
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     victim.world.sound_documents().await
 }
 
@@ -171,7 +171,7 @@ async fn timeout_with_a_message_in_work() {
     let outcome = victim.invoke_unsampled(1, batch("block", UNSAMPLED)).await;
     let timed_out = InvocationResult::TimedOut { after: TIMEOUT };
     assert_eq!(outcome.result, timed_out);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     assert_eq!(trace(&documents, 14), doomed("FunctionTimeout"));
@@ -186,7 +186,7 @@ async fn given_up_before_the_deadline() {
     batch["margin_seconds"] = (TIMEOUT / 2).as_secs().into();
     let outcome = victim.invoke_unsampled(1, batch).await;
     assert_eq!(failures(&outcome), ["m-12", "m-13", "m-14"]);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     assert_eq!(trace(&documents, 14), doomed("Cancelled"));
@@ -202,7 +202,7 @@ async fn killed_after_the_reply() {
     assert_eq!(failures(&outcome), ["m-12", "m-13"]);
     victim.settled(1).await;
     assert!(victim.environment.kill_function().await);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     for n in [1, 14] {
@@ -219,7 +219,7 @@ async fn a_message_without_a_context() {
         let outcome = victim.invoke_unsampled(n, json!({ "Records": records }));
         assert_eq!(failures(&outcome.await).len(), usize::from(then == "fail"));
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     for n in [1, 11, 12] {
         assert_eq!(trace(&documents, n), [""; 0], "{n}");
@@ -238,8 +238,8 @@ async fn killed_at_random_moments() {
     const MESSAGES: std::ops::Range<u64> = 11..14;
     let records: Vec<_> = MESSAGES.map(|n| message(n, "return", UNSAMPLED)).collect();
     let batch = json!({ "Records": records, "concurrency": records.len() });
-    // Of each message two lines each for its begin and end, and four for its two steps.
-    let lines = 8 + MESSAGES.count() * 7;
+    // Of each message four lines of its own, and ten of its step.
+    let lines = 8 + MESSAGES.count() * 14;
     let mut rounds = Rounds::new("unsampled batch, killed", 6, 100);
     for number in rounds.numbers() {
         let moment = Moment::random(&mut rounds.random(number), lines);
@@ -252,7 +252,7 @@ async fn killed_at_random_moments() {
         let striker = Striker::new(moment, &victim.journal, strike);
         let outcome = victim.invoke_unsampled(1, batch.clone()).await;
         striker.finish().await;
-        victim.environment.shutdown().await;
+        victim.shutdown().await;
         rounds.struck(&victim);
         let problems = problems(&victim, &outcome, MESSAGES).await;
         assert!(problems.is_empty(), "{}\n{problems}", rounds.name(number));

@@ -86,6 +86,7 @@ async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
     assert_eq!(next.json()["n"], 2, "{}", emulated.rie.logs());
     emulated.rie.stop().await;
     let pen = Pen::new(&emulated.journal);
+    pen.note(Verb::Over, 0, "", "");
     pen.note(Verb::Finished, 2, "victim", "");
     if decision == UNSAMPLED {
         // It went well: nothing of it is recorded.
@@ -170,6 +171,7 @@ async fn shut_down_in_the_middle() {
         () = doomed => {}
     }
     emulated.rie.stop_at_once().await;
+    Pen::new(&emulated.journal).note(Verb::Over, 0, "", "");
     let documents = emulated.documents("FunctionStopped").await;
     let messages = messages(&documents);
     assert_eq!(messages.len(), 2, "{messages:?}");

@@ -30,11 +30,14 @@ async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec
     (outcome.result, victim.end(why).await)
 }
 
-/// The messages of the causes that the extension gave.
+/// The messages of the causes, without those of errors that the function itself recorded.
 pub(crate) fn messages(documents: &[Document]) -> Vec<&str> {
-    let causes = documents.iter().map(|document| &document.body["cause"]);
-    causes
-        .filter_map(|cause| cause["exceptions"][0]["message"].as_str())
+    let exceptions = documents
+        .iter()
+        .map(|document| &document.body["cause"]["exceptions"][0]);
+    exceptions
+        .filter(|exception| exception["type"] != "Refused")
+        .filter_map(|exception| exception["message"].as_str())
         .collect()
 }
 

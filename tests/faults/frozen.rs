@@ -38,10 +38,12 @@ async fn function_and_extension_at_random_moments() {
 #[tokio::test]
 async fn in_a_flood_at_random_moments() {
     const FLOOD: usize = 40;
+    /// Of each step and what is inside it, in the journal.
+    const LINES: usize = 10;
     let mut rounds = Rounds::new("frozen in a flood", 6, 50);
     for number in rounds.numbers() {
         let mut random = rounds.random(number);
-        let moment = Moment::random(&mut random, 2 * FLOOD * 8);
+        let moment = Moment::random(&mut random, 2 * FLOOD * LINES);
         let victim = Victim::start().await;
         let strike = freeze(&victim.environment, &mut random, Duration::from_millis(300));
         let striker = Striker::new(moment, &victim.journal, strike);

@@ -82,7 +82,7 @@ impl Rounds {
 
     /// Ends a run, and demands the documents that must be there; see [`Victim::end`].
     pub(crate) async fn judge(&mut self, number: u64, victim: &Victim, why: &str) {
-        victim.environment.shutdown().await;
+        victim.shutdown().await;
         self.struck(victim);
         if let Err(problems) = victim.documents(why).await {
             panic!("{}\n{problems}", self.name(number));
@@ -126,9 +126,9 @@ fn phase(before: &[Entry]) -> &'static str {
         (_, "victim") if last.verb == Verb::Finish => "reply",
         (_, "victim") if last.verb == Verb::Finished => "after the reply",
         (_, "victim" | "init" | "settings") => "begin of the handler",
-        (Verb::Begin, "DynamoDB") => "AWS call",
+        (Verb::Begin | Verb::Fact | Verb::Kept, "DynamoDB") => "AWS call",
         (Verb::Begin, _) => "begin of a subsegment",
-        (Verb::Begun, _) => "in a subsegment",
+        (Verb::Begun | Verb::Fact, _) => "in a subsegment",
         (Verb::Finish, _) => "end of a subsegment",
         _ => "between subsegments",
     }

@@ -42,7 +42,7 @@ fn then(end: impl Into<Value>) -> Value {
 /// Ends the environment, and gives the documents: those of the invocations that were not
 /// answered, as if these had been sampled, and of the others none.
 async fn end(victim: &Victim, outcomes: &[Outcome], why: &str) -> Result<Vec<Document>, String> {
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let received = victim.world.documents().await?;
     let entries = victim.journal.entries();
     for (n, outcome) in (1..).zip(outcomes) {
@@ -177,7 +177,7 @@ async fn panic() {
         "{outcome:?}"
     );
     // Answered it was, with an error: all of it arrives.
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.documents("panic").await;
     let documents = documents.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(messages(&documents).len(), 2);
@@ -277,7 +277,7 @@ async fn sampled_and_not() {
         }
     );
     assert!(first.is_response() && second.is_response());
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     let second = root(2);
     assert!(documents.iter().all(|d| d.trace_id == second));
@@ -365,7 +365,7 @@ async fn alone() {
     let documents = victim.world.sound_documents().await;
     assert!(documents.is_empty(), "{documents:?}");
     victim.invoke_unsampled(3, then("panic")).await;
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     let third = root(3);
     assert!(documents.iter().all(|d| d.trace_id == third));

@@ -10,9 +10,12 @@ use e2e::oracle::{Oracle, PARENT, root};
 use e2e::wait;
 use e2e::world::World;
 use serde_json::{Value, json};
-use tracestitch_local::emulator::{self, Environment, Invoke, Outcome, Tracing};
+use tracestitch_local::emulator::{
+    self, Environment, InvocationResult, Invoke, Outcome, Tracing,
+};
 use tracestitch_local::store::Document;
 use tracestitch_wire::header::Sampling;
+use tracestitch_wire::time::Timestamp;
 
 use crate::moments::PACE_MICROS;
 
@@ -122,14 +125,17 @@ impl Victim {
     async fn invoke_with(&self, n: u64, work: Value, decision: &str) -> Outcome {
         let header = format!("Root={};Parent={PARENT};{decision}", root(n));
         let pen = self.pen();
-        for name in ["init", "settings"] {
-            pen.note(Verb::Held, n, name, "");
-        }
+        pen.note(Verb::Held, n, "init", "");
+        pen.note(Verb::Held, n, "settings", "init");
         pen.note(Verb::Begin, n, "victim", "");
         let outcome = self.untraced(n, work, Some(header)).await;
-        // The handler's subsegment ends before the reply is posted.
-        if outcome.is_response() {
-            pen.note(Verb::Finished, n, "victim", "");
+        match outcome.result {
+            // The handler's subsegment ends before the reply is posted.
+            InvocationResult::Response(_) => pen.note(Verb::Finished, n, "victim", ""),
+            InvocationResult::FunctionError { .. } => {}
+            InvocationResult::TimedOut { .. } | InvocationResult::Crashed { .. } => {
+                pen.note(Verb::Over, 0, "", "");
+            }
         }
         outcome
     }
@@ -173,13 +179,19 @@ impl Victim {
         self.pen().note(Verb::Settled, n, "", "");
     }
 
+    /// Ends the environment.
+    pub(crate) async fn shutdown(&self) {
+        self.environment.shutdown().await;
+        self.pen().note(Verb::Over, 0, "", "");
+    }
+
     /// Ends the environment, and gives the documents: exactly those that must be there. What did
     /// not end by itself was closed with a cause of type `why`.
     #[track_caller]
     pub(crate) fn end(&self, why: &str) -> impl Future<Output = Vec<Document>> {
         let place = std::panic::Location::caller();
         async move {
-            self.environment.shutdown().await;
+            self.shutdown().await;
             self.documents(why)
                 .await
                 .unwrap_or_else(|problems| panic!("at {place}\n{problems}"))
@@ -225,7 +237,8 @@ impl Victim {
                 .parent
                 .filter(|_| header.sampling == Sampling::Sampled);
             let id = id.map(|id| id.to_string()).unwrap_or_default();
-            oracle.was_called(invocation, "DynamoDB", &id);
+            let at = Timestamp::from(request.at).as_micros();
+            oracle.was_called(invocation, "DynamoDB", &id, at);
         }
         oracle
     }

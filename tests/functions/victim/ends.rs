@@ -72,7 +72,7 @@ impl Then {
                 });
             }
             Self::Later(file) => {
-                let later = journal::begin(n, "later");
+                let later = journal::begin(n, "later", "victim");
                 tokio::spawn(async move {
                     there(&file).await;
                     journal::finish(n, "later", later);
@@ -81,7 +81,7 @@ impl Then {
             Self::Stream { parts } => return Ok(Some(stream(n, parts))),
             Self::Child => run_child(n, context).await?,
             doom => {
-                let doomed = journal::begin(n, "doomed");
+                let doomed = journal::begin(n, "doomed", "victim");
                 let end = doomed.context().scope(doom.end());
                 end.await;
                 journal::finish(n, "doomed", doomed);
@@ -137,7 +137,7 @@ fn stream(n: u64, parts: u32) -> Body {
     let (mut sender, body) = channel();
     // The wrapper's own, around what is polled.
     journal::note("begin", n, "response", "");
-    let subsegment = journal::begin(n, "stream");
+    let subsegment = journal::begin(n, "stream", "victim");
     tokio::spawn(async move {
         for part in 0..parts {
             // The caller may be gone; then there is nobody to send to.
@@ -184,11 +184,11 @@ pub(crate) async fn child() -> Result<(), Error> {
     context.xray_trace_id = Some(argument()?);
     context.request_id = format!("child of {}", argument()?);
     let handler = service_fn(async |event: LambdaEvent<u64>| {
-        let chore = journal::begin(event.payload, "chore");
+        let chore = journal::begin(event.payload, "chore", "child");
         journal::finish(event.payload, "chore", chore);
         Ok::<_, Error>(())
     });
-    journal::note("begin", n, "child", "");
+    journal::note("begin", n, "child", "victim");
     let traced = TraceLayer::from_env().layer(handler);
     let outcome = traced.oneshot(LambdaEvent::new(n, context)).await;
     outcome.map_err(|error| format!("{error:?}"))?;

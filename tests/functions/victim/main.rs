@@ -5,6 +5,7 @@ mod batch;
 mod ends;
 mod journal;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use lambda_runtime::{Error, FunctionResponse, LambdaEvent, Runtime, service_fn, 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracestitch::aws::TraceInterceptor;
-use tracestitch::{Context, Sampling, TraceLayer};
+use tracestitch::{Context, Sampling, Subsegment, TraceLayer};
 
 use crate::ends::Then;
 
@@ -42,6 +43,9 @@ pub(crate) struct Work {
     /// Bytes of metadata on each step.
     #[serde(default)]
     bytes: usize,
+    /// So many turns of work in several contexts, which take turns.
+    #[serde(default)]
+    turns: u32,
     /// What comes after all this.
     #[serde(default)]
     then: Then,
@@ -128,11 +132,20 @@ pub(crate) async fn perform(
     context: &lambda_runtime::Context,
 ) -> Result<Option<Body>, Error> {
     begun(work.n);
+    let invocation = json!({ "annotations": { "invocation": work.n } });
+    journal::fact(work.n, "victim", &invocation);
+    tracestitch::annotate("invocation", work.n);
     for number in 0..work.steps {
         step(&work, number).await;
     }
+    weave(work.n, work.turns).await;
     if work.call {
-        journal::note("begin", work.n, "DynamoDB", "");
+        journal::note("begin", work.n, "DynamoDB", "victim");
+        let aws = json!({ "operation": "GetItem", "table_name": "orders" });
+        let known = json!({ "namespace": "aws", "aws": aws });
+        journal::fact(work.n, "DynamoDB", &known);
+        // The document has them when it is opened.
+        journal::note("kept", work.n, "DynamoDB", "");
         get_item(table).await?;
         journal::note("finished", work.n, "DynamoDB", "");
     }
@@ -163,19 +176,100 @@ pub(crate) fn begun(n: u64) {
 }
 
 async fn step(work: &Work, number: u32) {
-    let outer = format!("step-{number}");
-    let inner = format!("inner-{number}");
-    let step = journal::begin(work.n, &outer);
+    let n = work.n;
+    let (outer, inner) = (format!("step-{number}"), format!("inner-{number}"));
+    let step = journal::begin(n, &outer, "victim");
+    put_facts(work, number, &outer, &step);
+    let inside = async {
+        journal::fact(n, &outer, &json!({ "annotations": { "inside": true } }));
+        tracestitch::annotate("inside", true);
+        let subsegment = journal::begin(n, &inner, &outer);
+        tokio::task::yield_now().await;
+        journal::finish(n, &inner, subsegment);
+    };
+    step.context().scope(inside).await;
+    journal::finish(n, &outer, step);
+}
+
+/// The error that the second step records.
+#[derive(Debug)]
+struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no tea")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Puts facts of each kind on a step that has begun.
+fn put_facts(work: &Work, number: u32, name: &str, step: &Subsegment) {
+    let order = format!("o-{}", work.n);
+    let basket = json!({ "number": number, "prices": [1.5, 2] });
+    let fails = number == 1;
+    let mut facts = json!({
+        "annotations": { "order": order, "items": number, "paid": true },
+        "metadata": { "default": { "basket": basket } },
+    });
+    if work.bytes > 0 {
+        facts["metadata"]["default"]["filler"] = Value::Null;
+    }
+    if fails {
+        facts["fault"] = true.into();
+        let refused = json!({ "type": "Refused", "message": Refused.to_string() });
+        facts["cause"] = json!({ "exceptions": [refused] });
+    }
+    journal::fact(work.n, name, &facts);
+    step.annotate("order", order);
+    step.annotate("items", number);
+    step.annotate("paid", true);
+    step.metadata("basket", basket);
     if work.bytes > 0 {
         step.metadata("filler", "x".repeat(work.bytes));
     }
-    let inside = async {
-        let subsegment = journal::begin(work.n, &inner);
-        tokio::task::yield_now().await;
-        journal::finish(work.n, &inner, subsegment);
+    if fails {
+        step.record_error(&Refused);
+    }
+}
+
+/// Works in two subsegments and around them, by turns on one thread.
+async fn weave(n: u64, turns: u32) {
+    // Of different length: so it varies whose turn follows whose.
+    tokio::join!(
+        strand(n, "left", turns),
+        between(n, "a", 2 * turns),
+        strand(n, "right", 2 * turns),
+        between(n, "b", turns),
+    );
+}
+
+/// A subsegment that gets an annotation in each turn.
+async fn strand(n: u64, name: &str, turns: u32) {
+    if turns == 0 {
+        return;
+    }
+    let subsegment = journal::begin(n, name, "victim");
+    let work = async {
+        for turn in 0..turns {
+            let key = format!("turn_{turn}");
+            journal::fact(n, name, &json!({ "annotations": { &key: turn } }));
+            tracestitch::annotate(key, turn);
+            tokio::task::yield_now().await;
+        }
     };
-    step.context().scope(inside).await;
-    journal::finish(work.n, &outer, step);
+    subsegment.context().scope(work).await;
+    journal::finish(n, name, subsegment);
+}
+
+/// A subsegment of the handler in each turn.
+async fn between(n: u64, name: &str, turns: u32) {
+    for turn in 0..turns {
+        let name = format!("between-{name}-{turn}");
+        let subsegment = journal::begin(n, &name, "victim");
+        journal::finish(n, &name, subsegment);
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn get_item(table: &aws_sdk_dynamodb::Client) -> Result<(), Error> {
