@@ -22,11 +22,13 @@
 mod afterwards;
 mod alone;
 mod batches;
+mod contexts;
 mod emulated;
 mod ends;
 mod frozen;
 mod killed;
 mod moments;
+mod pace;
 mod rounds;
 mod soak;
 mod strikes;
