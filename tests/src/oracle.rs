@@ -1,4 +1,4 @@
-//! The documents that must have reached the X-Ray daemon, according to a [journal] instead of the
+//! The documents that must have reached the X-Ray daemon, derived from a [journal] instead of the
 //! tracer.
 //!
 //! Invocation and name identify a piece of work. Each invocation has its own trace, [`root`]. The
@@ -55,7 +55,7 @@ pub fn root(invocation: u64) -> String {
 /// Invocation and name.
 type Work = (u64, String);
 
-/// What the journal has of a piece of work.
+/// The journal's knowledge of a piece of work.
 #[derive(Debug, Clone)]
 struct State {
     verb: Verb,
@@ -71,7 +71,7 @@ struct State {
     start: Bounds,
     /// Bounds of the end of a complete document.
     end: Bounds,
-    /// When the environment had ended, if it ended after the last entry.
+    /// Time at which the environment had ended, if that was after the last entry.
     over: Option<u64>,
 }
 
@@ -101,7 +101,7 @@ impl Bounds {
     }
 }
 
-/// How a document ended.
+/// The way in which a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form<'a> {
     Complete,
@@ -126,13 +126,15 @@ impl<'a> Form<'a> {
         let recorded = &facts["cause"]["exceptions"];
         let mut others = exceptions.into_iter().flatten().filter(|exception| {
             let is = |fact: &Value| facts::missing(fact, exception).is_none();
-            !recorded.as_array().is_some_and(|facts| facts.iter().any(is))
+            !recorded
+                .as_array()
+                .is_some_and(|facts| facts.iter().any(is))
         });
         match (others.next(), others.next()) {
             (None, None) => Self::Complete,
-            (Some(exception), None) if exception["message"].is_string() => {
-                exception["type"].as_str().map_or(Self::Invalid, Self::Closed)
-            }
+            (Some(exception), None) if exception["message"].is_string() => exception["type"]
+                .as_str()
+                .map_or(Self::Invalid, Self::Closed),
             _ => Self::Invalid,
         }
     }
@@ -172,11 +174,11 @@ impl State {
     }
 }
 
-/// What the journal lets expect.
+/// The documents that a journal lets expect.
 #[derive(Debug, Default)]
 pub struct Oracle {
     works: BTreeMap<Work, State>,
-    /// When the function last wrote an entry of an invocation.
+    /// Time of the function's last entry, by invocation.
     alive: HashMap<u64, u64>,
 }
 
@@ -313,7 +315,7 @@ impl Oracle {
                 }
                 let known = match &document.parent_id {
                     Some(parent) => ids.contains(parent.as_str()),
-                    // Nobody else records a trace that is not sampled.
+                    // No other service records an unsampled trace, so the root has no parent.
                     None => body["annotations"]["unsampled"] == true,
                 };
                 if !known {

@@ -144,7 +144,9 @@ impl World {
             .filter(|document| !lies_within(&document.body, &span))
             .collect();
         if !foreign.is_empty() {
-            return Err(format!("not in the time of the test, {span:?}: {foreign:#?}"));
+            return Err(format!(
+                "not in the time of the test, {span:?}: {foreign:#?}"
+            ));
         }
         Ok(documents)
     }

@@ -24,7 +24,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     journal::finish(n, "step", step);
     let doomed = journal::begin(n, "doomed", "victim");
     if !cfg!(panic = "abort") {
-        // Built in another profile it would prove something else.
+        // In another profile the panic would unwind, and the test would prove nothing.
         return Err("this function is to be built with --profile abort".into());
     }
     doomed.context().scope(async { panic!("no kettle") }).await

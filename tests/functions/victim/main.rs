@@ -1,5 +1,5 @@
-//! A wrapped function to be killed, stopped and starved: it works in small steps, each written
-//! down in a journal, and then does to itself what its event says.
+//! A wrapped function to be killed and stopped: it works in small steps, notes each in a journal, and
+//! then ends as its event demands.
 
 mod batch;
 mod ends;
@@ -29,29 +29,29 @@ enum Event {
     Work(Work),
 }
 
-/// What is to be done.
+/// The work of an invocation or a message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Work {
     /// Number of the invocation or message, for the journal.
     n: u64,
-    /// So many subsegments, each with one inside.
+    /// Number of subsegments, each with one inside.
     #[serde(default)]
     steps: u32,
-    /// One AWS call after them.
+    /// Whether an AWS call follows them.
     #[serde(default)]
     call: bool,
     /// Bytes of metadata on each step.
     #[serde(default)]
     bytes: usize,
-    /// So many turns of work in several contexts, which take turns.
+    /// Number of turns of several contexts that take turns.
     #[serde(default)]
     turns: u32,
-    /// What comes after all this.
+    /// The end of the work.
     #[serde(default)]
     then: Then,
 }
 
-/// Set by a handler after whose reply the process hangs.
+/// Set by a handler after whose reply the process must hang.
 static HANG: AtomicBool = AtomicBool::new(false);
 
 #[tokio::main(flavor = "current_thread")]
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Error> {
     if !flag("MAY_HANG") {
         return tracestitch::run(handler).await;
     }
-    // Between the reply and the moment in which the tracer tells the extension of it.
+    // Hangs between the reply and the tracer's signal to the extension.
     let hang = layer_fn(|runtime: _| {
         ServiceExt::<lambda_runtime::LambdaInvocation>::then(runtime, async |posted| {
             if HANG.load(Ordering::Relaxed) {
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Error> {
     runtime.layer(hang).layer(trace).run().await
 }
 
-/// A client without TLS: the certificates would take most of the process's start.
+/// Returns a client without TLS: loading certificates would take most of the process's start.
 async fn table() -> aws_sdk_dynamodb::Client {
     let shared = aws_config::defaults(BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -125,7 +125,7 @@ async fn handle(
     })
 }
 
-/// The work of an invocation or a message, whose segment or subsegment has begun.
+/// Does the work of an invocation or a message, whose segment or subsegment has begun.
 pub(crate) async fn perform(
     work: Work,
     table: &aws_sdk_dynamodb::Client,
@@ -154,7 +154,7 @@ pub(crate) async fn perform(
     Ok(streamed)
 }
 
-/// The handler's own subsegment has begun, and with it the init phase is over.
+/// Notes that the handler's subsegment has begun, which ends the init phase.
 pub(crate) fn over_with_init(n: u64) {
     static WARM: AtomicBool = AtomicBool::new(false);
     let init = match WARM.swap(true, Ordering::Relaxed) {
@@ -168,7 +168,7 @@ pub(crate) fn over_with_init(n: u64) {
 
 pub(crate) fn begun(n: u64) {
     let header = Context::current().trace_header();
-    // What is not sampled carries on the id that it came with.
+    // An unsampled trace passes on the id that it came with.
     let header = header.filter(|header| header.sampling == Sampling::Sampled);
     let id = header.and_then(|header| header.parent);
     let id = id.map(|id| id.to_string()).unwrap_or_default();
@@ -235,7 +235,7 @@ fn put_facts(work: &Work, number: u32, name: &str, step: &Subsegment) {
 
 /// Works in two subsegments and around them, by turns on one thread.
 async fn weave(n: u64, turns: u32) {
-    // Of different length: so it varies whose turn follows whose.
+    // Different lengths, so that the order of turns varies.
     tokio::join!(
         strand(n, "left", turns),
         between(n, "a", 2 * turns),
@@ -244,7 +244,7 @@ async fn weave(n: u64, turns: u32) {
     );
 }
 
-/// A subsegment that gets an annotation in each turn.
+/// Records a subsegment and annotates it in each turn.
 async fn strand(n: u64, name: &str, turns: u32) {
     if turns == 0 {
         return;
@@ -262,7 +262,7 @@ async fn strand(n: u64, name: &str, turns: u32) {
     journal::finish(n, name, subsegment);
 }
 
-/// A subsegment of the handler in each turn.
+/// Records a subsegment of the handler in each turn.
 async fn between(n: u64, name: &str, turns: u32) {
     for turn in 0..turns {
         let name = format!("between-{name}-{turn}");

@@ -125,7 +125,13 @@ impl Tree {
     /// All files that git tracks or would track.
     fn files(&self) -> Result<BTreeSet<PathBuf>, String> {
         let output = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .args([
+                "ls-files",
+                "-z",
+                "--cached",
+                "--others",
+                "--exclude-standard",
+            ])
             .current_dir(&self.workspace)
             .output()
             .map_err(|error| format!("git does not start: {error}"))?;
