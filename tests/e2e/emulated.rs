@@ -1,10 +1,9 @@
 //! Functions under an emulator that freezes processes, enforces timeouts and sends Lambda's segments.
 
-use std::time::Duration;
-
 use e2e::binaries;
 use e2e::fake_aws::Reaction;
 use e2e::outline::outline;
+use e2e::wait::TIMEOUT;
 use e2e::world::World;
 use serde_json::json;
 use tracestitch_local::emulator::{InvocationResult, Invoke};
@@ -19,9 +18,7 @@ fn probe(event: serde_json::Value) -> Invoke {
 async fn timeout_during_a_call_closes_call_and_handler() {
     let world = World::start().await;
     world.aws.script("PutItem", [Reaction::Hang]);
-    let function = world
-        .emulated("probe", binaries::probe())
-        .timeout(Duration::from_secs(2));
+    let function = world.emulated("probe", binaries::probe()).timeout(TIMEOUT);
     let environment = function.start().await.expect("the programs are there");
 
     let outcome = environment

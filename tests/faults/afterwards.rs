@@ -3,22 +3,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e::binaries;
 use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
+use e2e::wait::{PROMPT, TIMEOUT};
 use serde_json::json;
 use tracestitch_local::emulator::{InvocationResult, Outcome};
 
 use crate::ends::messages;
 use crate::victim::{Victim, plenty};
-
-/// Longest time of an invocation that is not held. An invocation that is held lasts until the
-/// timeout.
-const PROMPT: Duration = Duration::from_secs(5);
-
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The extension never gets the signal that the invocation is over, and sends its documents before
 /// the deadline.

@@ -7,19 +7,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use e2e::binaries;
 use e2e::journal::{Pen, Verb};
-use e2e::wait;
+use e2e::wait::{PATIENCE, PROMPT};
 use serde_json::{Value, json};
 
 use crate::strikes::{continue_extension, stop_extension};
 use crate::victim::{Victim, plenty};
-
-/// Longest time of an invocation that waits for nothing. Undisturbed it takes some 20 ms; waiting
-/// for an extension would last until the timeout.
-const PROMPT: Duration = Duration::from_secs(5);
 
 /// Invokes it, and checks that it answers in time.
 async fn invoke(victim: &Victim, n: u64, work: Value) {
@@ -267,7 +262,7 @@ async fn documents_arrive_after_an_extension_that_never_reads() {
     let victim = impostor(move |stream, _| keep.send(stream).unwrap()).await;
     invoke(&victim, 1, plenty()).await;
     invoke(&victim, 2, large()).await;
-    let streams = [(); 2].map(|()| kept.recv_timeout(wait::PATIENCE).unwrap());
+    let streams = [(); 2].map(|()| kept.recv_timeout(PATIENCE).unwrap());
     drop(streams);
     victim.pen().note(Verb::Gone, 0, "", "");
     invoke(&victim, 3, plenty()).await;

@@ -16,7 +16,7 @@ use crate::strikes::kill_function;
 use crate::victim::Victim;
 
 /// Longer than the messages take that end; the backtrace of the panic alone may take a second.
-const TIMEOUT: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn start(configure: impl FnOnce(Function) -> Function) -> Victim {
     Victim::start_with(|function, _| configure(function.env("TRACESTITCH_ERRORS", "always"))).await

@@ -2,21 +2,18 @@
 //! SHUTDOWN are AWS's own.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use e2e::binaries;
 use e2e::invocation::{Answer, Invocation};
 use e2e::journal::{self, Pen, Verb};
 use e2e::oracle::{Oracle, PARENT, root};
 use e2e::rie::Rie;
-use e2e::wait;
+use e2e::wait::{self, TIMEOUT};
 use e2e::world::World;
 use serde_json::json;
 use tracestitch_local::store::Document;
 
 use crate::ends::messages;
-
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Emulated {
     world: World,

@@ -4,15 +4,13 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use e2e::wait::PATIENCE;
+use e2e::wait::{PATIENCE, TIMEOUT};
 
 use serde_json::json;
 use tracestitch_local::emulator::InvocationResult;
 use tracestitch_local::store::Document;
 
 use crate::victim::{Victim, plenty};
-
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Address space of the function, which a function that allocates without end exceeds.
 const LIMIT_MB: &str = "250";

@@ -4,16 +4,13 @@
 use std::time::Duration;
 
 use e2e::journal::{Entry, Verb};
+use e2e::wait::PROMPT;
 use tracestitch_local::emulator::Outcome;
 
 use crate::moments::{Moment, Striker};
 use crate::rounds::Rounds;
 use crate::strikes::{freeze, kill_extension, kill_function};
 use crate::victim::{Victim, plenty};
-
-/// Longest time in a handler whose extension is killed. Undisturbed, a handler takes some 20 ms;
-/// if it waited for the extension, it would wait until its timeout.
-const PROMPT: Duration = Duration::from_secs(5);
 
 /// All expected documents arrive, also of the invocation after the kill, in a new process.
 #[tokio::test]

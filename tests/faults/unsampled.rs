@@ -10,7 +10,7 @@ use e2e::binaries;
 use e2e::fake_aws::Reaction;
 use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
-use e2e::wait::PATIENCE;
+use e2e::wait::{PATIENCE, TIMEOUT};
 use e2e::world::World;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{Function, InvocationResult, Outcome};
@@ -21,8 +21,6 @@ use crate::moments::{Moment, PACE_MICROS, Striker};
 use crate::rounds::Rounds;
 use crate::strikes::{kill_function, stop_extension};
 use crate::victim::{Victim, plenty};
-
-const TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn start(configure: impl FnOnce(Function, &World) -> Function) -> Victim {
     Victim::start_with(|function, world| configure(errors_always(function), world)).await

@@ -44,7 +44,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Creates a function whose executable is `binary`, with a timeout of 10 seconds.
+    /// Creates a function whose executable is `binary`, with [`wait::PATIENCE`] as its timeout.
     pub fn new(name: &str, binary: &Path) -> Self {
         Self {
             binary: binary.to_owned(),
@@ -52,7 +52,7 @@ impl Function {
             extension: None,
             environment: BTreeMap::new(),
             runtime_environment: BTreeMap::new(),
-            timeout: Duration::from_secs(10),
+            timeout: wait::PATIENCE,
         }
     }
 

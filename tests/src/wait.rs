@@ -4,8 +4,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Longest time that a test waits for something that normally takes milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest time that a test waits for something that normally takes milliseconds. Also the timeout
+/// of functions that must not reach it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest time of an invocation that waits for nothing; one that waits lasts until its timeout.
+pub const PROMPT: Duration = Duration::from_secs(20);
+
+/// Timeout of functions that must reach it. They do everything else before, also when the machine
+/// is busy.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(5);
 
