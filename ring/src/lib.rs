@@ -79,12 +79,21 @@
 //! - A reader without a mapping reads and writes the words through the file. Another process can
 //!   then see a position half written, and ignores it until its complement matches.
 //!
-//! The queue is model-checked with loom, compared with a plain queue by properties, and run under
-//! Miri.
+//! The queue is model-checked with loom, compared with a plain queue by properties, run under Miri,
+//! and fuzzed with hostile memory.
 
 mod error;
 mod queue;
 mod sync;
+
+#[cfg(all(
+    any(test, feature = "fuzzing"),
+    target_os = "linux",
+    not(loom),
+    not(miri)
+))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 // loom's atomics are no words of memory: the model has the queue alone.
 #[cfg(not(loom))]

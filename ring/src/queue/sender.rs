@@ -117,10 +117,15 @@ impl<M: Words> Sender<M> {
                 reclaimed.push(std::mem::take(&mut frame));
             }
         }
-        state.consumed = state.published;
-        state.asked_at = None;
-        state.is_invalid = false;
-        self.memory.store_position(CONSUMED, state.published);
+        let published = state.published;
+        *state = State {
+            published,
+            consumed: published,
+            base: published,
+            ..State::default()
+        };
+        self.memory[BASE].store(published, Relaxed);
+        self.memory.store_position(CONSUMED, published);
         reclaimed
     }
 }
