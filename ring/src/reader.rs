@@ -83,6 +83,9 @@ impl Reader {
     /// returns their number. That is at most one ring of bytes; frames that are published during
     /// the call wait for the next.
     ///
+    /// Frames that a thread pushed before it wrote to a socket are published for a process that has
+    /// received what was written.
+    ///
     /// # Errors
     ///
     /// If the memory is invalid. Frames before the invalid place have been delivered. Nothing more
