@@ -1,5 +1,5 @@
-//! Memory that another process wrote, each kind with what must hold whatever is in it: entry points
-//! of the fuzz targets in `ring/fuzz`, and of a test that runs their corpora.
+//! Entry points of the fuzz targets in `ring/fuzz`, and a test that runs their corpora. Each gives a
+//! reader or a writer memory that a hostile process could write, and checks what it does.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ const POSITIONS: [usize; 5] = [
 /// How often memory is changed, and read, at the same time.
 const ROUNDS: usize = 20;
 
-/// The fuzzer's bytes, taken from the front. After the last one follow zeros.
+/// Takes the fuzzer's bytes from the front. Zeros follow the last one.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -53,7 +53,7 @@ impl Input<'_> {
         byte
     }
 
-    /// A word: any, or more often a small number, or one near the largest.
+    /// A word: sometimes any number, more often a small one or one near the largest.
     fn word(&mut self) -> u64 {
         match self.byte() {
             0 => u64::from_ne_bytes(self.bytes()),
@@ -63,7 +63,7 @@ impl Input<'_> {
         }
     }
 
-    /// Words of data: some of a ring of 64 bytes to 1 KiB.
+    /// Number of words of a ring of 64 bytes to 1 KiB.
     fn words(&mut self) -> usize {
         8 << (self.byte() % 5)
     }
@@ -108,7 +108,7 @@ fn check_error(error: &Error) {
     assert!(!error.to_string().contains(char::is_control));
 }
 
-/// One read, and the release of what it read. False if the session is over.
+/// Reads once and releases what was read. Returns false if the session is over.
 fn read(receiver: &mut Receiver, capacity: u64) -> bool {
     let mut delivered = Delivered::default();
     let result = receiver.read(|frame| delivered.add(frame));
@@ -208,7 +208,7 @@ pub fn positions(input: &[u8]) {
     reclaim(&memory, &writer);
 }
 
-/// Whatever happened before, the ring is empty and takes frames again.
+/// Reclaims all frames, then checks that the ring is empty and takes frames again.
 fn reclaim(memory: &Memory, writer: &Sender<Memory>) {
     let mut delivered = Delivered::default();
     writer
@@ -239,7 +239,7 @@ pub fn file(input: &[u8]) {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = memfd_create("fuzz", flags).map(File::from);
     let file = file.unwrap_or_else(|error| panic!("no memory file: {error}"));
-    // The system may refuse a change. Then it is none.
+    // Changes that the system refuses are left out.
     let _ = file.write_all_at(input.0, 0);
     if changes & 1 != 0 {
         let _ = file.set_len(size);

@@ -191,7 +191,7 @@ fn file_that_is_truncated_is_an_error_and_no_signal() {
     }
 }
 
-/// What is no ring, or none of this version and size.
+/// Files that are not a ring, or have another version or size.
 #[test]
 fn invalid_files_are_not_opened() {
     let writer = Writer::sealed(MIN_CAPACITY).unwrap();
@@ -250,7 +250,7 @@ fn used(writer: &Writer) -> u64 {
 }
 
 #[test]
-fn memory_is_used_for_the_fullest_moment_alone() {
+fn memory_use_depends_only_on_the_fullest_moment() {
     let writer = Writer::sealed(CAPACITY).unwrap();
     let mut reader = open(&writer);
     let page = rustix::param::page_size() as u64;

@@ -251,7 +251,7 @@ fn everything_that_a_killed_process_published_arrives(kind: &str, round: u64) {
     }
 }
 
-/// In the output of the reader, the number of no frame: all before it are released.
+/// Marker in the reader's output: all frames before it are released.
 const RELEASED: u64 = u64::MAX;
 
 /// Reads frames and passes their numbers on, until it is killed.
@@ -312,7 +312,7 @@ fn nothing_is_lost_with_a_killed_reader(kind: &str, round: u64) {
         process.kill();
         numbers.join().unwrap();
     });
-    // Some that no reader sees before the writer, or another reader, does.
+    // Frames that the killed reader cannot have seen.
     for _ in 0..3 {
         accepted += u64::from(writer.push(&[&frame(0, accepted)]).is_ok());
     }

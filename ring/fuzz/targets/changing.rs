@@ -1,4 +1,4 @@
-//! Whatever changes while a reader reads, it returns at most a ring of bytes.
+//! Memory that changes while it is read: a reader returns at most a ring of bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever is in the memory, a reader returns at most a ring of bytes.
+//! Any content of the memory: a reader returns at most a ring of bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever file is passed, a reader returns at most a ring of bytes.
+//! Any file: a reader returns at most a ring of bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

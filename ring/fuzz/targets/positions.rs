@@ -1,4 +1,4 @@
-//! Whatever a reader writes, the writer reclaims at most a ring of bytes and starts anew.
+//! Any position of the reader: the writer reclaims at most a ring of bytes and starts anew.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

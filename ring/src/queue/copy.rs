@@ -5,7 +5,7 @@
 //! aarch64 these compile to ordinary moves of 8 bytes.
 
 use super::layout::WORD;
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU64, load, store};
 
 /// A place in the data to which bytes are copied, continuing at the data's start after its end.
 pub(super) struct Fill<'a> {
@@ -56,12 +56,24 @@ impl<'a> Fill<'a> {
         while !words.is_empty() {
             let slots = &self.data[self.at..];
             let (now, later) = words.split_at(words.len().min(slots.len()));
-            for (slot, word) in slots.iter().zip(now) {
-                slot.store(u64::from_ne_bytes(*word), Relaxed);
-            }
+            store_each(&slots[..now.len()], now);
             self.at = (self.at + now.len()) & (self.data.len() - 1);
             words = later;
         }
+    }
+}
+
+/// Stores `words`, of the same number as `slots`. Groups of 8 halve the number of instructions.
+fn store_each(slots: &[AtomicU64], words: &[[u8; WORD]]) {
+    let (slot_groups, last_slots) = slots.as_chunks::<8>();
+    let (word_groups, last_words) = words.as_chunks::<8>();
+    for (slots, words) in slot_groups.iter().zip(word_groups) {
+        for (slot, word) in slots.iter().zip(words) {
+            store(slot, u64::from_ne_bytes(*word));
+        }
+    }
+    for (slot, word) in last_slots.iter().zip(last_words) {
+        store(slot, u64::from_ne_bytes(*word));
     }
 }
 
@@ -70,10 +82,10 @@ pub(super) fn copy_out(words: &[AtomicU64], out: &mut [u8]) {
     let (whole, rest) = out.as_chunks_mut();
     let (slots, last) = words.split_at(whole.len());
     for (word, slot) in whole.iter_mut().zip(slots) {
-        *word = slot.load(Relaxed).to_ne_bytes();
+        *word = load(slot).to_ne_bytes();
     }
     if !rest.is_empty() {
-        let word = last[0].load(Relaxed).to_ne_bytes();
+        let word = load(&last[0]).to_ne_bytes();
         rest.copy_from_slice(&word[..rest.len()]);
     }
 }

@@ -1,9 +1,13 @@
-//! All interleavings of a writer and a reader, and all values that each load may return, in a small
-//! ring:
+//! All interleavings of a writer and a reader in a small ring, with each value that a load may
+//! return:
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg loom" cargo test --release -p tracestitch-ring --lib --target-dir target/loom
+//! RUSTFLAGS="--cfg loom" cargo test -p tracestitch-ring --lib --target-dir target/loom
 //! ```
+//!
+//! Data is relaxed atomics because a hostile process may access it at any time. Between a writer and
+//! a reader that keep the rules, all accesses are ordered, and the model fails if they are not
+//! (`sync`): loom alone would not find a copy by the reader that moves after its release.
 
 use std::sync::Arc;
 

@@ -55,7 +55,8 @@ impl<M: Words> Sender<M> {
         }
     }
 
-    /// A panic under the lock cannot leave half a change behind, because positions change last.
+    /// Locks the positions. They change last, so a panic of another thread under the lock leaves no
+    /// half of a change behind.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
-//! Mapped memory as a slice of atomic words. The only file with `unsafe`.
+//! Mapped memory as a slice of atomic words. The only file with `unsafe`, but
+//! for one line that a model needs.
 //!
 //! Why this is sound although another process, even a hostile one, can write the memory at any
 //! time:
