@@ -7,7 +7,7 @@
 use super::layout::WORD;
 use crate::sync::{AtomicU64, load, store};
 
-/// A place in the data to which bytes are copied, continuing at the data's start after its end.
+/// A frame that is copied to the data. After the data's end it continues at the start.
 pub(super) struct Fill<'a> {
     data: &'a [AtomicU64],
     at: usize,
@@ -16,11 +16,13 @@ pub(super) struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// Starts at word `at`. The number of words in `data` is a power of two, and greater than `at`.
-    pub(super) fn new(data: &'a [AtomicU64], at: usize) -> Self {
+    /// Starts a frame of `length` bytes at word `at`. The number of words in `data` is a power of
+    /// two, and greater than `at`.
+    pub(super) fn new(data: &'a [AtomicU64], at: usize, length: usize) -> Self {
+        store(&data[at], length as u64);
         Self {
             data,
-            at,
+            at: (at + 1) & (data.len() - 1),
             partial: [0; WORD],
             filled: 0,
         }
@@ -40,7 +42,9 @@ impl<'a> Fill<'a> {
         }
         let (words, rest) = bytes.as_chunks();
         self.store(words);
-        self.partial[..rest.len()].copy_from_slice(rest);
+        if !rest.is_empty() {
+            self.partial[..rest.len()].copy_from_slice(rest);
+        }
         self.filled = rest.len();
     }
 

@@ -87,8 +87,8 @@ impl<M: Words> Sender<M> {
         if used > capacity {
             return Err(Refused::Full);
         }
-        let mut fill = Fill::new(data, index(state.published, state.base, data.len()));
-        fill.put(&(length as u64).to_ne_bytes());
+        let at = index(state.published, state.base, data.len());
+        let mut fill = Fill::new(data, at, length);
         parts.iter().for_each(|part| fill.put(part));
         fill.finish();
         state.published = published;
