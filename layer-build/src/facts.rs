@@ -3,8 +3,9 @@
 
 mod cloudformation;
 mod terraform;
+mod vocabulary;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -12,14 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 
-/// What is deployed: a question and the stack's answer.
-pub(crate) type Facts = BTreeMap<String, String>;
-
-/// Functions that all three stacks deploy.
-const FUNCTIONS: [&str; 2] = ["order-api", "order-worker"];
-
-/// What these functions have in template.yaml alone, where more stands around them.
-const TEMPLATE_ONLY: [&str; 3] = ["TOPIC_ARN", "VENDOR_URL", "sns:Publish"];
+use self::vocabulary::Facts;
 
 /// Holds terraform/ against template.yaml.
 ///
@@ -71,17 +65,6 @@ fn compare(template: &Facts, other: &str, found: &Facts) -> Result<()> {
         different.join("\n")
     );
     Ok(())
-}
-
-/// Names in order, without those of which only template.yaml knows.
-fn list(names: impl IntoIterator<Item = String>) -> String {
-    let mut names: Vec<_> = names
-        .into_iter()
-        .filter(|name| !TEMPLATE_ONLY.contains(&name.as_str()))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" ")
 }
 
 #[cfg(test)]

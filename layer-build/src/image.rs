@@ -9,8 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::output::say;
+use crate::package;
 use crate::tools::{is_missing, run};
-use crate::{package, say};
 
 /// Builds the image of one function for each processor.
 ///

@@ -8,6 +8,7 @@
 //! | `elf` | will the binary start on Amazon Linux, and what is it made of? |
 //! | `linker_map` | which crates do its bytes come from? |
 //! | `start` | does it start, register and end? |
+//! | `output` | how do lines reach the user? |
 //! | `package` | how do the bytes become a layer? |
 //! | `sbom` | what is it made of? |
 //! | `again` | are they the same from another folder? |
@@ -25,19 +26,21 @@ mod facts;
 mod guide;
 mod image;
 mod linker_map;
+mod output;
 mod package;
 mod sbom;
 mod start;
 mod tools;
 mod validate;
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::compile::Workspace;
+use crate::output::say;
 use crate::validate::Build;
 
 const USAGE: &str = "\
@@ -70,15 +73,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes to stdout.
-fn say(text: impl std::fmt::Display) -> Result<()> {
-    writeln!(stdout(), "{text}").context("write to stdout")
 }
 
 fn layers(workspace: &Workspace, strict: bool) -> Result<()> {

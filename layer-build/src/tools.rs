@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::compile::Workspace;
-use crate::say;
+use crate::output::say;
 
 /// What pip installs. cargo-lambda brings zig, with which it links for Amazon Linux.
 const REQUIREMENTS: &str = include_str!("../tools.txt");

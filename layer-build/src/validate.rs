@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::compile::{self, Workspace};
+use crate::output::say;
 use crate::tools::{self, is_missing, run};
-use crate::{elf, facts, guide, image, say};
+use crate::{elf, facts, guide, image};
 
 /// Functions of template.yaml, by their names there.
 const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];

@@ -6,7 +6,7 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::arch::Arch;
 
-use super::{FUNCTIONS, Facts, list};
+use super::vocabulary::{FUNCTIONS, Facts, list};
 
 /// Facts of template.yaml, before SAM makes CloudFormation of it.
 pub(super) fn of_sam(text: &str) -> Result<Facts> {

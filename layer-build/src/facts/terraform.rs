@@ -5,7 +5,7 @@ use hcl::expr::{Expression, ObjectKey, TraversalOperator};
 use hcl::{Block, Body};
 use serde_json::{Map, Number, Value};
 
-use super::{FUNCTIONS, Facts, list};
+use super::vocabulary::{FUNCTIONS, Facts, list};
 
 /// Facts of the text of a configuration.
 pub(super) fn facts(text: &str) -> Result<Facts> {
