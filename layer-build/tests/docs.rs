@@ -19,14 +19,14 @@ fn read(path: &str) -> String {
 
 /// Paths of all documents.
 fn documents() -> Vec<String> {
-    let mut paths = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    let mut paths = ["README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"]
         .map(str::to_owned)
         .to_vec();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         paths.push(format!("docs/{name}"));
     }
-    assert!(paths.len() > 8);
+    assert!(paths.len() > 9);
     paths
 }
 
@@ -43,6 +43,19 @@ fn rows_of_tables_have_the_cells_of_their_heads() {
             }
             let expected = *head.get_or_insert_with(|| cells(line));
             assert_eq!(cells(line), expected, "{path}: {line}");
+        }
+    }
+}
+
+/// Rows of tables and blocks of code cannot be wrapped.
+#[test]
+fn text_is_wrapped_at_100_columns() {
+    for path in documents() {
+        let mut code = false;
+        for (number, line) in (1..).zip(read(&path).lines()) {
+            code ^= line.trim_start().starts_with("```");
+            let fits = line.chars().count() <= 100;
+            assert!(fits || code || line.starts_with('|'), "{path}:{number}");
         }
     }
 }

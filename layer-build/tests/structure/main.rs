@@ -200,6 +200,31 @@ fn the_plan_itself_has_no_circle() {
 }
 
 #[test]
+fn design_shows_the_same_plan() {
+    let design = fs::read_to_string(workspace().join("DESIGN.md")).unwrap();
+    let drawing = design.split("\n```text\nlib -> ").nth(1).unwrap();
+    let drawing = format!("lib -> {}", drawing.split("\n```").next().unwrap());
+    let mut drawn = BTreeSet::new();
+    for chain in drawing.lines().flat_map(|line| line.split("   ")) {
+        let groups: Vec<Vec<_>> = chain
+            .split(" -> ")
+            .map(|group| group.split(", ").map(str::trim).collect())
+            .collect();
+        for pair in groups.windows(2) {
+            for from in &pair[0] {
+                drawn.extend(pair[1].iter().map(|to| (*from, *to)));
+            }
+        }
+    }
+    assert!(drawn.remove(&("all", "wire")));
+    let planned: BTreeSet<_> = WRAPPER
+        .iter()
+        .flat_map(|(room, below)| below.iter().map(move |other| (*room, *other)))
+        .collect();
+    assert_eq!(drawn, planned);
+}
+
+#[test]
 fn the_root_of_the_wrapper_stays_small() {
     assert_eq!(too_many_entries(&wrapper(), MOST_ENTRIES), None);
 }
