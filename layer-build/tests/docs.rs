@@ -1,9 +1,6 @@
-//! What README and docs point to exists: files, headings, commands, variables, messages.
+//! Checks that the files, headings, commands, variables and messages in the documents exist.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +14,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Paths of all documents.
+/// Lists the paths of all documents.
 fn documents() -> Vec<String> {
     let mut paths = ["README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"]
         .map(str::to_owned)
@@ -30,9 +27,9 @@ fn documents() -> Vec<String> {
     paths
 }
 
-/// What stands in a cell too many is not shown.
+/// A surplus cell would not be shown.
 #[test]
-fn rows_of_tables_have_the_cells_of_their_heads() {
+fn rows_have_as_many_cells_as_the_head_of_their_table() {
     let cells = |line: &str| line.replace("\\|", "").matches('|').count();
     for path in documents() {
         let mut head = None;
@@ -61,7 +58,7 @@ fn text_is_wrapped_at_100_columns() {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn targets_of_links_exist() {
     let mut links = 0;
     for path in documents() {
         let text = read(&path);
@@ -113,7 +110,7 @@ fn files_named_as_proof_exist() {
     assert!(files > 8);
 }
 
-/// Every `cargo …` of the documents, without what follows as a remark.
+/// Lists every `cargo …` in the documents, without a remark after it.
 fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
     for path in documents() {
@@ -191,8 +188,8 @@ fn commands_exist() {
 }
 
 #[test]
-fn readme_and_guide_give_the_same_commands() {
-    // `cargo layer validate` runs those of the guide.
+fn readme_and_guide_list_the_same_commands() {
+    // `cargo layer validate` runs the commands of the guide.
     let guide = read("docs/deploy.md");
     let guide = guide.split_once("\n```sh\n").unwrap().1;
     let without_remark = |line: &str| {
@@ -210,8 +207,8 @@ fn readme_and_guide_give_the_same_commands() {
     for line in read("README.md").lines() {
         let command = without_remark(line);
         let about = ["rustup ", "cargo layer", "sam ", "export PATH"];
-        let stands_alone = about.iter().any(|start| command.starts_with(start));
-        if stands_alone && !command.contains('`') {
+        let is_command = about.iter().any(|start| command.starts_with(start));
+        if is_command && !command.contains('`') {
             assert!(known.contains(&command), "docs/deploy.md lacks {command}");
             found += 1;
         }
@@ -219,7 +216,7 @@ fn readme_and_guide_give_the_same_commands() {
     assert!(found >= 2);
 }
 
-/// Names of variables in a text, with quotes around them if `quoted`.
+/// Finds the names of variables in a text; only names after a quote if `quoted`.
 fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
     let parts = text.split("TRACESTITCH_");
     let starts = parts.clone().map(|before| !quoted || before.ends_with('"'));
@@ -236,7 +233,7 @@ fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_lists_the_variables_that_are_read() {
+fn readme_lists_the_variables_that_are_read() {
     let function = variables(&read("handler-wrapper/src/config.rs"), true);
     let extension = variables(&read("extension/src/config.rs"), true);
     let readme = read("README.md");
@@ -275,9 +272,9 @@ fn the_readme_lists_the_variables_that_are_read() {
 }
 
 #[test]
-fn the_runbook_quotes_what_is_really_said() {
+fn runbook_quotes_existing_messages() {
     let runbook = read("docs/runbook.md");
-    // Every reason for a loss, as the closing report names it.
+    // Every reason for a loss, in the form of the closing report.
     let report = read("extension/src/report.rs");
     let reasons = report.split_once("enum Loss {").unwrap().1;
     let reasons = reasons.split_once("\n}").unwrap().0;
@@ -315,7 +312,7 @@ fn the_runbook_quotes_what_is_really_said() {
 }
 
 #[test]
-fn every_symptom_has_a_section_in_the_runbook() {
+fn runbook_has_a_section_for_every_symptom() {
     let runbook = read("docs/runbook.md");
     for symptom in [
         "No traces at all",

@@ -1,10 +1,7 @@
 //! Comments and documents are written in plain language. A doc comment opens with what the item is
 //! or does, and text names its subject instead of pointing at it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

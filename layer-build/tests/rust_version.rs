@@ -1,10 +1,7 @@
 //! The oldest Rust that the crates promise is the same everywhere, and no dependency wants a newer
 //! one.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

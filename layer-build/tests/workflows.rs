@@ -1,9 +1,6 @@
 //! The workflows run every check, with no more rights than they need.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,7 @@
 //! Inside a crate, imports lead one way: no two files import each other, directly or through
 //! others, and the rooms of the wrapper import along the floor plan of DESIGN.md.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 mod circles;
 mod imports;
