@@ -49,7 +49,7 @@ pub(crate) fn run(work: &str) {
             "search" => {
                 let body = body();
                 for _ in 0..repeat {
-                    assert!(tracestitch::embed::from_json(body.as_bytes()).is_some());
+                    assert!(tracestitch::embed::extract_body(body.as_bytes()).is_some());
                 }
             }
             "subsegment-xray-lite" => subsegments_of_xray_lite(repeat),

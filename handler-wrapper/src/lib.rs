@@ -25,7 +25,7 @@
 //! | you want | use |
 //! |---|---|
 //! | a traced function | [`run()`] |
-//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `http`) |
+//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `lambda-http`) |
 //! | the same on Managed Instances | `run_concurrent` (feature `concurrency-tokio`) |
 //! | handlers and messages that fail with `anyhow::Error`, `eyre::Report` | features `anyhow`, `eyre` |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
@@ -56,45 +56,20 @@
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 
-#[cfg(feature = "aws-sdk")]
-pub mod aws;
-mod capture;
-mod clock;
-mod config;
-mod context;
-pub mod embed;
-mod failure;
-mod held;
-#[cfg(feature = "http")]
-pub mod http;
-#[cfg(feature = "http-client")]
-pub mod http_client;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+mod batch;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+mod consume;
 mod incoming;
-mod init;
-mod invocation;
+mod layer;
+mod outgoing;
+mod settings;
 #[cfg(feature = "tracing")]
-mod log;
-mod memory;
-mod panics;
-mod redact;
-mod report;
-mod response_stream;
-mod run;
-mod sampling;
-mod service;
-#[cfg(feature = "sql")]
-pub mod sql;
-#[cfg(feature = "sqs")]
-pub mod sqs;
-#[cfg(feature = "streams")]
-pub mod streams;
-mod subsegment;
+mod spans;
+mod support;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod trace;
-mod tracer;
-#[cfg(feature = "tracing")]
-mod tracing_layer;
 mod transport;
 
 pub use tracestitch_wire::{
@@ -103,20 +78,36 @@ pub use tracestitch_wire::{
     id::{SegmentId, TraceId},
 };
 
-#[cfg(feature = "regex")]
-pub use self::redact::BadPattern;
+#[cfg(feature = "sqs")]
+pub use self::consume::sqs;
+#[cfg(feature = "streams")]
+pub use self::consume::streams;
+#[cfg(feature = "lambda-http")]
+pub use self::layer::http;
 #[cfg(feature = "concurrency-tokio")]
-pub use self::run::run_concurrent;
-pub use self::{
-    capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
-    context::{Context, Scope, annotate, metadata, record_error},
-    failure::{ByError, ByPointer, Failure},
-    invocation::InvocationFuture,
-    redact::Redaction,
-    run::run,
-    sampling::{InvalidRule, SamplingRules},
-    service::{TraceLayer, TraceService},
-    subsegment::Subsegment,
-};
+pub use self::layer::run::run_concurrent;
+#[cfg(feature = "aws-sdk")]
+pub use self::outgoing::aws;
+#[cfg(feature = "http-client")]
+pub use self::outgoing::http_client;
+#[cfg(feature = "sql")]
+pub use self::outgoing::sql;
+#[cfg(feature = "regex")]
+pub use self::settings::redaction::BadPattern;
 #[cfg(feature = "tracing")]
-pub use self::{log::LogLayer, tracing_layer::SpanLayer};
+pub use self::spans::{log_layer::LogLayer, span_layer::SpanLayer};
+pub use self::{
+    incoming::embed,
+    layer::{invocation::InvocationFuture, run::run, service::TraceService, settings::TraceLayer},
+    settings::{
+        redaction::Redaction,
+        sampling::{InvalidRule, SamplingRules},
+    },
+    trace::{
+        ambient::{annotate, metadata, record_error},
+        capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
+        context::{Context, Scope},
+        failure::{ByError, ByPointer, Failure},
+        subsegment::Subsegment,
+    },
+};

@@ -27,11 +27,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("function") => function(),
-        #[cfg(feature = "http")]
+        #[cfg(feature = "lambda-http")]
         Some("app") => app(),
         _ => {
             what_a_process_does_reaches_the_daemon();
-            #[cfg(feature = "http")]
+            #[cfg(feature = "lambda-http")]
             what_an_app_streams_reaches_the_daemon();
         }
     }
@@ -44,7 +44,7 @@ async fn function() {
         assert!(tracestitch::Context::current().trace_header().is_none());
     })
     .await;
-    let rules = Redaction::by(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
+    let rules = Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let handler = service_fn(async |event: LambdaEvent<Value>| {
         tracestitch::capture("work", async {}).await;
         if event.payload["fail"] == true {
@@ -109,7 +109,7 @@ fn what_a_process_does_reaches_the_daemon() {
 }
 
 /// An app of `lambda_http` that streams.
-#[cfg(feature = "http")]
+#[cfg(feature = "lambda-http")]
 #[tokio::main(flavor = "current_thread")]
 async fn app() {
     use http_body_util::StreamBody;
@@ -129,7 +129,7 @@ async fn app() {
         .unwrap();
 }
 
-#[cfg(feature = "http")]
+#[cfg(feature = "lambda-http")]
 fn what_an_app_streams_reaches_the_daemon() {
     let api = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();

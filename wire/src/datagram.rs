@@ -4,12 +4,13 @@
 //! 64 KiB, and IPv4 carries at most 65,507 bytes.
 
 mod pace;
+mod refusal;
 
 use std::io::{self, ErrorKind, Write};
 
 use serde_json::{Map, Value, json};
 
-pub use self::pace::Pace;
+pub use self::{pace::Pace, refusal::Refusal};
 use crate::Error;
 
 /// The line before the document.

@@ -18,6 +18,7 @@ mod json;
 mod sql;
 mod text;
 mod url;
+mod value;
 
 use serde_json::Value;
 
@@ -30,8 +31,9 @@ pub use self::{
     fields::Fields,
     http::{Http, Request, Response},
     sql::Sql,
-    text::{Name, Text},
+    text::{Name, Text, Url},
     url::{clean_url, clean_urls},
+    value::to_value,
 };
 use crate::{
     id::{SegmentId, TraceId},
@@ -40,10 +42,6 @@ use crate::{
 
 /// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
-
-/// How many arrays and objects of a metadata value may lie in each other. Whoever reads a document
-/// again, to split or to close it, goes down 128 levels, as `serde_json` does.
-const NESTING: usize = 64;
 
 /// Bytes that most documents stay below.
 const USUAL_LENGTH: usize = 512;
@@ -213,7 +211,7 @@ impl Document {
     /// Puts `value` under `key` in the metadata namespace `namespace`. Of arrays and objects that
     /// lie in each other, those below the 64th level become the text `nested too deeply`.
     pub fn put_metadata(&mut self, namespace: Text, key: Text, mut value: Value) {
-        prune(&mut value, NESTING);
+        value::limit(&mut value, usize::MAX);
         self.metadata.entry(namespace).insert(key, value);
     }
 
@@ -228,17 +226,6 @@ impl Document {
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(USUAL_LENGTH);
         self.write(out);
-    }
-}
-
-fn prune(value: &mut Value, levels: usize) {
-    match value {
-        Value::Array(_) | Value::Object(_) if levels == 0 => *value = "nested too deeply".into(),
-        Value::Array(values) => values.iter_mut().for_each(|value| prune(value, levels - 1)),
-        Value::Object(entries) => entries
-            .values_mut()
-            .for_each(|value| prune(value, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -24,10 +24,14 @@
 //! sends to the daemon by itself.
 
 mod frame;
+#[cfg(unix)]
+mod place;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::frame::Decoder;
+#[cfg(unix)]
+pub use self::place::{Untrusted, check_folder, check_socket};
 use crate::id::SegmentId;
 
 /// Version of this protocol.

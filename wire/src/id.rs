@@ -83,6 +83,18 @@ impl TraceId {
     }
 }
 
+impl TraceId {
+    /// The 32 hex digits, without version and separators.
+    pub(crate) fn digits(self) -> impl Iterator<Item = char> {
+        let digits = self
+            .print()
+            .into_iter()
+            .skip(2)
+            .filter(|byte| *byte != b'-');
+        digits.map(char::from)
+    }
+}
+
 impl FromStr for TraceId {
     type Err = Error;
 

@@ -9,7 +9,7 @@
 //! | `detail` | EventBridge, also in a body |
 //! | the outermost object | Step Functions, direct invokes, bodies |
 //!
-//! Each under the names of [`place::is_header`], or as `traceparent`, which counts where nothing else is
+//! Each under the names of [`names::HEADERS`], or as `traceparent`, which counts where nothing else is
 //! found. Names match in any case. Of several valid ones that of the latest hop counts, see [`Hop`],
 //! of several of one the first.
 
@@ -24,13 +24,16 @@ use tracestitch_wire::{
 
 mod place;
 
-use self::place::{Hop, OTHERS, Place, Role};
+use self::place::{Hop, OTHERS, ObjectKind, Role};
 use super::{
-    carried,
     cursor::{Cursor, unescape},
-    sources::{Source, Sources},
+    names,
+    text::carried,
 };
-use crate::report::Once;
+use crate::{
+    settings::carriers::{Carrier, Carriers},
+    support::diagnostics::Once,
+};
 
 /// Largest text that is looked into: that of an SQS message (SQS developer guide, "Message
 /// quotas"), in bytes.
@@ -40,7 +43,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_TEXTS: u8 = 2;
 
 /// The first valid trace header in an event. An event of SQS has none: each record has its own.
-pub(crate) fn find_in_event(event: &[u8], sources: &Sources) -> Option<TraceHeader> {
+pub(crate) fn find_in_event(event: &[u8], carriers: &Carriers) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     if !looks_like_json(event) || std::str::from_utf8(event).is_err() {
         UNREADABLE.warn(format_args!(
@@ -49,7 +52,7 @@ pub(crate) fn find_in_event(event: &[u8], sources: &Sources) -> Option<TraceHead
         ));
         return None;
     }
-    find(event, sources, Place::Event)
+    find(event, carriers, ObjectKind::Event)
 }
 
 /// False for what cannot be JSON, by its two ends: most mistakes are seen there, and a parser
@@ -71,46 +74,34 @@ fn is_literal(text: &[u8]) -> bool {
 
 /// The first valid trace header in a text that came in an event, such as a message body. What is
 /// not a JSON object carries none.
-pub(crate) fn find_in_body(body: &[u8], sources: &Sources) -> Option<TraceHeader> {
+pub(crate) fn find_in_body(body: &[u8], carriers: &Carriers) -> Option<TraceHeader> {
     if body.len() > MAX_BODY {
         return None;
     }
-    find(body, sources, Place::Body)
+    find(body, carriers, ObjectKind::Body)
 }
 
-fn find(json: &[u8], sources: &Sources, place: Place) -> Option<TraceHeader> {
+fn find(json: &[u8], carriers: &Carriers, kind: ObjectKind) -> Option<TraceHeader> {
     let mut cursor = Cursor::new(json);
-    let mut search = Search::new(sources, 0);
-    let place = match place {
-        Place::Event if cursor.eat(b'[') => Place::Resolver,
-        _ => place,
+    let mut search = Search::new(carriers, 0);
+    let kind = match kind {
+        ObjectKind::Event if cursor.eat(b'[') => ObjectKind::Resolver,
+        _ => kind,
     };
     search
-        .run(&mut cursor, place)
-        .or_else(|| at_paths(json, sources))
+        .run(&mut cursor, kind)
+        .or_else(|| at_paths(json, carriers))
         .or(search.traceparent)
 }
 
 /// False when no header can be in JSON that is a string: to unescape it takes as long as parsing
-/// does. It must be an object with one of the names of [`Place::role`], before the quote that ends
-/// it, and its escape. In it, names are known as they are written here and in small letters.
+/// does. It must be an object with one of the names of [`names`], before the quote that ends it, and
+/// its escape.
 fn may_name(raw: &[u8]) -> bool {
-    const WORD: &[u8] = b"race";
-    let ends_a_name = |at: usize| {
-        let rest = &raw[at + WORD.len()..];
-        let end: &[u8] = match rest.first() {
-            Some(b'I' | b'i') => b"Id\\",
-            Some(b'H' | b'h') => b"Header\\",
-            Some(b'P' | b'p') => b"parent\\",
-            Some(b'-') => b"-Id\\",
-            _ => return false,
-        };
-        rest.get(..end.len())
-            .is_some_and(|found| found.eq_ignore_ascii_case(end))
-    };
+    let ends_a_name = |at: usize| names::ends_name(&raw[at + names::COMMON.len()..]);
     // White space before it may be escaped, too.
     let first = raw.trim_ascii_start().first();
-    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, WORD).any(ends_a_name)
+    matches!(first, Some(b'{' | b'\\')) && memmem::find_iter(raw, names::COMMON).any(ends_a_name)
 }
 
 /// The trace context of the W3C in one object: its two fields come in any order.
@@ -131,7 +122,7 @@ impl W3c<'_> {
 }
 
 struct Search<'a> {
-    sources: &'a Sources,
+    carriers: &'a Carriers,
     /// What was found of all hops but the latest.
     others: [Option<TraceHeader>; OTHERS],
     /// Counts when nothing else is found.
@@ -140,9 +131,9 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(sources: &'a Sources, texts: u8) -> Self {
+    fn new(carriers: &'a Carriers, texts: u8) -> Self {
         Self {
-            sources,
+            carriers,
             others: Default::default(),
             traceparent: None,
             texts,
@@ -150,8 +141,8 @@ impl<'a> Search<'a> {
     }
 
     /// What is found in an object, but for `traceparent`.
-    fn run(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
-        let latest = self.object(cursor, place);
+    fn run(&mut self, cursor: &mut Cursor<'_>, kind: ObjectKind) -> Option<TraceHeader> {
+        let latest = self.object(cursor, kind);
         latest.or_else(|| self.others.iter_mut().find_map(Option::take))
     }
 
@@ -168,14 +159,14 @@ impl<'a> Search<'a> {
     }
 
     /// Moves past an object, unless a header of the latest hop is found in it.
-    fn object(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
+    fn object(&mut self, cursor: &mut Cursor<'_>, kind: ObjectKind) -> Option<TraceHeader> {
         if !cursor.eat(b'{') {
             cursor.skip();
             return None;
         }
         let mut context = W3c::default();
-        let found = self.members(cursor, place, &mut context);
-        if self.traceparent.is_none() && self.sources.allow(Source::W3c) {
+        let found = self.members(cursor, kind, &mut context);
+        if self.traceparent.is_none() && self.carriers.allow(Carrier::W3c) {
             self.traceparent = context.header();
         }
         found
@@ -184,11 +175,11 @@ impl<'a> Search<'a> {
     fn members<'j>(
         &mut self,
         cursor: &mut Cursor<'j>,
-        place: Place,
+        kind: ObjectKind,
         context: &mut W3c<'j>,
     ) -> Option<TraceHeader> {
-        let sources = self.sources;
-        while let Some(role) = cursor.find_key(|raw| place.role(raw, sources)) {
+        let carriers = self.carriers;
+        while let Some(role) = cursor.find_key(|raw| kind.role(raw, carriers)) {
             let found = match role {
                 Role::Header(hop) => {
                     let found = candidate(cursor).and_then(|text| carried(&text));
@@ -204,10 +195,10 @@ impl<'a> Search<'a> {
                     context.state = context.state.take().or(state);
                     None
                 }
-                Role::Object(Place::Record) => self.single_record(cursor),
+                Role::Object(ObjectKind::Record) => self.single_record(cursor),
                 Role::Object(inner) => self.object(cursor, inner),
                 Role::Text => {
-                    let found = self.text(cursor, place);
+                    let found = self.text(cursor, kind);
                     self.keep(Hop::Text, found)
                 }
             };
@@ -230,23 +221,23 @@ impl<'a> Search<'a> {
         if second.next_element() {
             return None;
         }
-        self.object(&mut first, Place::Record)
+        self.object(&mut first, ObjectKind::Record)
     }
 
     /// Moves past JSON in a string, and searches it.
-    fn text(&mut self, cursor: &mut Cursor<'_>, place: Place) -> Option<TraceHeader> {
+    fn text(&mut self, cursor: &mut Cursor<'_>, kind: ObjectKind) -> Option<TraceHeader> {
         if self.texts == MAX_TEXTS || cursor.peek() != Some(b'"') {
             cursor.skip();
             return None;
         }
         let raw = cursor.string().filter(|raw| raw.len() <= MAX_BODY)?;
-        let text = match place {
-            Place::Kinesis => BASE64_STANDARD.decode(raw).ok()?,
+        let text = match kind {
+            ObjectKind::Kinesis => BASE64_STANDARD.decode(raw).ok()?,
             _ if !may_name(raw) => return None,
             _ => unescape(raw)?.into_owned().into_bytes(),
         };
-        let mut inner = Search::new(self.sources, self.texts + 1);
-        let found = inner.run(&mut Cursor::new(&text), Place::Body);
+        let mut inner = Search::new(self.carriers, self.texts + 1);
+        let found = inner.run(&mut Cursor::new(&text), ObjectKind::Body);
         self.traceparent = self.traceparent.take().or(inner.traceparent);
         found
     }
@@ -305,8 +296,8 @@ fn joined<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// The first valid header at the paths that the user named.
-fn at_paths(json: &[u8], sources: &Sources) -> Option<TraceHeader> {
-    sources.paths.iter().find_map(|path| {
+fn at_paths(json: &[u8], carriers: &Carriers) -> Option<TraceHeader> {
+    carriers.paths.iter().find_map(|path| {
         let mut cursor = Cursor::new(json);
         for wanted in path.split('.') {
             if !cursor.eat(b'{') {

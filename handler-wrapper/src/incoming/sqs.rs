@@ -2,29 +2,21 @@
 
 use tracestitch_wire::{header::TraceHeader, w3c};
 
-use super::{
-    carried, json,
-    sources::{Source, Sources},
+use super::{json, message::SqsRecord, names, text::carried};
+use crate::{
+    settings::carriers::{Carrier, Carriers},
+    support::diagnostics::Once,
 };
-use crate::{report::Once, sqs::Received};
-
-/// Message attributes in which producers put a header by hand.
-const ATTRIBUTES: [&str; 4] = [
-    "AWSTraceHeader",
-    "X-Amzn-Trace-Id",
-    "traceHeader",
-    "_traceId",
-];
 
 /// First valid one of: system attribute, message attribute, body (envelope or embedded field).
-pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
-        let text = message.system("AWSTraceHeader")?;
-        carried(text).filter(|_| sources.allow(Source::System))
+        let text = message.system(names::SYSTEM)?;
+        carried(text).filter(|_| carriers.allow(Carrier::System))
     };
     let attribute = || {
-        if !sources.allow(Source::Attribute) {
+        if !carriers.allow(Carrier::Attribute) {
             return None;
         }
         let named = |name: &&str| carried(message.attribute(name)?);
@@ -32,13 +24,13 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
             let text = message.attribute(w3c::NAME)?;
             let header = w3c::parse(text)
                 .ok()
-                .filter(|_| sources.allow(Source::W3c))?;
+                .filter(|_| carriers.allow(Carrier::W3c))?;
             Some(match message.attribute(w3c::STATE_NAME) {
                 Some(state) => header.with_state(state),
                 None => header,
             })
         };
-        ATTRIBUTES.iter().find_map(named).or_else(w3c)
+        names::HEADERS.iter().find_map(named).or_else(w3c)
     };
     let body = || {
         let body = message.body()?.as_bytes();
@@ -50,7 +42,7 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
             ));
             return None;
         }
-        json::find_in_body(body, sources)
+        json::find_in_body(body, carriers)
     };
     system().or_else(attribute).or_else(body)
 }
@@ -101,11 +93,11 @@ mod tests {
             ("", "", "plain text", None, "a body that is no JSON"),
             ("", "", "", None, "an empty body"),
         ] {
-            let found = of_message(&message(system, attribute, body), &Sources::default());
+            let found = of_message(&message(system, attribute, body), &Carriers::default());
             assert_eq!(found.map(|header| header.to_string()), expected, "{reason}");
         }
         assert_eq!(
-            of_message(&SqsMessage::default(), &Sources::default()),
+            of_message(&SqsMessage::default(), &Carriers::default()),
             None,
             "nothing at all"
         );
@@ -153,7 +145,7 @@ mod tests {
                 value.string_value = Some((*text).to_owned());
                 message.message_attributes.insert((*name).to_owned(), value);
             }
-            let found = of_message(&message, &Sources::default());
+            let found = of_message(&message, &Carriers::default());
             let root = found.as_ref().map(|header| header.root.to_string());
             let expected = format!("1-5759e988-{}", "a".repeat(24));
             let expected = (!reason.starts_with("none")).then_some(expected);
@@ -171,6 +163,6 @@ mod tests {
         message
             .message_attributes
             .insert("_traceId".to_owned(), value);
-        assert_eq!(of_message(&message, &Sources::default()), None);
+        assert_eq!(of_message(&message, &Carriers::default()), None);
     }
 }

@@ -12,12 +12,13 @@ use tracestitch_wire::{
     id::SegmentId,
 };
 
-use super::Flushed;
-use super::counts::Counts;
+use super::{counts::Counts, sink::Flushed};
 use crate::{
-    config::{Config, Route},
-    memory::emptied,
-    report::{self, Once},
+    settings::config::{Config, Route},
+    support::{
+        diagnostics::{self, Once},
+        memory::emptied,
+    },
 };
 
 /// Unread bytes after which the extension is asked to read. Linux lets about 208 KiB wait in a
@@ -244,7 +245,7 @@ impl Handoff {
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Refused) else {
             return Vec::new();
         };
-        report::debug(format_args!(
+        diagnostics::debug(format_args!(
             "the extension does not listen any more ({error}): documents go another way"
         ));
         self.counts.handed += connection.handed;

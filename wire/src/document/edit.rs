@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{AnnotationKey, AnnotationValue, Document, Name, Text};
+use super::{AnnotationKey, AnnotationValue, Document, Name, Text, value};
 
 /// Where in a document a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,7 @@ impl Document {
             edit_text(namespace, Place::Key, edit);
             for (key, value) in entries.iter_mut() {
                 edit_value(value, Place::Metadata(key.as_str()), edit);
+                value::limit(value, usize::MAX);
                 edit_text(key, Place::Key, edit);
             }
         }
@@ -64,7 +65,9 @@ impl Document {
             .edit(|name, value| edit_value(value, Place::Aws(name), edit));
         if let Some(request) = self.http.as_mut().and_then(|http| http.request.as_mut()) {
             edit_text(&mut request.method, Place::Method, edit);
-            edit_text(&mut request.url, Place::Url, edit);
+            if let Some(edited) = edit(Place::Url, request.url.as_str()) {
+                request.url = edited.into();
+            }
         }
         if let Some(sql) = &mut self.sql {
             let (query, kind) = (&mut sql.sanitized_query, &mut sql.database_type);

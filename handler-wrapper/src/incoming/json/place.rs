@@ -1,11 +1,10 @@
 //! The places in JSON where a header may be, and under which names.
 
 use memchr::memchr;
-use tracestitch_wire::w3c;
 
 use crate::{
-    embed,
-    incoming::sources::{Source, Sources},
+    incoming::names,
+    settings::carriers::{Carrier, Carriers},
 };
 
 /// Whose header one is that was found, the latest hop first. Who hands on a text that he got puts
@@ -27,7 +26,7 @@ pub(super) const OTHERS: usize = Hop::Text as usize;
 
 /// What kind of object this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ObjectKind {
     Event,
     Body,
     Headers,
@@ -42,31 +41,32 @@ pub(super) enum Place {
     Fields,
 }
 
-impl Place {
+impl ObjectKind {
     /// Whose fields here hold headers.
-    pub(super) fn source(self) -> Option<Source> {
+    pub(super) fn carrier(self) -> Option<Carrier> {
         match self {
-            Self::Headers => Some(Source::Http),
-            Self::Envelope => Some(Source::Envelope),
-            Self::Event | Self::Body | Self::Fields => Some(Source::Embedded),
+            Self::Headers => Some(Carrier::Http),
+            Self::Envelope => Some(Carrier::Envelope),
+            Self::Event | Self::Body | Self::Fields => Some(Carrier::Embedded),
             Self::Resolver | Self::Request | Self::Record | Self::Kinesis | Self::DynamoDb => None,
         }
     }
 
     /// What is looked for under the key `raw`, which has its escapes still.
     #[inline]
-    pub(super) fn role(self, raw: &[u8], sources: &Sources) -> Option<Role> {
+    pub(super) fn role(self, raw: &[u8], carriers: &Carriers) -> Option<Role> {
         let mut name = [0; LONGEST];
         let key = match memchr(b'\\', raw) {
             Some(_) => unescape_name(raw, &mut name)?,
             None => raw,
         };
-        let is = |name: &str| key.eq_ignore_ascii_case(name.as_bytes());
-        let allowed = self.source().is_some_and(|source| sources.allow(source));
+        let allowed = self
+            .carrier()
+            .is_some_and(|carrier| carriers.allow(carrier));
         match self {
-            _ if allowed && is_header(key) => Some(Role::Header(self.hop(key))),
-            _ if allowed && is(w3c::NAME) => Some(Role::Parent),
-            _ if allowed && is(w3c::STATE_NAME) => Some(Role::State),
+            _ if allowed && names::is_header(key) => Some(Role::Header(self.hop(key))),
+            _ if allowed && names::is_traceparent(key) => Some(Role::Parent),
+            _ if allowed && names::is_tracestate(key) => Some(Role::State),
             Self::Kinesis if key == b"data" => Some(Role::Text),
             Self::Body if key == b"Message" => Some(Role::Text),
             _ => self.under(key).map(Role::Object),
@@ -78,7 +78,7 @@ impl Place {
         match self {
             Self::Headers => Hop::Headers,
             Self::Envelope => Hop::Envelope,
-            _ if key.eq_ignore_ascii_case(embed::FIELD.as_bytes()) => Hop::Own,
+            _ if key.eq_ignore_ascii_case(names::FIELD.as_bytes()) => Hop::Own,
             _ => Hop::Field,
         }
     }
@@ -115,24 +115,12 @@ pub(super) enum Role {
     /// `tracestate`.
     State,
     /// An object with more of them.
-    Object(Place),
+    Object(ObjectKind),
     /// JSON in a string: the message of an SNS envelope, the data of a Kinesis record.
     Text,
 }
 
-/// Names of fields, attributes and HTTP headers that hold a header of X-Ray, or a trace id.
-pub(super) fn is_header(key: &[u8]) -> bool {
-    [
-        "X-Amzn-Trace-Id",
-        "_traceId",
-        "traceHeader",
-        "AWSTraceHeader",
-    ]
-    .into_iter()
-    .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// Length of the longest name of [`Place::role`], in bytes.
+/// Length of the longest name of [`ObjectKind::role`], in bytes.
 const LONGEST: usize = "multiValueHeaders".len();
 
 /// A key without its escapes, in `name`; None for one that is no name. Names have letters, `-` and

@@ -9,7 +9,7 @@ const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
 #[track_caller]
 fn found(json: &str) -> Option<String> {
     let json = json.replace("HEADER", HEADER);
-    find_in_event(json.as_bytes(), &Sources::default()).map(|header| header.to_string())
+    find_in_event(json.as_bytes(), &Carriers::default()).map(|header| header.to_string())
 }
 
 #[test]
@@ -159,7 +159,7 @@ const W3C: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
 
 fn in_body(body: &str) -> Option<String> {
     let body = body.replace("HEADER", HEADER).replace("W3C", W3C);
-    find_in_body(body.as_bytes(), &Sources::default()).map(|header| header.to_string())
+    find_in_body(body.as_bytes(), &Carriers::default()).map(|header| header.to_string())
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn tracestate_comes_with_the_traceparent_beside_it() {
         ),
     ] {
         let body = body.replace("HEADER", HEADER).replace("W3C", W3C);
-        let found = find_in_body(body.as_bytes(), &Sources::default()).expect(reason);
+        let found = find_in_body(body.as_bytes(), &Carriers::default()).expect(reason);
         assert_eq!(found.state(), expected, "{reason}");
     }
 }
@@ -331,18 +331,18 @@ fn sources_that_are_switched_off_are_passed_over() {
         ("w3c", r#"{"headers":{"traceparent":"W3C"}}"#),
     ] {
         let json = json.replace("HEADER", HEADER).replace("W3C", W3C);
-        let sources = Sources::new(Sources::parse_ignored(name).unwrap(), Vec::new());
+        let carriers = Carriers::new(Carriers::parse_ignored(name).unwrap(), Vec::new());
         assert!(
-            find_in_event(json.as_bytes(), &Sources::default()).is_some(),
+            find_in_event(json.as_bytes(), &Carriers::default()).is_some(),
             "{name}"
         );
-        assert_eq!(find_in_event(json.as_bytes(), &sources), None, "{name}");
+        assert_eq!(find_in_event(json.as_bytes(), &carriers), None, "{name}");
     }
 }
 
 #[test]
 fn paths_of_the_user_count_after_the_known_places() {
-    let sources = Sources::new(0, vec!["order.meta.ctx".to_owned(), "tp".to_owned()]);
+    let carriers = Carriers::new(0, vec!["order.meta.ctx".to_owned(), "tp".to_owned()]);
     for (json, expected, reason) in [
         (
             r#"{"order":{"a":[1],"meta":{"ctx":"HEADER"}}}"#,
@@ -363,7 +363,7 @@ fn paths_of_the_user_count_after_the_known_places() {
         (r#"{"meta":{"ctx":"HEADER"}}"#, false, "elsewhere"),
     ] {
         let json = json.replace("HEADER", HEADER).replace("W3C", W3C);
-        let found = find_in_body(json.as_bytes(), &sources);
+        let found = find_in_body(json.as_bytes(), &carriers);
         assert_eq!(found.is_some(), expected, "{reason}");
     }
 }
@@ -421,9 +421,9 @@ fn hostile_text_is_passed_over() {
             Ok(text) => text.replace("HEADER", HEADER).into_bytes(),
             Err(_) => json.to_vec(),
         };
-        let found = find_in_event(&json, &Sources::default());
+        let found = find_in_event(&json, &Carriers::default());
         assert_eq!(found.is_some(), expected, "{reason}");
-        let found = find_in_body(&json, &Sources::default());
+        let found = find_in_body(&json, &Carriers::default());
         assert_eq!(found.is_some(), expected, "{reason}");
     }
     let not_utf8 = [
@@ -433,16 +433,16 @@ fn hostile_text_is_passed_over() {
     ]
     .concat();
     assert_eq!(
-        find_in_event(&not_utf8, &Sources::default()),
+        find_in_event(&not_utf8, &Carriers::default()),
         None,
         "an event that is UTF-8 in part"
     );
     let mut large = format!(r#"{{"_traceId":"{HEADER}"}}"#);
     large.push_str(&" ".repeat(MAX_BODY - large.len()));
-    let found = find_in_body(large.as_bytes(), &Sources::default());
+    let found = find_in_body(large.as_bytes(), &Carriers::default());
     assert!(found.is_some(), "as large as may be");
     large.push(' ');
-    let found = find_in_body(large.as_bytes(), &Sources::default());
+    let found = find_in_body(large.as_bytes(), &Carriers::default());
     assert_eq!(found, None, "too large");
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn config(path: &Path) -> Config {
         route: Route::Auto,
         concurrent: false,
         snapshot: false,
-        sources: crate::incoming::sources::Sources::default(),
+        carriers: crate::settings::carriers::Carriers::default(),
         sampling: crate::SamplingRules::default(),
         errors_always: false,
     }

@@ -30,7 +30,7 @@ fn full() -> Document {
         http: Some(Http {
             request: Some(Request {
                 method: text(),
-                url: text(),
+                url: SECRET.into(),
             }),
             response: Some(Response {
                 status: Some(200),

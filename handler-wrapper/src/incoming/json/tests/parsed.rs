@@ -121,7 +121,7 @@ fn finds_what_is_found_in_the_parsed_text() {
             serde_json::to_string_pretty(&body).unwrap(),
             text,
         ] {
-            let found = find_in_body(text.as_bytes(), &Sources::default());
+            let found = find_in_body(text.as_bytes(), &Carriers::default());
             assert_eq!(found, expected, "round {round}: {text}");
         }
     }

@@ -1,0 +1,6 @@
+//! Around each message of a batch.
+
+#[cfg(feature = "sqs")]
+pub mod sqs;
+#[cfg(feature = "streams")]
+pub mod streams;

@@ -1,0 +1,153 @@
+//! SQS consumers: each message in the trace of whoever sent it.
+//!
+//! [`each`] is all that most functions need; a [`Consumer`] handles messages side by side,
+//! chooses a [`Mode`] and is a tower layer.
+//!
+//! | the message | what happens |
+//! |---|---|
+//! | brings a sampled context | a segment in the producer's trace, a subsegment in the invocation's trace that points to it |
+//! | brings `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace on |
+//! | brings `Root` only, or `Sampled=?` | as above, with the header as it came |
+//! | brings nothing, or nothing valid | handled in the invocation's trace |
+//! | comes from the same trace as another one | a segment of its own in that trace |
+//! | is delivered again | one more segment in the same trace; `receive_count` tells them apart |
+//!
+//! Of a large batch the first 100 messages are pointed to from the invocation's trace, of which
+//! X-Ray keeps 500 KB at most (X-Ray endpoints and quotas); the segments of the others point to
+//! the invocation all the same.
+
+use std::future::Future;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use tracestitch_wire::header::{Sampling, TraceHeader};
+
+use crate::{
+    incoming::{self, embed},
+    trace::failure::Failure,
+};
+
+mod each_message;
+mod item;
+#[cfg(feature = "sqs-poll")]
+mod poller;
+
+pub use self::each_message::EachMessage;
+#[cfg(feature = "sqs-poll")]
+pub use self::poller::{BatchOutcome, Poller};
+pub use crate::{
+    batch::{consumer::Consumer, stitch::Mode},
+    incoming::message::SqsRecord,
+};
+
+/// Handles each message of a batch in the message's own trace, one after the other, and says
+/// which of them failed: a [`Consumer`] as it is made.
+///
+/// A message that brings a sampled context gets a segment in its producer's trace, named after
+/// the function, under the producer's call; everything that `handle` does hangs under it, and
+/// its calls carry that trace on. The invocation's own trace gets a thin subsegment that points
+/// there. A message that brings `Sampled=0` is not recorded, and its calls carry that on. A
+/// message that brings nothing is handled in the invocation's trace.
+///
+/// A message fails when `handle` returns an error or panics; the others are not touched by it.
+/// Failed messages come back in `batchItemFailures`: switch on `ReportBatchItemFailures` in the
+/// event source mapping, or Lambda takes the batch for a success (AWS Lambda developer guide,
+/// "Handling errors for an SQS event source").
+///
+/// ```
+/// use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut poison = SqsMessage::default();
+/// poison.message_id = Some("m-1".to_owned());
+/// poison.body = Some("not a number".to_owned());
+/// let mut event = SqsEvent::default();
+/// event.records = vec![poison];
+///
+/// let response = tracestitch::sqs::each(event, |message| async move {
+///     message.body.unwrap_or_default().parse::<i32>().map(drop)
+/// })
+/// .await;
+/// assert_eq!(response.batch_item_failures[0].item_identifier, "m-1");
+/// # }
+/// ```
+pub async fn each<H, F, T, E, Kind>(event: SqsEvent, handle: H) -> SqsBatchResponse
+where
+    H: FnMut(SqsMessage) -> F,
+    F: Future<Output = Result<T, E>>,
+    E: Failure<Kind>,
+{
+    Consumer::new().each(event, handle).await
+}
+
+impl Consumer {
+    /// One message at a time, [`Mode::Stitch`], half a second of margin. For a `Poller` it is made
+    /// by `Consumer::default()`, which gives the same for messages of other types.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Handles each message of `event` with `handle`, and says which of them failed.
+    ///
+    /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
+    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
+    pub fn each<H, F, T, E, Kind>(
+        &self,
+        event: SqsEvent,
+        handle: H,
+    ) -> impl Future<Output = SqsBatchResponse> + use<H, F, T, E, Kind>
+    where
+        H: FnMut(SqsMessage) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let consumer = self.clone();
+        async move {
+            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
+            // "Handling errors for an SQS event source"): then nothing is lost.
+            let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
+            let ids: Vec<String> = event.records.iter().map(id).collect();
+            let done = consumer.work_off(event.records, handle).await;
+            let mut response = SqsBatchResponse::default();
+            for (id, done) in ids.into_iter().zip(done) {
+                if !done {
+                    let mut failure = BatchItemFailure::default();
+                    failure.item_identifier = id;
+                    response.batch_item_failures.push(failure);
+                }
+            }
+            response
+        }
+    }
+}
+
+/// The trace header that a message brings, from wherever it carries one: system attribute,
+/// message attribute, envelope or embedded field, in this order.
+///
+/// ```
+/// use aws_lambda_events::sqs::SqsMessage;
+///
+/// let mut message = SqsMessage::default();
+/// let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+/// message.attributes.insert("AWSTraceHeader".to_owned(), header.to_owned());
+/// assert_eq!(tracestitch::sqs::trace_header(&message).unwrap().to_string(), header);
+/// ```
+pub fn trace_header(message: &impl SqsRecord) -> Option<TraceHeader> {
+    embed::with_carriers(|carriers| incoming::sqs::of_message(message, carriers))
+}
+
+/// True when the producer decided that the trace of this message is recorded.
+///
+/// The X-Ray SDKs answer the same question by the text of the system attribute alone; here every
+/// place counts that [`trace_header`] knows.
+///
+/// ```
+/// let message = aws_lambda_events::sqs::SqsMessage::default();
+/// assert!(!tracestitch::sqs::is_sampled(&message));
+/// ```
+pub fn is_sampled(message: &impl SqsRecord) -> bool {
+    trace_header(message).is_some_and(|header| header.sampling == Sampling::Sampled)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! Around a function.
+
+#[cfg(feature = "lambda-http")]
+pub mod http;
+pub(crate) mod invocation;
+mod response_stream;
+pub(crate) mod run;
+pub(crate) mod service;
+pub(crate) mod settings;

@@ -1,0 +1,191 @@
+//! One piece of work on the timeline: the guard that a user holds.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracestitch_wire::{
+    document::{AnnotationValue, Cause, Document, Exception},
+    id::SegmentId,
+};
+
+use super::{
+    context::{Context, Inner},
+    failure::Failure,
+    open::Open,
+    trace::Trace,
+};
+use crate::support::last_panic;
+
+/// A subsegment that has begun: a piece of work on the timeline of the current trace.
+///
+/// Most code needs no guard: [`capture`](crate::capture()) begins and ends one around a future.
+/// Hold a guard where the work is not one future or closure.
+///
+/// A guard that is dropped without [`finish`](Self::finish) ends as a fault, with a cause that
+/// says whether a panic or a cancelled future dropped it. Where nothing is recorded the guard is
+/// empty, and every method returns at once.
+///
+/// ```
+/// let pricing = tracestitch::Subsegment::begin("price the order");
+/// pricing.annotate("items", 3);
+/// pricing.finish();
+/// ```
+#[derive(Default)]
+#[must_use = "a subsegment that is dropped at once ends as a fault"]
+pub struct Subsegment {
+    open: Option<Arc<Open>>,
+    /// Where it was begun, if it is not recorded.
+    around: Context,
+}
+
+impl Subsegment {
+    /// Begins a child of `context`'s subsegment.
+    pub(crate) fn begin_in(context: &Context, name: impl Into<Cow<'static, str>>) -> Self {
+        Self::begin_with(context, name, |_| {})
+    }
+
+    /// Begins a child of `context`'s subsegment. `prepare` completes its document before the
+    /// extension gets it.
+    pub(crate) fn begin_with(
+        context: &Context,
+        name: impl Into<Cow<'static, str>>,
+        prepare: impl FnOnce(&mut Document),
+    ) -> Self {
+        let parent = context.recording();
+        match parent.and_then(|parent| parent.begin_child(name.into(), prepare)) {
+            Some(open) => Self::of(open),
+            None => Self {
+                open: None,
+                around: context.clone(),
+            },
+        }
+    }
+
+    /// Begins `document` as the uppermost of `trace`.
+    pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
+        Self::of(Open::begin(trace, document))
+    }
+
+    fn of(open: Arc<Open>) -> Self {
+        Self {
+            open: Some(open),
+            around: Context::default(),
+        }
+    }
+
+    /// The context under this subsegment: what runs in it hangs under it. Where it is not
+    /// recorded, the context in which it was begun.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let checkout = tracestitch::Subsegment::begin("checkout");
+    /// checkout.context().scope(async { /* its calls are children */ }).await;
+    /// checkout.finish();
+    /// # }
+    /// ```
+    pub fn context(&self) -> Context {
+        match &self.open {
+            Some(open) => Context(Inner::Recording(open.clone())),
+            None => self.around.clone(),
+        }
+    }
+
+    /// Puts an annotation on it; see [`annotate`](crate::annotate).
+    pub fn annotate(&self, key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
+        if let Some(open) = &self.open {
+            open.annotate(key.into(), value.into());
+        }
+    }
+
+    /// Puts a value that is not indexed on it; see [`metadata`](crate::metadata()).
+    pub fn metadata(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) {
+        if let Some(open) = &self.open {
+            open.metadata(key.into(), &value);
+        }
+    }
+
+    /// Marks it as a fault, with `error` and the chain of its sources as cause.
+    pub fn record_error(&self, error: &(dyn Error + 'static)) {
+        if let Some(open) = &self.open {
+            open.record_error(error);
+        }
+    }
+
+    /// Marks it as a fault by a value that says how it failed.
+    pub(crate) fn record_failure<Kind>(&self, failure: &impl Failure<Kind>) {
+        self.fail_with(|| failure.cause());
+    }
+
+    /// Marks it as a fault.
+    pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
+        if let Some(open) = &self.open {
+            open.fail_with(cause);
+        }
+    }
+
+    pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
+        self.fail_with(|| last_panic::cause(payload));
+    }
+
+    /// Changes the document; not called where nothing is recorded, or when it is over.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
+        if let Some(open) = &self.open {
+            open.amend(change);
+        }
+    }
+
+    /// True where it is recorded.
+    pub fn is_recording(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Its id; `None` where it is not recorded.
+    pub fn id(&self) -> Option<SegmentId> {
+        self.open.as_ref().map(|open| open.id)
+    }
+
+    /// Ends it. Annotations that come later, from tasks that still run in its context, are
+    /// left out.
+    pub fn finish(mut self) {
+        if let Some(open) = self.open.take() {
+            open.finish();
+        }
+    }
+
+    /// Makes it as if it had never begun.
+    #[cfg_attr(
+        not(feature = "aws-sdk"),
+        allow(
+            dead_code,
+            reason = "only presigned AWS requests turn out to be no work"
+        )
+    )]
+    pub(crate) fn discard(mut self) {
+        if let Some(open) = self.open.take() {
+            open.discard();
+        }
+    }
+}
+
+impl Drop for Subsegment {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let cause = last_panic::unwinding().unwrap_or_else(|| {
+            let message = "dropped before it was finished: its future was cancelled, or its code returned early";
+            Cause::from_exception(Exception::new("Cancelled", message))
+        });
+        open.amend(|document| document.fail(cause));
+        open.finish();
+    }
+}
+
+impl fmt::Debug for Subsegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subsegment").field(&self.id()).finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! How documents leave the process.
+
+mod counts;
+mod direct;
+pub(crate) mod dispatch;
+mod handoff;
+pub(crate) mod sink;
