@@ -39,7 +39,7 @@ fn table_of_costs_is_correct() {
     let text = fs::read_to_string(path).unwrap();
     let invocation = 0.001 * 0.25 * GB_SECOND;
     assert!(
-        text.contains(&format!("= {invocation:.10}.")),
+        text.contains(&format!("= {invocation:.10}`")),
         "{invocation:.10}"
     );
 
