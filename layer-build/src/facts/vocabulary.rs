@@ -12,7 +12,7 @@ pub(super) const FUNCTIONS: [&str; 2] = ["order-api", "order-worker"];
 /// only it deploys.
 const TEMPLATE_ONLY: [&str; 3] = ["TOPIC_ARN", "VENDOR_URL", "sns:Publish"];
 
-/// Joins names in alphabetical order, without duplicates and without those of template.yaml alone.
+/// Joins names in alphabetical order, without duplicates and without [`TEMPLATE_ONLY`].
 pub(super) fn list(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<_> = names
         .into_iter()

@@ -25,7 +25,7 @@ pub(crate) struct File {
     pub(crate) test: bool,
 }
 
-/// A module in a file of its own, or an inline one.
+/// A module, in a separate file or inline.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
     pub(crate) file: usize,
