@@ -126,7 +126,7 @@ async fn bare_invocation(header: &str) {
 
 async fn in_invocation(header: &str, work: impl Future<Output = ()>) {
     thread_local! {
-        static TRACE: TraceLayer = TraceLayer::from_env();
+        static TRACE: TraceLayer = TraceLayer::new();
     }
     let mut work = Some(work);
     let handler = service_fn(move |_: LambdaEvent<()>| {

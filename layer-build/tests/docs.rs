@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -131,6 +134,24 @@ fn commands() -> Vec<(String, Vec<String>)> {
     commands
 }
 
+/// The names of the workspace's test and bench targets.
+fn tests_and_benches() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .flat_map(|package| package["targets"].as_array().unwrap())
+        .filter(|target| target["kind"] == json!(["test"]) || target["kind"] == json!(["bench"]))
+        .map(|target| target["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn commands_exist() {
     let aliases = read(".cargo/config.toml");
@@ -139,6 +160,7 @@ fn commands_exist() {
         .filter(|package| !package.contains("\nsource = "))
         .filter_map(|package| package.lines().next()?.split('"').nth(1).map(str::to_owned))
         .collect();
+    let targets = tests_and_benches();
     for (place, words) in commands() {
         let (command, arguments) = words.split_first().unwrap();
         let takes = |source: &str, quoted: fn(&str) -> String| {
@@ -175,9 +197,12 @@ fn commands_exist() {
                     builtin.contains(&known) || installed.contains(&known),
                     "{place}"
                 );
-                let pairs = arguments.windows(2);
-                for pair in pairs.filter(|pair| ["-p", "--package"].contains(&pair[0].as_str())) {
-                    assert!(manifests.contains(&pair[1]), "{place}");
+                for pair in arguments.windows(2) {
+                    match pair[0].as_str() {
+                        "-p" | "--package" => assert!(manifests.contains(&pair[1]), "{place}"),
+                        "--test" | "--bench" => assert!(targets.contains(&pair[1]), "{place}"),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -232,27 +257,68 @@ fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
         .collect()
 }
 
-/// Finds the names of variables that the sources in a folder quote, outside of comments and tests.
-fn variables_of(folder: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// Lists the Rust sources in a folder.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let is_test = path.file_stem().is_some_and(|name| name == "tests");
-            if path.is_dir() && !is_test {
+            if path.is_dir() && !path.ends_with("target") {
                 folders.push(path);
-            } else if !is_test {
-                let text = fs::read_to_string(path).unwrap();
-                let code = text.split("\nmod tests {").next().unwrap();
-                let lines = code
-                    .lines()
-                    .filter(|line| !line.trim_start().starts_with("//"));
-                found.extend(lines.flat_map(|line| variables(line, true)));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
             }
         }
     }
+    files
+}
+
+/// Finds the names of variables that the sources in a folder quote, outside of comments and tests.
+fn variables_of(folder: &str) -> BTreeSet<String> {
+    let is_test = |part: &std::path::Component<'_>| {
+        ["tests", "tests.rs"]
+            .iter()
+            .any(|name| part.as_os_str() == *name)
+    };
+    let mut found = BTreeSet::new();
+    for path in sources(folder) {
+        let inside = path.strip_prefix(root().join(folder)).unwrap();
+        if !inside.components().any(|part| is_test(&part)) {
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("\nmod tests {").next().unwrap();
+            let lines = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            found.extend(lines.flat_map(|line| variables(line, true)));
+        }
+    }
     found
+}
+
+/// The last column of the table of messages in docs/context.md.
+#[test]
+fn tests_that_the_guide_names_exist() {
+    let mut tests = String::new();
+    for path in sources("handler-wrapper/src") {
+        tests += &fs::read_to_string(path).unwrap();
+    }
+    let guide = read("docs/context.md");
+    let table = guide.split_once("| test |\n|---|---|---|\n").unwrap().1;
+    let mut found = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let column = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+        for name in column.split('`').skip(1).step_by(2) {
+            let is_file = name.ends_with(".rs");
+            let exists = match is_file {
+                true => root().join("handler-wrapper/src").join(name).exists(),
+                false => tests.contains(&format!("fn {name}(")),
+            };
+            assert!(exists, "docs/context.md names {name}");
+            found += 1;
+        }
+    }
+    assert!(found > 15);
 }
 
 #[test]

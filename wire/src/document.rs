@@ -15,6 +15,7 @@ mod facts;
 mod fields;
 mod http;
 mod json;
+mod message;
 mod sql;
 mod text;
 mod url;
@@ -25,11 +26,12 @@ use serde_json::Value;
 use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
-    cause::{Cause, Exception, StackFrame, clean_message},
+    cause::{Cause, Exception, StackFrame},
     edit::Place,
     facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
+    message::{clean_message, first_clause},
     sql::Sql,
     text::{Name, Text, Url},
     url::{clean_url, clean_urls},
@@ -91,6 +93,8 @@ pub struct Document {
     in_progress: bool,
     /// Kind of AWS resource that a segment ran on. X-Ray knows it on segments only.
     pub origin: Option<&'static str>,
+    /// The user who sent the request; see [`Document::set_user`].
+    user: Option<Text>,
     /// Whose call this subsegment is. None for work of the function itself.
     pub namespace: Option<Namespace>,
     /// The caller is to blame: HTTP 4xx.
@@ -133,6 +137,7 @@ impl Document {
             end_time: None,
             in_progress: true,
             origin: None,
+            user: None,
             namespace: None,
             error: false,
             throttle: false,
@@ -191,6 +196,18 @@ impl Document {
         self.fault |= (500..600).contains(&status);
     }
 
+    /// Records the user who sent the request.
+    ///
+    /// X-Ray takes a user on segments only (X-Ray developer guide, "Segment documents"). A
+    /// subsegment gets it as the annotation `user` instead, so that filters find it as well.
+    pub fn set_user(&mut self, user: Text) {
+        if self.is_subsegment {
+            self.annotate("user".into(), user.as_str().to_owned().into());
+        } else {
+            self.user = Some(user);
+        }
+    }
+
     /// True until [`Document::finish`].
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
@@ -241,6 +258,7 @@ impl Json for Document {
             .member(key!("end_time"), &self.end_time)
             .member(key!("in_progress"), &self.in_progress)
             .member(key!("origin"), &self.origin)
+            .member(key!("user"), &self.user)
             .member(key!("namespace"), &self.namespace)
             .member(key!("error"), &self.error)
             .member(key!("throttle"), &self.throttle)

@@ -27,6 +27,10 @@ const MAX_POINTERS: usize = 100;
 
 /// In which trace a message is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(
+    not(feature = "sqs"),
+    expect(unreachable_pub, reason = "only consumers of messages can choose it")
+)]
 pub enum Mode {
     /// In the producer's, under the call that sent it; the invocation's trace points there.
     #[default]
@@ -117,13 +121,8 @@ impl Stitched {
             }
         };
         let segment = Subsegment::begin_with(&batch.invocation, message.came_from(), describe);
-        let context = if segment.is_recording() {
-            segment.context()
-        } else {
-            batch.invocation.clone()
-        };
         Self {
-            context,
+            context: segment.context(),
             segment,
             pointer: Subsegment::default(),
         }

@@ -18,7 +18,7 @@
 
 use std::future::Future;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use tracestitch_wire::header::{Sampling, TraceHeader};
 
 use crate::{
@@ -26,18 +26,16 @@ use crate::{
     trace::failure::Failure,
 };
 
+mod consumer;
 mod each_message;
 mod item;
 #[cfg(feature = "sqs-poll")]
 mod poller;
 
-pub use self::each_message::EachMessage;
 #[cfg(feature = "sqs-poll")]
 pub use self::poller::{BatchOutcome, Poller};
-pub use crate::{
-    batch::{consumer::Consumer, stitch::Mode},
-    incoming::message::SqsRecord,
-};
+pub use self::{consumer::Consumer, each_message::EachMessage};
+pub use crate::{batch::stitch::Mode, incoming::message::SqsRecord};
 
 /// Handles each message of a batch in the message's own trace, one after the other, and says
 /// which of them failed: a [`Consumer`] as it is made.
@@ -52,6 +50,8 @@ pub use crate::{
 /// Failed messages come back in `batchItemFailures`: switch on `ReportBatchItemFailures` in the
 /// event source mapping, or Lambda takes the batch for a success (AWS Lambda developer guide,
 /// "Handling errors for an SQS event source").
+///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
 /// ```
 /// use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
@@ -78,47 +78,6 @@ where
     E: Failure<Kind>,
 {
     Consumer::new().each(event, handle).await
-}
-
-impl Consumer {
-    /// One message at a time, [`Mode::Stitch`], half a second of margin. For a `Poller` it is made
-    /// by `Consumer::default()`, which gives the same for messages of other types.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Handles each message of `event` with `handle`, and says which of them failed.
-    ///
-    /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
-    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
-    pub fn each<H, F, T, E, Kind>(
-        &self,
-        event: SqsEvent,
-        handle: H,
-    ) -> impl Future<Output = SqsBatchResponse> + use<H, F, T, E, Kind>
-    where
-        H: FnMut(SqsMessage) -> F,
-        F: Future<Output = Result<T, E>>,
-        E: Failure<Kind>,
-    {
-        let consumer = self.clone();
-        async move {
-            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
-            // "Handling errors for an SQS event source"): then nothing is lost.
-            let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
-            let ids: Vec<String> = event.records.iter().map(id).collect();
-            let done = consumer.work_off(event.records, handle).await;
-            let mut response = SqsBatchResponse::default();
-            for (id, done) in ids.into_iter().zip(done) {
-                if !done {
-                    let mut failure = BatchItemFailure::default();
-                    failure.item_identifier = id;
-                    response.batch_item_failures.push(failure);
-                }
-            }
-            response
-        }
-    }
 }
 
 /// The trace header that a message brings, from wherever it carries one: system attribute,

@@ -12,6 +12,7 @@
 //! Lambda takes the batch for a success (AWS Lambda developer guide, "Configuring partial batch
 //! response with Kinesis Data Streams and Lambda", and the same for DynamoDB).
 
+use std::collections::HashMap;
 use std::future::Future;
 
 use aws_lambda_events::{
@@ -19,17 +20,20 @@ use aws_lambda_events::{
     kinesis::{KinesisEvent, KinesisEventRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse, KinesisEventResponse},
 };
+use serde_dynamo::AttributeValue;
 use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 use crate::{
-    batch::{consumer::Consumer, item::Item},
-    incoming::json,
-    settings::carriers::Carriers,
+    batch::{item::Item, schedule::Schedule},
+    incoming::{fields, search},
+    settings::carriers::{Carrier, Carriers},
     trace::failure::Failure,
 };
 
 /// Handles each record of a Kinesis batch in its own trace, and says where it stopped.
+///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
 /// ```
 /// use aws_lambda_events::kinesis::KinesisEvent;
@@ -62,6 +66,8 @@ where
 ///
 /// The context is a string field of the new item; a record without one (`REMOVE`, or a view type
 /// without new images) brings none.
+///
+/// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
 /// ```
 /// use aws_lambda_events::dynamodb::Event;
@@ -106,7 +112,7 @@ where
         .iter()
         .map(|record| record.sequence_number().to_owned())
         .collect();
-    let done = Consumer::<R>::default().work_off(records, handle).await;
+    let done = Schedule::<R>::default().work_off(records, handle).await;
     let failed = done.iter().position(|done| !done)?;
     numbers.into_iter().nth(failed)
 }
@@ -129,7 +135,7 @@ impl Item for KinesisEventRecord {
     const SOURCE: &'static str = "kinesis";
 
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
-        json::find_in_body(&self.kinesis.data, carriers)
+        search::find_in_body(&self.kinesis.data, carriers)
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -164,8 +170,16 @@ impl Item for EventRecord {
     const SOURCE: &'static str = "dynamodb";
 
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
-        let image = serde_json::to_vec(&self.change.new_image).ok()?;
-        json::find_in_body(&image, carriers)
+        let image = self.change.new_image.inner();
+        let embedded = carriers.allow(Carrier::Embedded);
+        let known = embedded.then(|| fields::find(|name| field(image, name), carriers));
+        known.flatten().or_else(|| {
+            let mut texts = carriers
+                .paths
+                .iter()
+                .filter_map(|path| at_path(image, path));
+            texts.find_map(fields::any_form)
+        })
     }
 
     fn group(&self, _fifo: bool) -> Option<&str> {
@@ -194,6 +208,36 @@ impl Item for EventRecord {
     }
 }
 
+/// Attributes of a DynamoDB item.
+type Image = HashMap<String, AttributeValue>;
+
+/// Returns the text under a name in any case; among several names, the one in this case wins.
+fn field<'i>(image: &'i Image, name: &str) -> Option<&'i str> {
+    let text = |value: &'i AttributeValue| match value {
+        AttributeValue::S(text) => Some(text.as_str()),
+        _ => None,
+    };
+    image.get(name).and_then(text).or_else(|| {
+        let mut others: Vec<_> = image
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .collect();
+        others.sort_by_key(|(known, _)| *known);
+        others.into_iter().find_map(|(_, value)| text(value))
+    })
+}
+
+/// Returns the text at a path of keys that are joined by dots.
+fn at_path<'i>(image: &'i Image, path: &str) -> Option<&'i str> {
+    match path.split_once('.') {
+        None => field(image, path),
+        Some((key, rest)) => match image.get(key)? {
+            AttributeValue::M(inner) => at_path(inner, rest),
+            _ => None,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -203,7 +247,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        tests::kept::{Kept, SAMPLED, invoke_in},
+        tests::{
+            header::SAMPLED,
+            kept::{Kept, invoke_in},
+        },
         trace::trace::Trace,
     };
 
@@ -285,7 +332,7 @@ mod tests {
             segments(&kept, "kinesis"),
             [(a.clone(), "0".to_owned()), (b.clone(), "2".to_owned())]
         );
-        for (name, trace) in [("0", &*a), ("1", crate::tests::kept::ROOT), ("2", &*b)] {
+        for (name, trace) in [("0", &*a), ("1", crate::tests::header::ROOT), ("2", &*b)] {
             assert_eq!(kept.one(name)["trace_id"], trace, "work of record {name}");
         }
     }

@@ -1,12 +1,13 @@
-//! The trace for transports that carry no header: Kinesis records, DynamoDB items, queues of
-//! others.
+//! Trace context in transports that carry no header: Kinesis records, DynamoDB items, queues of
+//! other vendors.
 //!
-//! One call puts the current context into a JSON object or beside it as an attribute; wrapped
-//! consumers find it there by themselves, and [`extract_body`] is the inverse for others.
+//! [`inject`] adds the current context to a JSON object, [`attribute`] returns it as a message
+//! attribute. Wrapped consumers find it in either place; other consumers call [`extract_body`] or
+//! [`extract_attribute`].
 //!
-//! SQS, SNS and EventBridge need none of this: the header of the call goes with each message. In a
-//! FIFO queue with content-based deduplication the field would do harm: it makes every body another
-//! (SQS developer guide, "Using the message deduplication ID").
+//! SQS, SNS and EventBridge do not need this: they deliver the header of the call with each
+//! message. Do not inject into messages of a FIFO queue with content-based deduplication: the field
+//! makes each body unique (SQS developer guide, "Using the message deduplication ID").
 //!
 //! ```
 //! # use tracestitch::embed;
@@ -20,16 +21,18 @@ use serde_json::Value;
 use tracestitch_wire::header::TraceHeader;
 
 pub use super::names::FIELD;
-use super::{json, text};
+use super::{search, text};
 use crate::{settings::carriers::Carriers, trace::context::Context};
 
-/// Puts the header of the current context into an object, as the field [`FIELD`].
+/// Adds the header of the current context to an object, as the field [`FIELD`].
 ///
-/// True when it is there afterwards. False outside a traced invocation, and for values that are
-/// no objects, which stay as they are. A field that is there already is replaced.
+/// Replaces the field, also under a name in another case: a consumer accepts any case. Returns true
+/// if the field was added. Returns false outside a traced invocation and for a value that is not an
+/// object, and then leaves the value unchanged.
 pub fn inject(value: &mut Value) -> bool {
     match (value, Context::current().trace_header()) {
         (Value::Object(fields), Some(header)) => {
+            fields.retain(|name, _| !name.eq_ignore_ascii_case(FIELD));
             fields.insert(FIELD.to_owned(), String::from(&header).into());
             true
         }
@@ -37,16 +40,16 @@ pub fn inject(value: &mut Value) -> bool {
     }
 }
 
-/// Name and text of a message attribute that carries the current context; None outside a traced
-/// invocation.
+/// Returns name and text of a message attribute that carries the current context, or `None` outside
+/// a traced invocation.
 pub fn attribute() -> Option<(&'static str, String)> {
     Some((FIELD, String::from(&Context::current().trace_header()?)))
 }
 
-/// Returns the header that a JSON text carries: in the field of [`inject`], else wherever a wrapped
-/// consumer would find one. Texts over 1 MiB carry none.
+/// Returns the header that a JSON text carries, in the field of [`inject`] or at any other place
+/// where a wrapped consumer finds one. Texts over 1 MiB carry none.
 pub fn extract_body(json: &[u8]) -> Option<TraceHeader> {
-    with_carriers(|carriers| json::find_in_body(json, carriers))
+    with_carriers(|carriers| search::find_in_body(json, carriers))
 }
 
 /// Returns the header that the value of a message attribute carries, see [`attribute`].
@@ -57,10 +60,10 @@ pub fn extract_attribute(value: &str) -> Option<TraceHeader> {
 /// Returns the header that a raw event of Lambda carries for the invocation as a whole. A wrapped
 /// handler uses it when the runtime has no trace with a decision.
 pub fn extract_event(event: &[u8]) -> Option<TraceHeader> {
-    with_carriers(|carriers| json::find_in_event(event, carriers))
+    with_carriers(|carriers| search::read_event(event, carriers).header)
 }
 
-/// Calls `read` with the carriers of the current invocation, or outside one with all.
+/// Calls `read` with the current invocation's carrier settings, or with the defaults outside one.
 pub(crate) fn with_carriers<T>(read: impl FnOnce(&Carriers) -> T) -> T {
     let context = Context::current();
     match context.trace() {
@@ -74,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
     async fn what_was_put_in_comes_out() {

@@ -1,9 +1,9 @@
-//! The trace of an invocation: which of those that came with it counts.
+//! Choice of the trace context that an invocation continues.
 
 use lambda_runtime::Context as LambdaContext;
 use tracestitch_wire::header::TraceHeader;
 
-use super::json;
+use super::search::{self, Event};
 use crate::{
     settings::{config, sampling},
     support::diagnostics::Once,
@@ -13,27 +13,37 @@ use crate::{
 /// The context of an invocation.
 pub(crate) struct Carried {
     pub(crate) header: Option<TraceHeader>,
-    /// True when the runtime handed it over, rather than the event.
+    /// Whether the header came from the runtime rather than from the event.
     pub(crate) by_runtime: bool,
+    /// Name of the event source in rules of sampling; `direct` if the event was not read.
+    pub(crate) source: &'static str,
+    /// Path of an HTTP request, if the event was read.
+    pub(crate) path: Option<String>,
 }
 
-/// The runtime's own context when it has a trace and a decision, else the one that the event
+/// Returns the runtime's own context if it has a trace and a decision, else the one that the event
 /// carries, else what the runtime has.
+///
+/// The event is read only if the runtime's context has no decision.
 pub(crate) fn of_invocation(
     tracer: &Tracer,
     context: &LambdaContext,
     event: Option<&[u8]>,
 ) -> Carried {
     let own = of_runtime(tracer, context);
-    let in_event = match event {
-        Some(event) if !own.as_ref().is_some_and(sampling::is_decided) => {
-            json::find_in_event(event, &tracer.carriers)
-        }
-        _ => None,
-    };
+    let event = event.filter(|_| !own.as_ref().is_some_and(sampling::is_decided));
+    let Event {
+        header: in_event,
+        source,
+        path,
+    } = event
+        .map(|event| search::read_event(event, &tracer.carriers))
+        .unwrap_or_default();
     Carried {
         by_runtime: in_event.is_none(),
         header: in_event.or(own),
+        source,
+        path,
     }
 }
 
@@ -62,7 +72,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     /// The environment is that of the whole process, so this runs in one of its own: this same
     /// test, started again.

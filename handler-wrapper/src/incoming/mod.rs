@@ -1,14 +1,14 @@
-//! The trace that came with an event or a message.
+//! Trace context that arrives with an event or a message.
 
-mod blocks;
-mod cursor;
 pub mod embed;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+pub(crate) mod fields;
 pub(crate) mod invocation;
-pub(crate) mod json;
 #[cfg(feature = "sqs")]
 pub(crate) mod message;
 pub(crate) mod names;
-pub(crate) mod shape;
+mod places;
+pub(crate) mod search;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
 pub(crate) mod text;

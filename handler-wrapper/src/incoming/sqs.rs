@@ -1,8 +1,8 @@
 //! The trace that an SQS message brings.
 
-use tracestitch_wire::{header::TraceHeader, w3c};
+use tracestitch_wire::header::TraceHeader;
 
-use super::{json, message::SqsRecord, names, text::carried};
+use super::{fields, message::SqsRecord, names, search, text::carried};
 use crate::{
     settings::carriers::{Carrier, Carriers},
     support::diagnostics::Once,
@@ -16,25 +16,13 @@ pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Optio
         carried(text).filter(|_| carriers.allow(Carrier::System))
     };
     let attribute = || {
-        if !carriers.allow(Carrier::Attribute) {
-            return None;
-        }
-        let named = |name: &&str| carried(message.attribute(name)?);
-        let w3c = || {
-            let text = message.attribute(w3c::NAME)?;
-            let header = w3c::parse(text)
-                .ok()
-                .filter(|_| carriers.allow(Carrier::W3c))?;
-            Some(match message.attribute(w3c::STATE_NAME) {
-                Some(state) => header.with_state(state),
-                None => header,
-            })
-        };
-        names::HEADERS.iter().find_map(named).or_else(w3c)
+        carriers
+            .allow(Carrier::Attribute)
+            .then(|| fields::find(|name| message.attribute(name), carriers))?
     };
     let body = || {
-        let body = message.body()?.as_bytes();
-        if !json::looks_like_json(body) {
+        let body = message.body()?;
+        if !search::looks_like_json(body) {
             UNREADABLE.warn(format_args!(
                 "message {} has no trace header, and its body is not JSON in which one could be: \
                  it is handled in the invocation's trace",
@@ -42,7 +30,7 @@ pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Optio
             ));
             return None;
         }
-        json::find_in_body(body, carriers)
+        search::find_in_body(body.as_bytes(), carriers)
     };
     system().or_else(attribute).or_else(body)
 }

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, ready};
+use std::task::{self, Poll, Waker, ready};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     trace::{
         context::{Context, Scope},
         init,
-        subsegment::Subsegment,
         trace::{Deadline, Trace},
         tracer::Tracer,
     },
@@ -23,7 +23,7 @@ use lambda_runtime::Context as LambdaContext;
 use pin_project_lite::pin_project;
 use tracestitch_wire::header::{Sampling, TraceHeader};
 
-/// An invocation that is under way. When it is dropped, the extension is told that it is over.
+/// An invocation under way. Its drop reports the end to the extension.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     trace: Arc<Trace>,
@@ -38,15 +38,19 @@ impl Invocation {
         event: Option<&[u8]>,
     ) -> Self {
         tracer.sink.begin();
-        let Carried { header, by_runtime } =
-            incoming::invocation::of_invocation(tracer, context, event);
+        tracer.sink.announce(&context.request_id);
+        let Carried {
+            header,
+            by_runtime,
+            source,
+            path,
+        } = incoming::invocation::of_invocation(tracer, context, event);
         let decided = header.as_ref().is_some_and(sampling::is_decided);
         let asks = |header: &TraceHeader| header.sampling == Sampling::Requested;
         let asked = header.as_ref().is_some_and(asks);
         let header = if decided || tracer.sampling.is_empty() {
             header
         } else {
-            let (source, path) = incoming::shape::of_event(event.unwrap_or_default());
             let candidate = Candidate {
                 function: &tracer.function_name,
                 source,
@@ -56,7 +60,7 @@ impl Invocation {
         };
         let trace = Arc::new(Trace {
             deadline: deadline(context),
-            // What has no decision of the runtime's own, Lambda does not record.
+            // Lambda records no segment without a decision of the runtime's own.
             has_facade_segment: decided && by_runtime,
             asked,
             ..Trace::new(tracer.clone(), header, &context.request_id)
@@ -65,7 +69,8 @@ impl Invocation {
         Self::of(trace)
     }
 
-    /// Work of a process that is no Lambda function: it has its begin and its end all the same.
+    /// Begins work of a process that is not a Lambda function. It is not announced: the extension of a
+    /// function in the same environment must not wait for it.
     #[cfg(feature = "sqs-poll")]
     pub(crate) fn of_service(trace: Arc<Trace>) -> Self {
         trace.tracer.sink.begin();
@@ -83,7 +88,7 @@ impl Invocation {
         &self.context
     }
 
-    /// Runs `work` as this invocation's.
+    /// Runs `work` in this invocation.
     pub(crate) fn run<F: Future>(self, work: F) -> InvocationFuture<F> {
         InvocationFuture {
             work: self.context.clone().scope(work),
@@ -93,8 +98,8 @@ impl Invocation {
     }
 }
 
-/// When Lambda ends the invocation, by the clock that waits go by. A deadline that is over before
-/// the invocation has begun is none: some local runtimes send such.
+/// Returns the time at which Lambda ends the invocation, by the monotonic clock. `None` if it is
+/// over before the invocation has begun: some local runtimes send such deadlines.
 fn deadline(context: &LambdaContext) -> Option<Deadline> {
     let left = context
         .deadline
@@ -110,47 +115,69 @@ impl Drop for Invocation {
     }
 }
 
-/// Begins the handler's subsegment: named after the function, under the segment that Lambda
-/// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
-pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Subsegment> {
-    let header = trace.recorded()?;
-    let mut document = trace.begin(header, clock::now());
-    document
-        .annotations
-        .insert("cold_start".into(), trace.tracer.is_cold_start().into());
-    Some(Subsegment::start(trace.clone(), document))
-}
-
-/// How long documents wait after the reply for somebody who takes them, when the socket is full
-/// because the extension does not read. What has not left by then goes to the daemon directly:
-/// there may be no later invocation to take it along.
+/// Longest time without progress for which documents wait after the reply, if the socket is full
+/// because the extension does not read. Then they go to the daemon directly: there may be no later
+/// invocation to take them along.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long they may take to leave in all.
+/// Longest time for which documents wait in all.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Since when documents leave, and since when none has left.
+/// First pause between two attempts. Each attempt without progress doubles it.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// The wait for documents to leave after the reply.
 #[derive(Debug, Clone, Copy)]
 struct Wait {
     began: Instant,
+    /// Time of the last progress.
     idle: Instant,
+    pause: Duration,
 }
 
 impl Wait {
-    /// True while it is worth while to look again.
-    fn goes_on(&mut self, flushed: Flushed, now: Instant) -> bool {
+    fn begin(now: Instant) -> Self {
+        Self {
+            began: now,
+            idle: now,
+            pause: SHORTEST_PAUSE,
+        }
+    }
+
+    /// Returns the pause before the next attempt; `None` if the wait is over.
+    fn next_pause(&mut self, flushed: Flushed, now: Instant) -> Option<Duration> {
         match flushed {
-            Flushed::All => return false,
-            Flushed::Some => self.idle = now,
+            Flushed::All => return None,
+            Flushed::Some => (self.idle, self.pause) = (now, SHORTEST_PAUSE),
             Flushed::Nothing => {}
         }
-        now.saturating_duration_since(self.idle) < PATIENCE
-            && now.saturating_duration_since(self.began) < DRAIN
+        let goes_on = now.saturating_duration_since(self.idle) < PATIENCE
+            && now.saturating_duration_since(self.began) < DRAIN;
+        let next = (self.pause * 2).min(LONGEST_PAUSE);
+        goes_on.then(|| std::mem::replace(&mut self.pause, next))
+    }
+}
+
+/// Wakes a task after a pause that leaves the processor to the extension.
+///
+/// The pause is on another thread: the runtime may have no timer, and its own thread may serve
+/// other invocations.
+fn wake_after(pause: Duration, waker: &Waker) {
+    let wake = waker.clone();
+    let sleeper = thread::Builder::new().spawn(move || {
+        thread::sleep(pause);
+        wake.wake();
+    });
+    if sleeper.is_err() {
+        waker.wake_by_ref();
     }
 }
 
 pin_project! {
-    /// A future that is an invocation; work that it drops is dropped before the invocation ends.
+    /// The future of an invocation. Its work is dropped before the invocation ends.
     #[derive(Debug)]
     pub struct InvocationFuture<F: Future> {
         #[pin]
@@ -161,8 +188,7 @@ pin_project! {
 }
 
 impl<F: Future> InvocationFuture<F> {
-    /// Runs `work` in the current context: as part of an invocation that is already under way,
-    /// or of none.
+    /// Runs `work` in the current context, as a part of an invocation that is already under way.
     pub(crate) fn part(work: F) -> Self {
         Self {
             work: Context::current().scope(work),
@@ -181,26 +207,115 @@ impl<F: Future> Future for InvocationFuture<F> {
             Some(waiting) => waiting,
             None => {
                 let output = ready!(this.work.poll(cx));
-                let now = clock::monotonic();
-                (
-                    output,
-                    Wait {
-                        began: now,
-                        idle: now,
-                    },
-                )
+                (output, Wait::begin(clock::monotonic()))
             }
         };
         if let Some(invocation) = this.invocation {
             let flushed = invocation.trace.tracer.sink.flush();
-            if wait.goes_on(flushed, clock::monotonic()) {
+            if let Some(pause) = wait.next_pause(flushed, clock::monotonic()) {
                 *this.output = Some((output, wait));
-                // Others get their turn between two looks: the extension, and other invocations.
-                cx.waker().wake_by_ref();
+                wake_after(pause, cx.waker());
                 return Poll::Pending;
             }
         }
         *this.invocation = None;
         Poll::Ready(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracestitch_wire::id::SegmentId;
+
+    use super::*;
+    use crate::{
+        tests::{
+            header::SAMPLED,
+            kept::{Kept, context},
+        },
+        trace::subsegment::Subsegment,
+        transport::sink::Sink,
+    };
+
+    /// A sink whose socket stays full.
+    #[derive(Debug, Default)]
+    struct Full(AtomicUsize);
+
+    impl Sink for Full {
+        fn begin(&self) {}
+        fn open(&self, _: SegmentId, _: &[u8]) {}
+        fn close(&self, _: SegmentId, _: &[u8]) {}
+        fn discard(&self, _: &[SegmentId]) {}
+        fn flush(&self) -> Flushed {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Flushed::Nothing
+        }
+        fn end(&self, _: &str) {}
+    }
+
+    /// An attempt each millisecond would be 100 in the time that documents may wait.
+    #[tokio::test]
+    async fn wait_for_a_full_socket_pauses_between_attempts_and_is_bounded() {
+        let sink = Arc::new(Full::default());
+        let tracer = Arc::new(Tracer::new("f".to_owned(), true, sink.clone()));
+        let began = Instant::now();
+        let invocation = Invocation::begin(&tracer, &context(SAMPLED), None);
+        assert_eq!(invocation.run(async { 7 }).await, 7);
+        assert!(began.elapsed() >= PATIENCE);
+        let attempts = sink.0.load(Ordering::Relaxed);
+        assert!((2..=100).contains(&attempts), "{attempts} attempts");
+    }
+
+    #[test]
+    fn progress_prolongs_the_wait_up_to_its_limit() {
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        let millis = Duration::from_millis;
+        let mut wait = Wait::begin(began);
+        for (flushed, at, pause, reason) in [
+            (Flushed::Nothing, 0, Some(1), "first attempt"),
+            (Flushed::Nothing, 1, Some(2), "no progress"),
+            (Flushed::Nothing, 3, Some(4), "no progress"),
+            (Flushed::Some, 90, Some(1), "progress"),
+            (Flushed::Nothing, 189, Some(2), "99 ms without progress"),
+            (Flushed::Nothing, 190, None, "100 ms without progress"),
+            (Flushed::Some, 999, Some(1), "progress"),
+            (Flushed::Some, 1000, None, "one second in all"),
+            (Flushed::All, 10, None, "everything has left"),
+        ] {
+            let next = wait.next_pause(flushed, after(at));
+            assert_eq!(next, pause.map(millis), "{reason}");
+        }
+        for _ in 0..10 {
+            wait.next_pause(Flushed::Nothing, after(999));
+        }
+        assert!(wait.pause <= LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn only_an_environment_that_was_waited_for_starts_cold() {
+        for (cold_until, expected, reason) in [
+            (u64::MAX, [true, false], "the first of two"),
+            (0, [false, false], "an environment that was made ahead"),
+        ] {
+            let kept = Kept::default();
+            let mut tracer = kept.tracer();
+            tracer.cold_until = tracestitch_wire::time::Timestamp::from_micros(cold_until);
+            let tracer = Arc::new(tracer);
+            for _ in expected {
+                let trace = Trace::new(tracer.clone(), SAMPLED.parse().ok(), "r-1");
+                Subsegment::begin_handler(&Arc::new(trace))
+                    .unwrap()
+                    .finish();
+            }
+            let found: Vec<_> = kept.closed();
+            let found: Vec<_> = found
+                .iter()
+                .map(|document| document["annotations"]["cold_start"] == true)
+                .collect();
+            assert_eq!(found, expected, "{reason}");
+        }
     }
 }

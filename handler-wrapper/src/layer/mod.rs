@@ -1,4 +1,4 @@
-//! Around a function.
+//! Tracing around a function: settings, entry points, invocation.
 
 #[cfg(feature = "lambda-http")]
 pub mod http;
@@ -7,3 +7,5 @@ mod response_stream;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod settings;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test;

@@ -1,19 +1,18 @@
-//! Responses that are streamed: the runtime polls them in a task of its own, when the handler's
-//! subsegment is over.
+//! Streamed responses: the runtime polls them in another task, after the handler's subsegment has
+//! ended.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
 
 use futures_util::Stream;
 use lambda_runtime::{Error, FunctionResponse, IntoFunctionResponse, StreamResponse};
 
-use crate::trace::{context::Context, subsegment::Subsegment};
+use crate::trace::{capture::Running, context::Context, subsegment::Subsegment};
 
-/// Name of the subsegment that a stream has.
+/// Name of a stream's subsegment.
 const NAME: &str = "response";
 
-/// A handler's response, with the context that it was made in.
+/// A handler's response with the context of the handler.
 pub(crate) struct HandlerResponse<R> {
     response: R,
     context: Context,
@@ -46,14 +45,14 @@ where
     }
 }
 
-/// A stream that runs in a subsegment under the handler's. It ends with its last part, and as
-/// cancelled when nobody takes that. A part that is an error makes it a fault.
+/// A stream that runs in a subsegment under the handler's.
+///
+/// The subsegment ends with the last part. If the stream is dropped before, it ends as cancelled. A
+/// part that is an error makes it a fault.
 pub(crate) struct ResponseStream<S> {
-    /// None when it is dropped.
+    /// `None` while it is dropped.
     stream: Option<S>,
-    context: Context,
-    /// None when it is over.
-    subsegment: Option<Subsegment>,
+    running: Running,
 }
 
 impl<S> ResponseStream<S> {
@@ -61,8 +60,7 @@ impl<S> ResponseStream<S> {
         let subsegment = Subsegment::begin_in(&around, NAME);
         Self {
             stream: Some(stream),
-            context: subsegment.context(),
-            subsegment: Some(subsegment),
+            running: Running::new(subsegment.context(), subsegment),
         }
     }
 }
@@ -75,58 +73,42 @@ where
     type Item = Result<D, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let Some(stream) = &mut this.stream else {
+        let Self { stream, running } = &mut *self;
+        let Some(stream) = stream else {
             return Poll::Ready(None);
         };
-        let work = || Pin::new(stream).poll_next(cx);
-        let polled = catch_unwind(AssertUnwindSafe(|| this.context.clone().sync_scope(work)));
-        let part = match polled {
-            Ok(polled) => ready!(polled),
-            Err(panic) => {
-                if let Some(subsegment) = this.subsegment.take() {
-                    subsegment.record_panic(&*panic);
-                    subsegment.finish();
-                }
-                resume_unwind(panic)
-            }
-        };
-        Poll::Ready(match part {
-            Some(Ok(part)) => Some(Ok(part)),
-            Some(Err(error)) => {
-                let error = error.into();
-                if let Some(subsegment) = &this.subsegment {
-                    subsegment.record_failure(&error);
-                }
-                Some(Err(error))
-            }
-            None => {
-                if let Some(subsegment) = this.subsegment.take() {
-                    subsegment.finish();
-                }
-                None
-            }
-        })
+        let part = ready!(running.step(|| Pin::new(stream).poll_next(cx)));
+        let part = part.map(|part| part.map_err(Into::into));
+        match &part {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => running.record(|subsegment| subsegment.record_failure(error)),
+            None => drop(running.end(|_| ())),
+        }
+        Poll::Ready(part)
     }
 }
 
 impl<S> Drop for ResponseStream<S> {
     fn drop(&mut self) {
-        let stream = self.stream.take();
-        // What it leaves behind belongs to its context, too.
-        self.context.clone().sync_scope(|| drop(stream));
+        let Self { stream, running } = self;
+        running.release(|| *stream = None);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use futures_util::{FutureExt, StreamExt, stream};
     use serde_json::Value;
 
     use super::*;
-    use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
+    use crate::tests::{
+        header::{PARENT, ROOT, SAMPLED},
+        kept::Kept,
+    };
 
-    /// What the runtime gets of a handler that answers with `parts`.
+    /// Returns the response of a handler that answers with `parts`, as the runtime gets it.
     async fn streamed<S>(kept: &Kept, header: &str, parts: S) -> ResponseStream<S>
     where
         S: Stream<Item = Result<&'static str, std::io::Error>> + Unpin + Send + 'static,
@@ -139,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_does_when_it_is_polled_hangs_under_it() {
+    async fn work_of_a_poll_hangs_under_the_stream() {
         let kept = Kept::default();
         let part = |name| crate::capture(name, async move { Ok(name) }).boxed();
         let parts = stream::iter(["one", "two"]).then(part);
@@ -165,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The subsegment of a stream that ends as `end` has it.
+    /// Returns the subsegment of a stream that `end` brings to its end.
     async fn ended<S, F: Future>(parts: S, end: impl FnOnce(ResponseStream<S>) -> F) -> Value
     where
         S: Stream<Item = Result<&'static str, std::io::Error>> + Unpin + Send + 'static,
@@ -174,21 +156,18 @@ mod tests {
         end(streamed(&kept, SAMPLED, parts).await).await;
         assert!(
             kept.one("order-worker").get("fault").is_none(),
-            "that was over"
+            "the handler ended before"
         );
         kept.one("response")
     }
 
     #[tokio::test]
-    async fn how_it_ends_is_said() {
+    async fn stream_that_fails_or_is_dropped_is_a_fault() {
         let parts = || stream::iter([Ok("one"), Err(std::io::Error::other("no stock")), Ok("two")]);
         let read = ended(parts(), async |stream| {
             let parts: Vec<_> = stream.collect().await;
             assert_eq!(parts[1].as_ref().unwrap_err().to_string(), "no stock");
-            assert!(
-                parts[2].is_ok(),
-                "errors are passed on, and what comes after them"
-            );
+            assert!(parts[2].is_ok(), "errors and later parts are passed on");
         });
         let dropped = ended(parts(), async |mut stream| drop(stream.next().await));
         let unread = ended(parts(), async |stream| drop(stream));
@@ -204,8 +183,8 @@ mod tests {
             (panicked.await, "panic", "no price"),
         ] {
             let exception = &response["cause"]["exceptions"][0];
-            let said = exception["message"].as_str().unwrap();
-            assert!(said.contains(message), "{response}");
+            let found = exception["message"].as_str().unwrap();
+            assert!(found.contains(message), "{response}");
             assert!(
                 exception["type"].as_str().unwrap().ends_with(kind),
                 "{response}"
@@ -214,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Work that a stream leaves behind when it is dropped, as a connection that is given back.
+    /// Records work while it is dropped, like a connection that returns to its pool.
     struct Behind;
 
     impl Drop for Behind {
@@ -224,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_leaves_behind_hangs_under_it() {
+    async fn work_of_a_drop_hangs_under_the_stream() {
         let kept = Kept::default();
         let behind = Behind;
         let parts = stream::poll_fn(move |_| {
@@ -236,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unsampled_it_passes_the_trace_on() {
+    async fn unsampled_stream_passes_the_trace_on() {
         let kept = Kept::default();
         let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
         let parts = stream::poll_fn(|_| {

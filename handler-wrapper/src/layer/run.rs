@@ -1,4 +1,4 @@
-//! In place of `lambda_runtime::run`.
+//! Traced replacements of `lambda_runtime::run`.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -13,11 +13,13 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{response_stream::HandlerResponse, settings::TraceLayer};
 
-/// Runs `handler` as a Lambda function, traced: in place of [`lambda_runtime::run`], with the
+/// Runs `handler` as a traced Lambda function: a replacement of [`lambda_runtime::run`] with the
 /// same bounds.
 ///
-/// A response that is streamed has a subsegment of its own under the handler's, `response`,
-/// from its first part to its last: calls that are made while it is polled hang under that.
+/// A streamed response has a subsegment `response` under the handler's, from its first part to its
+/// last. Calls that are made while it is polled hang under that.
+///
+/// For rules of redaction or sampling see [`TraceLayer::run`].
 ///
 /// ```no_run
 /// use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -35,11 +37,11 @@ use super::{response_stream::HandlerResponse, settings::TraceLayer};
 ///
 /// # Errors
 ///
-/// As [`lambda_runtime::run`]: when the Runtime API cannot be reached. Tracing adds none.
+/// As [`lambda_runtime::run`]: if the Runtime API cannot be reached. Tracing adds none.
 ///
 /// # Panics
 ///
-/// As [`lambda_runtime::run`]: when variables are missing that Lambda always sets.
+/// As [`lambda_runtime::run`]: if variables are missing that Lambda always sets.
 pub async fn run<A, F, R, B, S, D, E>(handler: F) -> Result<(), Error>
 where
     F: Service<LambdaEvent<A>, Response = R>,
@@ -52,11 +54,39 @@ where
     D: Into<Bytes> + Send,
     E: Into<Error> + Send + Debug,
 {
-    TraceLayer::from_env().run(handler).await
+    TraceLayer::new().run(handler).await
+}
+
+/// Runs `handler` as a traced Lambda function that serves several invocations at once: a
+/// replacement of [`lambda_runtime::run_concurrent`] with the same bounds.
+///
+/// Each invocation, and each message of each batch, keeps its own trace.
+///
+/// # Errors
+///
+/// As [`lambda_runtime::run_concurrent`].
+///
+/// # Panics
+///
+/// As [`lambda_runtime::run_concurrent`].
+#[cfg(feature = "concurrency-tokio")]
+pub async fn run_concurrent<A, F, R, B, S, D, E>(handler: F) -> Result<(), Error>
+where
+    F: Service<LambdaEvent<A>, Response = R> + Clone + Send + 'static,
+    F::Future: Future<Output = Result<R, F::Error>> + Send + 'static,
+    F::Error: Into<Diagnostic> + Debug + Send + 'static,
+    A: for<'de> Deserialize<'de> + Send + 'static,
+    R: IntoFunctionResponse<B, S> + Send + 'static,
+    B: Serialize + Send + 'static,
+    S: Stream<Item = Result<D, E>> + Unpin + Send + 'static,
+    D: Into<Bytes> + Send + 'static,
+    E: Into<Error> + Send + Debug + 'static,
+{
+    TraceLayer::new().run_concurrent(handler).await
 }
 
 impl TraceLayer {
-    /// Runs `handler` as a Lambda function, traced by this layer, as [`run`](crate::run()) does.
+    /// Runs `handler` as [`run`](crate::run()) does, with these settings.
     ///
     /// # Errors
     ///
@@ -83,36 +113,33 @@ impl TraceLayer {
             .run()
             .await
     }
-}
 
-/// Runs `handler` for several invocations at once, traced: in place of
-/// [`lambda_runtime::run_concurrent`], with the same bounds.
-///
-/// Each invocation, and each message of each batch, keeps its own trace.
-///
-/// # Errors
-///
-/// As [`lambda_runtime::run_concurrent`].
-///
-/// # Panics
-///
-/// As [`lambda_runtime::run_concurrent`].
-#[cfg(feature = "concurrency-tokio")]
-pub async fn run_concurrent<A, F, R, B, S, D, E>(handler: F) -> Result<(), Error>
-where
-    F: Service<LambdaEvent<A>, Response = R> + Clone + Send + 'static,
-    F::Future: Future<Output = Result<R, F::Error>> + Send + 'static,
-    F::Error: Into<Diagnostic> + Debug + Send + 'static,
-    A: for<'de> Deserialize<'de> + Send + 'static,
-    R: IntoFunctionResponse<B, S> + Send + 'static,
-    B: Serialize + Send + 'static,
-    S: Stream<Item = Result<D, E>> + Unpin + Send + 'static,
-    D: Into<Bytes> + Send + 'static,
-    E: Into<Error> + Send + Debug + 'static,
-{
-    let trace = TraceLayer::from_env();
-    let runtime = Runtime::new(trace.layer(handler.map_response(HandlerResponse::of)))
-        .layer(TracingLayer::new())
-        .layer(trace);
-    runtime.run_concurrent().await
+    /// Runs `handler` as [`run_concurrent`](crate::run_concurrent()) does, with these settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_concurrent`](crate::run_concurrent()).
+    ///
+    /// # Panics
+    ///
+    /// As [`run_concurrent`](crate::run_concurrent()).
+    #[cfg(feature = "concurrency-tokio")]
+    pub async fn run_concurrent<A, F, R, B, S, D, E>(self, handler: F) -> Result<(), Error>
+    where
+        F: Service<LambdaEvent<A>, Response = R> + Clone + Send + 'static,
+        F::Future: Future<Output = Result<R, F::Error>> + Send + 'static,
+        F::Error: Into<Diagnostic> + Debug + Send + 'static,
+        A: for<'de> Deserialize<'de> + Send + 'static,
+        R: IntoFunctionResponse<B, S> + Send + 'static,
+        B: Serialize + Send + 'static,
+        S: Stream<Item = Result<D, E>> + Unpin + Send + 'static,
+        D: Into<Bytes> + Send + 'static,
+        E: Into<Error> + Send + Debug + 'static,
+    {
+        Runtime::new(self.layer(handler.map_response(HandlerResponse::of)))
+            .layer(TracingLayer::new())
+            .layer(self)
+            .run_concurrent()
+            .await
+    }
 }

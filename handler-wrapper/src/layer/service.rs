@@ -1,23 +1,20 @@
-//! The two services around a handler: one sees its error, the other the raw event and the end.
+//! The two services of a layer: the inner one sees the handler's error, the outer one the raw event
+//! and the end of the invocation.
 
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task;
 
-use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation};
+use lambda_runtime::{Context as LambdaContext, Diagnostic, LambdaEvent, LambdaInvocation};
 use tower::{Layer, Service};
 
 use super::{
-    invocation::{self, Invocation, InvocationFuture},
+    invocation::{Invocation, InvocationFuture},
     settings::TraceLayer,
 };
 use crate::trace::{
-    capture::Recorded,
-    context::{Context, Inner},
-    failure,
-    subsegment::Subsegment,
-    tracer::Tracer,
+    capture::Recorded, context::Context, failure, subsegment::Subsegment, tracer::Tracer,
 };
 
 impl<S> Layer<S> for TraceLayer {
@@ -26,19 +23,19 @@ impl<S> Layer<S> for TraceLayer {
     fn layer(&self, inner: S) -> Self::Service {
         TraceService {
             inner,
-            tracer: self.tracer.clone(),
+            tracer: self.tracer(),
         }
     }
 }
 
-/// A service that [`TraceLayer`] wrapped: a handler, or the services of a runtime.
+/// A service under a [`TraceLayer`]: a handler, or the services of a runtime.
 #[derive(Debug, Clone)]
 pub struct TraceService<S> {
     inner: S,
     tracer: Option<Arc<Tracer>>,
 }
 
-/// Around the runtime's services: the invocation.
+/// Records the invocation, around the services of a runtime.
 impl<S> Service<LambdaInvocation> for TraceService<S>
 where
     S: Service<LambdaInvocation>,
@@ -62,11 +59,10 @@ where
     }
 }
 
-/// How a handler's outcome is put on its subsegment.
+/// Records a handler's outcome on its subsegment.
 type Judge<R, E> = fn(Result<R, E>, &Subsegment) -> Result<R, Diagnostic>;
 
-/// Around the handler: its subsegment. Errors become [`Diagnostic`]s, as `lambda_runtime` would
-/// turn them into.
+/// Records the subsegment of a handler. Errors become [`Diagnostic`]s, as in `lambda_runtime`.
 impl<S, A> Service<LambdaEvent<A>> for TraceService<S>
 where
     S: Service<LambdaEvent<A>>,
@@ -81,24 +77,19 @@ where
     }
 
     fn call(&mut self, event: LambdaEvent<A>) -> Self::Future {
-        let outer = Context::bound();
-        // Without the outer service, this one is the whole invocation.
-        let invocation = match (&outer.0, &self.tracer) {
-            (Inner::Outside, Some(tracer)) => Some(Invocation::begin(tracer, &event.context, None)),
-            _ => None,
-        };
-        let around = invocation.as_ref().map_or(&outer, Invocation::context);
-        let trace = around.trace();
-        let subsegment = trace
-            .and_then(invocation::begin_handler)
-            .unwrap_or_default();
-        let context = if subsegment.is_recording() {
-            let handler = subsegment.context();
-            around.put_around(&handler);
-            handler
-        } else {
-            around.clone()
-        };
+        let bound = Context::bound();
+        // Without the outer service, this one is the whole invocation. The code that runs the
+        // runtime may be in another context, such as a span of the init phase.
+        let tracer = self.tracer.as_ref();
+        let alone = tracer.filter(|tracer| !is_under_way(&bound, tracer, &event.context));
+        let invocation = alone.map(|tracer| Invocation::begin(tracer, &event.context, None));
+        let around = invocation
+            .as_ref()
+            .map_or(bound, |invocation| invocation.context().clone());
+        let subsegment = around.trace().and_then(Subsegment::begin_handler);
+        let subsegment = subsegment.unwrap_or_else(|| Subsegment::unrecorded(around.clone()));
+        let context = subsegment.context();
+        around.put_around(&context);
         let work = context.clone().sync_scope(|| self.inner.call(event));
         let recorded = Recorded::new(context, subsegment, work, judge as Judge<_, _>);
         match invocation {
@@ -106,6 +97,13 @@ where
             None => InvocationFuture::part(recorded),
         }
     }
+}
+
+/// Returns true if `bound` is in the invocation of `context`, begun by the outer service.
+fn is_under_way(bound: &Context, tracer: &Arc<Tracer>, context: &LambdaContext) -> bool {
+    bound.trace().is_some_and(|trace| {
+        Arc::ptr_eq(&trace.tracer, tracer) && *trace.request_id == *context.request_id
+    })
 }
 
 fn judge<R, E>(outcome: Result<R, E>, subsegment: &Subsegment) -> Result<R, Diagnostic>

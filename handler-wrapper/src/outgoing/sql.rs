@@ -27,7 +27,7 @@ use std::future::Future;
 
 use tracestitch_wire::document::{Document, Namespace, Sql, Text, clean_url};
 
-use self::sanitize::sanitize;
+use self::sanitize::{Dialect, sanitize};
 use crate::trace::{capture::Recorded, context::Context, failure::Failure, subsegment::Subsegment};
 
 /// A database that queries go to: what their subsegments say of it.
@@ -40,15 +40,6 @@ pub struct Database {
     kind: Option<Text>,
     user: Option<Text>,
     dialect: Dialect,
-}
-
-/// What a double quote and a hash mean in a query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    /// `"name"` is a name.
-    Postgres,
-    /// `"text"` may be a literal, `#` may begin a comment.
-    Other,
 }
 
 impl Database {
@@ -127,7 +118,8 @@ impl Database {
     ///
     /// The query is recorded without literals and comments; placeholders (`$1`, `?`) stay, the
     /// values bound to them are never seen. What cannot be told from a literal for sure is left
-    /// out with all that follows it. 250 characters are kept.
+    /// out with all that follows it. 250 characters are kept. `Kind` is inferred: see
+    /// [`Failure`](crate::Failure).
     ///
     /// # Errors
     ///
@@ -171,7 +163,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
     async fn a_query_is_one_subsegment() {

@@ -1,6 +1,6 @@
-//! Where a carried context may come from.
+//! Carriers: the places in an event that a trace context may come from.
 
-/// A way in which a context is carried.
+/// A place in an event that carries a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// HTTP headers of the event.
@@ -13,7 +13,7 @@ pub(crate) enum Carrier {
     Envelope,
     /// A field of the event or of a body.
     Embedded,
-    /// `traceparent`, wherever it is.
+    /// `traceparent`, in any place.
     W3c,
 }
 
@@ -28,12 +28,12 @@ impl Carrier {
     ];
 }
 
-/// Which carriers count, and where else to look.
+/// Carriers that count, and further fields to search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Carriers {
     /// One bit for each carrier that is switched off.
     ignored: u8,
-    /// Fields that the user names: keys joined by dots.
+    /// Fields named by the user: keys joined by dots.
     pub(crate) paths: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Carriers {
         self.ignored & (1 << carrier as u8) == 0
     }
 
-    /// Reads the names of carriers to be ignored, joined by commas; None when one is unknown.
+    /// Parses names of carriers to ignore, joined by commas. Returns `None` if one is unknown.
     pub(crate) fn parse_ignored(names: &str) -> Option<u8> {
         names.split(',').try_fold(0, |ignored, name| {
             let name = name.trim();
@@ -53,7 +53,7 @@ impl Carriers {
         })
     }
 
-    /// Reads paths joined by commas; None when one is empty or has an empty key.
+    /// Parses paths joined by commas. Returns `None` if one is empty or has an empty key.
     pub(crate) fn parse_paths(paths: &str) -> Option<Vec<String>> {
         let path = |path: &str| {
             let path = path.trim();
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_switched_off_one_by_one() {
+    fn carriers_are_switched_off_one_by_one() {
         for (name, carrier) in Carrier::ALL {
             let ignored = Carriers::parse_ignored(name).unwrap();
             let carriers = Carriers::new(ignored, Vec::new());
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn paths() {
+    fn paths_are_keys_joined_by_dots() {
         assert_eq!(
             Carriers::parse_paths("meta.trace, ctx").unwrap(),
             ["meta.trace", "ctx"]

@@ -1,31 +1,83 @@
-//! The only reader of the environment.
+//! Settings from the environment.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use tracestitch_wire::{daemon::DaemonAddress, handoff};
+use tracestitch_wire::{
+    daemon::DaemonAddress,
+    settings::{self, Shared, Variable},
+};
 
 use super::{carriers::Carriers, sampling::SamplingRules};
-use crate::support::diagnostics::{self, Level};
+use crate::support::{diagnostics, environment};
+
+const TRANSPORT: Variable<Route> = Variable::new(
+    "TRACESTITCH_TRANSPORT",
+    "auto, extension or direct",
+    parse_route,
+);
+
+const IGNORE: Variable<u8> = Variable::new(
+    "TRACESTITCH_IGNORE",
+    "http, sqs, attribute, envelope, embedded, w3c, joined by commas",
+    Carriers::parse_ignored,
+);
+
+const PATHS: Variable<Vec<String>> = Variable::new(
+    "TRACESTITCH_PATHS",
+    "fields joined by commas, each of keys joined by dots",
+    Carriers::parse_paths,
+);
+
+const SAMPLING: Variable<SamplingRules> = Variable::new(
+    "TRACESTITCH_SAMPLING",
+    "rules of function=, source=, path=, reservoir=<number>, rate=<0 to 1>, such as \
+     \"path=/health; reservoir=1 rate=0.05\"",
+    |rules| rules.parse().ok(),
+);
+
+const ERRORS: Variable<bool> =
+    Variable::new("TRACESTITCH_ERRORS", "sampled or always", parse_errors);
+
+/// Set by Lambda: how this environment came to be (AWS Lambda developer guide, "Defined runtime
+/// environment variables").
+const INITIALIZATION: Variable<Initialization> = Variable::new(
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "on-demand, provisioned-concurrency, snap-start or lambda-managed-instances",
+    parse_initialization,
+);
+
+/// Set by Lambda on Managed Instances: invocations that share this process at once.
+const MAX_CONCURRENCY: Variable<u32> =
+    Variable::new("AWS_LAMBDA_MAX_CONCURRENCY", "a number", |limit| {
+        limit.parse().ok()
+    });
+
+/// Set by Lambda: level of the function's log lines.
+#[cfg(feature = "tracing")]
+const LAMBDA_LOG_LEVEL: Variable<tracing::Level> = Variable::new(
+    "AWS_LAMBDA_LOG_LEVEL",
+    "TRACE, DEBUG, INFO, WARN, ERROR or FATAL",
+    parse_log_level,
+);
 
 /// All variables of tracestitch.
 const KNOWN: [&str; 9] = [
-    "TRACESTITCH_DAEMON_ADDRESS",
-    "TRACESTITCH_ENABLED",
-    "TRACESTITCH_ERRORS",
-    "TRACESTITCH_IGNORE",
-    "TRACESTITCH_LOG",
-    "TRACESTITCH_PATHS",
-    "TRACESTITCH_SAMPLING",
-    "TRACESTITCH_SOCKET",
-    "TRACESTITCH_TRANSPORT",
+    settings::DAEMON_ADDRESS.name(),
+    settings::ENABLED.name(),
+    ERRORS.name(),
+    IGNORE.name(),
+    settings::LOG.name(),
+    PATHS.name(),
+    SAMPLING.name(),
+    settings::SOCKET.name(),
+    TRANSPORT.name(),
 ];
 
-/// How finished documents leave the process.
+/// The way of finished documents out of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To the extension where there is one, else to the daemon.
+    /// To the extension if it is there, else to the daemon.
     Auto,
     /// To the extension only.
     Extension,
@@ -33,7 +85,18 @@ pub(crate) enum Route {
     Direct,
 }
 
-/// What the environment says, with defaults where it says nothing or nothing valid.
+/// Kinds of environments, by the time at which they are initialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Initialization {
+    /// For an invocation that waits, as a rule.
+    OnDemand,
+    /// Once, in another process, whose snapshot is resumed for an invocation.
+    SnapStart,
+    /// Before any invocation: provisioned concurrency, Managed Instances.
+    Ahead,
+}
+
+/// All settings of the environment. Unset and invalid ones have their default.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) enabled: bool,
@@ -41,25 +104,25 @@ pub(crate) struct Config {
     pub(crate) socket: PathBuf,
     pub(crate) daemon: Option<DaemonAddress>,
     pub(crate) route: Route,
-    /// Whether several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
+    /// True if several invocations share this process at once, which makes `_X_AMZN_TRACE_ID`
     /// meaningless.
     pub(crate) concurrent: bool,
-    /// Whether this process is made from a snapshot of another that was initialised.
+    /// True if this process is resumed from a snapshot.
     pub(crate) snapshot: bool,
     pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
-    /// Whether what is not sampled is recorded all the same when it fails.
+    /// True if unsampled work is recorded in case it fails.
     pub(crate) errors_always: bool,
 }
 
 impl Config {
-    /// Reads the environment; each bad value is named in one warning and its default used. So is
-    /// a variable that means nothing: its name is misspelt.
+    /// Reads the environment. Warns once about each invalid value and about each unknown variable
+    /// that begins with `TRACESTITCH_`: its name is misspelt.
     pub(crate) fn from_env() -> Self {
-        let config = Self::read(|name| env::var_os(name));
-        for (name, _) in env::vars_os().filter(|(name, _)| is_unknown(name)) {
+        let config = Self::read(environment::variable);
+        for name in environment::names().filter(|name| is_unknown(name)) {
             diagnostics::warn(format_args!(
-                "{} is no variable of tracestitch: it is ignored. Known are {}",
+                "{} is not a variable of tracestitch: it is ignored. Known are {}",
                 name.to_string_lossy().escape_debug(),
                 KNOWN.join(", ")
             ));
@@ -67,99 +130,56 @@ impl Config {
         config
     }
 
-    fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let text = |name: &str| {
-            let value = variable(name)?;
-            (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
-        };
-        // First, so that it holds for the warnings about the others.
-        let level = parse(
-            text,
-            "TRACESTITCH_LOG",
-            "off, error, warn, info or debug",
-            Level::parse,
-        );
-        diagnostics::set_level(level.unwrap_or(Level::Warn));
-
-        let enabled = parse(text, "TRACESTITCH_ENABLED", "true or false", parse_bool);
-        let route = parse(
-            text,
-            "TRACESTITCH_TRANSPORT",
-            "auto, extension or direct",
-            |value| {
-                Some(match value.to_ascii_lowercase().as_str() {
-                    "auto" => Route::Auto,
-                    "extension" => Route::Extension,
-                    "direct" => Route::Direct,
-                    _ => return None,
-                })
-            },
-        );
-        let socket = parse(
-            text,
-            "TRACESTITCH_SOCKET",
-            "an absolute path of 1 to 107 bytes",
-            |value| {
-                (value.starts_with('/') && value.len() <= handoff::MAX_SOCKET_PATH)
-                    .then(|| PathBuf::from(value))
-            },
-        );
-        let address = "host:port or tcp:host:port udp:host:port";
-        let daemon = parse(text, "TRACESTITCH_DAEMON_ADDRESS", address, |value| {
-            value.parse().ok()
-        })
-        .or_else(|| {
-            parse(text, "AWS_XRAY_DAEMON_ADDRESS", address, |value| {
-                value.parse().ok()
-            })
-        });
-        let ignored = parse(
-            text,
-            "TRACESTITCH_IGNORE",
-            "http, sqs, attribute, envelope, embedded, w3c, joined by commas",
-            Carriers::parse_ignored,
-        );
-        let paths = parse(
-            text,
-            "TRACESTITCH_PATHS",
-            "fields joined by commas, each of keys joined by dots",
-            Carriers::parse_paths,
-        );
-        let sampling = parse(
-            text,
-            "TRACESTITCH_SAMPLING",
-            "rules of function=, source=, path=, reservoir=<number>, rate=<0 to 1>, such as \
-             \"path=/health; reservoir=1 rate=0.05\"",
-            |value| value.parse().ok(),
-        );
-        let errors_always =
-            parse(
-                text,
-                "TRACESTITCH_ERRORS",
-                "sampled or always",
-                |value| match value.to_ascii_lowercase().as_str() {
-                    "always" => Some(true),
-                    "sampled" => Some(false),
-                    _ => None,
-                },
-            );
+    /// Settings of a function whose extension listens at `socket`.
+    #[cfg(test)]
+    pub(crate) fn of_tests(socket: &std::path::Path) -> Self {
         Self {
-            enabled: enabled.unwrap_or(true),
-            function_name: text("AWS_LAMBDA_FUNCTION_NAME")
-                .unwrap_or_else(|| "function".to_owned()),
-            socket: socket.unwrap_or_else(|| handoff::DEFAULT_SOCKET.into()),
-            daemon,
-            route: route.unwrap_or(Route::Auto),
-            concurrent: text("AWS_LAMBDA_MAX_CONCURRENCY")
-                .and_then(|value| value.parse::<u32>().ok())
-                .is_some_and(|limit| limit > 1),
-            snapshot: text("AWS_LAMBDA_INITIALIZATION_TYPE")
-                .is_some_and(|kind| kind == "snap-start"),
-            sampling: sampling.unwrap_or_default(),
-            errors_always: errors_always.unwrap_or_default(),
-            carriers: Carriers::new(ignored.unwrap_or_default(), paths.unwrap_or_default()),
+            enabled: true,
+            function_name: "f".to_owned(),
+            socket: socket.to_owned(),
+            daemon: Some("127.0.0.1:2000".parse().unwrap()),
+            route: Route::Auto,
+            concurrent: false,
+            snapshot: false,
+            carriers: Carriers::default(),
+            sampling: SamplingRules::default(),
+            errors_always: false,
         }
     }
+
+    fn read(look_up: impl Fn(&str) -> Option<OsString>) -> Self {
+        let (shared, invalid) = Shared::read(&look_up);
+        for error in invalid {
+            diagnostics::warn(format_args!("{error}"));
+        }
+        let function_name = look_up("AWS_LAMBDA_FUNCTION_NAME").filter(|name| !name.is_empty());
+        let lambda_daemon = || read(&settings::LAMBDA_DAEMON_ADDRESS, &look_up);
+        let ignored = read(&IGNORE, &look_up).unwrap_or_default();
+        let paths = read(&PATHS, &look_up).unwrap_or_default();
+        Self {
+            enabled: shared.enabled,
+            function_name: function_name.map_or_else(
+                || "function".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            socket: shared.socket,
+            daemon: shared.daemon.or_else(lambda_daemon),
+            route: read(&TRANSPORT, &look_up).unwrap_or(Route::Auto),
+            concurrent: read(&MAX_CONCURRENCY, &look_up).is_some_and(|limit| limit > 1),
+            snapshot: read_initialization(&look_up) == Initialization::SnapStart,
+            carriers: Carriers::new(ignored, paths),
+            sampling: read(&SAMPLING, &look_up).unwrap_or_default(),
+            errors_always: read(&ERRORS, &look_up).unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads one variable. Warns if its value is invalid.
+fn read<T>(variable: &Variable<T>, look_up: impl FnOnce(&str) -> Option<OsString>) -> Option<T> {
+    variable.read(look_up).unwrap_or_else(|error| {
+        diagnostics::warn(format_args!("{error}"));
+        None
+    })
 }
 
 fn is_unknown(name: &OsStr) -> bool {
@@ -167,62 +187,78 @@ fn is_unknown(name: &OsStr) -> bool {
     bytes.starts_with(b"TRACESTITCH_") && !KNOWN.iter().any(|known| known.as_bytes() == bytes)
 }
 
-fn parse_bool(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
+fn parse_route(text: &str) -> Option<Route> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "auto" => Route::Auto,
+        "extension" => Route::Extension,
+        "direct" => Route::Direct,
+        _ => return None,
+    })
+}
+
+fn parse_errors(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "always" => Some(true),
+        "sampled" => Some(false),
         _ => None,
     }
 }
 
-fn parse<T>(
-    text: impl Fn(&str) -> Option<String>,
-    name: &str,
-    expected: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Option<T> {
-    let value = text(name)?;
-    let parsed = read(value.trim());
-    if parsed.is_none() {
-        // The value is not shown: what does not belong there may be a secret.
-        diagnostics::warn(format_args!(
-            "{name} is not {expected}: it is ignored and the default holds"
-        ));
-    }
-    parsed
+/// Kinds that Lambda may add later count as on demand.
+fn parse_initialization(text: &str) -> Option<Initialization> {
+    Some(match text {
+        "snap-start" => Initialization::SnapStart,
+        "provisioned-concurrency" | "lambda-managed-instances" => Initialization::Ahead,
+        _ => Initialization::OnDemand,
+    })
 }
 
-/// The trace header that `lambda_runtime` put into the environment for this invocation. Valid
-/// only while one invocation runs at a time.
+fn read_initialization(look_up: impl FnOnce(&str) -> Option<OsString>) -> Initialization {
+    read(&INITIALIZATION, look_up).unwrap_or(Initialization::OnDemand)
+}
+
+/// Returns how this environment came to be.
+pub(crate) fn initialization() -> Initialization {
+    read_initialization(environment::variable)
+}
+
+/// Returns the trace header that `lambda_runtime` put into the environment for this invocation.
+/// Valid only while one invocation runs at a time.
 pub(crate) fn trace_header_variable() -> Option<String> {
-    env::var("_X_AMZN_TRACE_ID").ok()
+    environment::variable("_X_AMZN_TRACE_ID")?
+        .into_string()
+        .ok()
 }
 
-/// Whether there is an init phase to record: in Lambda, unless tracing is switched off. What a
-/// snapshot holds was done once for all processes that are made from it, at another time.
+/// Returns true if there is an init phase to record: in Lambda, unless tracing is switched off.
+///
+/// A snapshot was initialised once for all processes that are resumed from it, and an environment
+/// that is made ahead long before its first invocation.
 pub(crate) fn has_init_phase() -> bool {
-    let enabled = env::var("TRACESTITCH_ENABLED").ok();
-    env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
-        && env::var_os("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind != "snap-start")
-        && enabled.and_then(|value| parse_bool(value.trim())) != Some(false)
+    let enabled = settings::ENABLED.read(environment::variable);
+    environment::variable("AWS_LAMBDA_RUNTIME_API").is_some()
+        && initialization() == Initialization::OnDemand
+        && enabled != Ok(Some(false))
 }
 
-/// The least severe level of log lines that the function's configuration wants.
+/// Returns the least severe level of log lines that the function's configuration asks for.
 #[cfg(feature = "tracing")]
 pub(crate) fn log_level() -> tracing::Level {
-    let expected = "TRACE, DEBUG, INFO, WARN, ERROR or FATAL";
-    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    parse(text, "AWS_LAMBDA_LOG_LEVEL", expected, |level| {
-        if level.eq_ignore_ascii_case("fatal") {
-            return Some(tracing::Level::ERROR);
-        }
-        level.parse().ok()
-    })
-    .unwrap_or(tracing::Level::INFO)
+    read(&LAMBDA_LOG_LEVEL, environment::variable).unwrap_or(tracing::Level::INFO)
+}
+
+#[cfg(feature = "tracing")]
+fn parse_log_level(text: &str) -> Option<tracing::Level> {
+    if text.eq_ignore_ascii_case("fatal") {
+        return Some(tracing::Level::ERROR);
+    }
+    text.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use tracestitch_wire::handoff;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Config {
@@ -243,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_read_is_unknown() {
+    fn variable_that_is_not_read_is_unknown() {
         let asked = std::cell::RefCell::new(Vec::new());
         Config::read(|name| {
             asked.borrow_mut().push(name.to_owned());
@@ -256,8 +292,8 @@ mod tests {
         for (name, unknown, reason) in [
             (KNOWN[2], false, "read"),
             (concat!("TRACESTITCH_", "ERROR"), true, "misspelt"),
-            ("TRACESTITCH", false, "of somebody else"),
-            ("PATH", false, "of somebody else"),
+            ("TRACESTITCH", false, "without the prefix"),
+            ("PATH", false, "of another program"),
         ] {
             assert_eq!(is_unknown(OsStr::new(name)), unknown, "{name}: {reason}");
         }
@@ -282,7 +318,23 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_become_defaults() {
+    fn environments_are_told_apart_by_the_time_of_their_init_phase() {
+        for (value, expected) in [
+            ("on-demand", Initialization::OnDemand),
+            ("snap-start", Initialization::SnapStart),
+            ("provisioned-concurrency", Initialization::Ahead),
+            ("lambda-managed-instances", Initialization::Ahead),
+            ("a kind to come", Initialization::OnDemand),
+            ("", Initialization::OnDemand),
+        ] {
+            let found = read_initialization(|_| Some(value.into()));
+            assert_eq!(found, expected, "{value}");
+        }
+        assert_eq!(read_initialization(|_| None), Initialization::OnDemand);
+    }
+
+    #[test]
+    fn invalid_values_become_defaults() {
         for (name, value, reason) in [
             ("TRACESTITCH_ENABLED", "maybe", "not a boolean"),
             ("TRACESTITCH_SOCKET", "relative", "not absolute"),
@@ -310,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_address_of_ours_leaves_that_of_lambda() {
+    fn invalid_daemon_address_leaves_the_address_of_lambda() {
         let config = read(&[
             ("TRACESTITCH_DAEMON_ADDRESS", "nowhere"),
             ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),

@@ -1,4 +1,4 @@
-//! The user's choices.
+//! Settings of the user: environment, sampling, carriers, redaction.
 
 pub(crate) mod carriers;
 pub(crate) mod config;

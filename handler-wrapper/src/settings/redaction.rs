@@ -1,4 +1,4 @@
-//! What must not leave the process.
+//! Redaction of texts before they leave the process.
 
 #[cfg(feature = "regex")]
 use std::borrow::Cow;
@@ -9,19 +9,19 @@ use tracestitch_wire::document::{Document, Place};
 
 use crate::support::user_code;
 
-/// What stands where a pattern matched, or where a rule failed.
+/// Replacement of a pattern's match, and of a text whose rule panicked.
 const REDACTED: &str = "[redacted]";
 
 type Rule = dyn Fn(Place<'_>, &str) -> Option<String> + Send + Sync;
 
-/// Rules for what must not leave the process.
+/// Rules for texts that must not leave the process.
 ///
 /// They see every text of every document before it is handed over: names, annotations, metadata
-/// at any depth, URLs, queries, `aws` facts, and messages and stacks of causes. What tracestitch
-/// leaves out by itself (query strings, literals of queries, header values, bodies) they never
-/// get to see.
+/// at any depth, URLs, queries, `aws` facts, and messages and stacks of causes. They do not see
+/// texts that tracestitch leaves out by itself: query strings, literals of queries, header values,
+/// bodies.
 ///
-/// Texts come as they would go out, so cut to their limit: 250 characters, 1000 in annotations.
+/// Texts are cut to their limit before: 250 characters, 1000 in annotations.
 ///
 /// ```
 /// use tracestitch::{Place, Redaction};
@@ -31,34 +31,29 @@ type Rule = dyn Fn(Place<'_>, &str) -> Option<String> + Send + Sync;
 ///     Place::Url if text.contains("/customers/") => Some("https://[customer]".to_owned()),
 ///     _ => None,
 /// });
-/// let layer = tracestitch::TraceLayer::redacting(rules);
+/// let layer = tracestitch::TraceLayer::new().redact(rules);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Redaction(Vec<Arc<Rule>>);
 
 impl Redaction {
-    /// No rules.
-    pub(crate) const fn none() -> Self {
-        Self(Vec::new())
-    }
-
     pub(crate) fn is_none(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Creates a rule from a closure. It returns the replacement, or `None` to keep the text.
     ///
-    /// It runs twice for most documents, at their begin and at their end, on the thread that
-    /// does the work. When it panics, the text is replaced as a whole. What it records itself is
-    /// left out.
+    /// The closure runs twice for most documents, at their begin and at their end, on the thread that
+    /// does the work. If it panics, the text is replaced as a whole. It cannot record anything
+    /// itself.
     pub fn from_fn(
         rule: impl Fn(Place<'_>, &str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         Self(vec![Arc::new(rule)])
     }
 
-    /// Rules that are regular expressions, in the syntax of the crate `regex-lite`: whatever
-    /// they match, anywhere, becomes `[redacted]`.
+    /// Creates rules from regular expressions, in the syntax of the crate `regex-lite`. Each match
+    /// becomes `[redacted]`.
     ///
     /// ```
     /// let rules = tracestitch::Redaction::patterns([r"sk_live_\w+", r"\d{4}( ?\d{4}){3}"])?;
@@ -67,7 +62,7 @@ impl Redaction {
     ///
     /// # Errors
     ///
-    /// When a pattern is not a regular expression.
+    /// Returns an error if a pattern is not a regular expression.
     #[cfg(feature = "regex")]
     pub fn patterns<P: AsRef<str>>(
         patterns: impl IntoIterator<Item = P>,
@@ -86,7 +81,7 @@ impl Redaction {
         rules.map(Self)
     }
 
-    /// These rules, then those of `others`, on what these left.
+    /// Adds the rules of `others`. They see the texts that these rules leave.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.0.extend(others.0);
@@ -95,8 +90,7 @@ impl Redaction {
 
     /// Applies the rules to every text of `document`.
     ///
-    /// A rule that records something would be applied to that next, and so on without end: nothing
-    /// is recorded while rules run.
+    /// Nothing is recorded while rules run: they would be applied to their own records, without end.
     pub(crate) fn apply(&self, document: &mut Document) {
         if !self.is_none() {
             user_code::muted(|| document.edit_texts(&mut |place, text| self.edit(place, text)));
@@ -112,7 +106,7 @@ impl Redaction {
             }
             edited
         };
-        // A rule that fails must neither fail the handler nor let the text pass.
+        // A rule that panics must neither fail the handler nor let the text pass.
         user_code::contained(edit).unwrap_or_else(|| Some(REDACTED.to_owned()))
     }
 }

@@ -35,7 +35,7 @@ mod tests {
     use tracestitch_wire::{id::SegmentId, time::Timestamp};
 
     use super::*;
-    use crate::tests::kept::ROOT;
+    use crate::tests::header::ROOT;
 
     #[test]
     fn one_document_leaves_nothing_for_the_next() {

@@ -8,7 +8,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::kept::SAMPLED;
+use super::header::SAMPLED;
 
 /// The same context as [`SAMPLED`].
 const TRACEPARENT: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";

@@ -1,4 +1,4 @@
-//! A sink that keeps what it gets, for the tests of this crate.
+//! A sink that keeps its calls, for the tests of this crate.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,22 +12,18 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 use crate::{
     trace::{
         context::Context,
+        subsegment::Subsegment,
         trace::{Deadline, Trace},
         tracer::Tracer,
     },
     transport::sink::{Flushed, Sink},
 };
 
-pub(crate) const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
-pub(crate) const PARENT: &str = "53995c3f42cd8ad8";
-
-pub(crate) const SAMPLED: &str =
-    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
-
-/// What a sink was told, in order.
+/// A call of a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     Begin,
+    Announce(String),
     Open(Value),
     Close(Value),
     Discard(SegmentId),
@@ -40,7 +36,7 @@ pub(crate) struct Kept(Arc<Mutex<Vec<Event>>>);
 
 impl Kept {
     pub(crate) fn tracer(&self) -> Tracer {
-        Tracer::new("order-worker".to_owned(), true, Box::new(self.clone()))
+        Tracer::new("order-worker".to_owned(), true, Arc::new(self.clone()))
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
@@ -65,8 +61,8 @@ impl Kept {
         named.remove(0)
     }
 
-    /// What the extension has of it, by name: what was sent, and what is open and would be sent
-    /// if the process died now.
+    /// Returns names of documents at the extension: sent ones, and open ones that it would send if the
+    /// process died now.
     pub(crate) fn extension(&self) -> (Vec<String>, Vec<String>) {
         let text = |document: &Value, key| document[key].as_str().unwrap_or_default().to_owned();
         let describe = |document: &Value| {
@@ -86,7 +82,7 @@ impl Kept {
                     sent.push(describe(&document));
                 }
                 Event::Discard(id) => drop(open.remove(&id.to_string())),
-                Event::Begin | Event::End(_) => {}
+                Event::Begin | Event::Announce(_) | Event::End(_) => {}
             }
         }
         let mut open: Vec<_> = open.into_values().collect();
@@ -99,7 +95,7 @@ impl Kept {
         self.invoke_until(header, None, work).await
     }
 
-    /// The same, with the deadline of Lambda.
+    /// Runs `work` as a handler whose invocation got `header` and a deadline.
     pub(crate) async fn invoke_until<F: Future>(
         &self,
         header: &str,
@@ -131,7 +127,7 @@ pub(crate) async fn invoke<F: Future>(tracer: Tracer, header: &str, work: F) -> 
 /// Runs `work` as a handler whose invocation has `trace`.
 pub(crate) async fn invoke_in<F: Future>(trace: Trace, work: F) -> F::Output {
     let trace = Arc::new(trace);
-    let context = match crate::layer::invocation::begin_handler(&trace) {
+    let context = match Subsegment::begin_handler(&trace) {
         Some(handler) => {
             let output = handler.context().scope(work).await;
             handler.finish();
@@ -142,7 +138,7 @@ pub(crate) async fn invoke_in<F: Future>(trace: Trace, work: F) -> F::Output {
     context.scope(work).await
 }
 
-/// What the runtime hands over for an invocation that got `header`.
+/// Returns the runtime's context of an invocation that got `header`.
 pub(crate) fn context(header: &str) -> LambdaContext {
     let mut context = LambdaContext::default();
     context.request_id = "r-1".to_owned();
@@ -163,6 +159,10 @@ pub(crate) fn invocation(header: &str, body: impl Into<Bytes>) -> LambdaInvocati
 impl Sink for Kept {
     fn begin(&self) {
         self.push(Event::Begin);
+    }
+
+    fn announce(&self, request_id: &str) {
+        self.push(Event::Announce(request_id.to_owned()));
     }
 
     fn open(&self, _id: SegmentId, document: &[u8]) {

@@ -12,7 +12,7 @@ use super::{
     carrying::carrying,
     recorded::{self, RECORDED},
 };
-use crate::incoming::{embed, shape};
+use crate::incoming::embed;
 
 const ROUNDS: usize = 20_000;
 
@@ -57,7 +57,7 @@ fn seeds() -> Vec<Vec<u8>> {
         r#"{"Message":"{\"Message\":\"{}\"}"#.repeat(100),
         "\\".repeat(5_000),
         format!("\"{}\"", "\\\"".repeat(2_000)),
-        crate::tests::kept::SAMPLED.to_owned(),
+        crate::tests::header::SAMPLED.to_owned(),
         "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01".to_owned(),
     ];
     seeds.extend(hostile.map(String::into_bytes));
@@ -96,7 +96,6 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
 
 /// The properties of the fuzz targets.
 fn hold(text: &[u8]) {
-    shape::of_event(text);
     for found in [embed::extract_event(text), embed::extract_body(text)] {
         goes_on(found);
     }

@@ -15,11 +15,12 @@ use tower::{Layer, ServiceExt};
 
 use super::{
     carrying::carrying,
-    kept::{Kept, PARENT, ROOT, invocation},
+    header::{PARENT, ROOT},
+    kept::{Kept, invocation},
     recorded::{self, RECORDED},
 };
 use crate::{
-    incoming::{embed, shape},
+    incoming::{embed, search},
     layer::settings::TraceLayer,
     settings::carriers::Carriers,
 };
@@ -35,8 +36,9 @@ const WITHOUT_A_PLACE: [&str; 3] = [
 fn each_is_told_for_what_it_is() {
     for (origin, name, kind, path, trace) in RECORDED {
         let text = recorded::text(origin, name);
-        let (found, at) = shape::of_event(&text);
-        assert_eq!((found, at.as_deref()), (kind, path), "{origin:?} {name}");
+        let event = search::read_event(&text, &Carriers::default());
+        let found = (event.source, event.path.as_deref());
+        assert_eq!(found, (kind, path), "{origin:?} {name}");
         let header = embed::extract_event(&text).map(|header| header.to_string());
         let expected = trace.map(|id| format!("Root={id}"));
         assert_eq!(header, expected, "{origin:?} {name}");

@@ -8,17 +8,15 @@ use std::task::{self, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{
-    context::{Context, Scope},
-    failure::Failure,
-    subsegment::Subsegment,
-};
+use super::{context::Context, failure::Failure, subsegment::Subsegment};
 
-/// Runs `work` in a subsegment of its own.
+/// Runs `work` in a subsegment.
 ///
-/// The subsegment begins when the future is first polled. A panic makes it a fault and goes on
-/// unwinding; a future that is dropped before it is ready makes it a fault, too. Where nothing
-/// is recorded, `work` just runs.
+/// The subsegment begins when the future is first polled. A panic marks it as a fault and
+/// continues unwinding. A future that is dropped before it is ready leaves a fault, too. If nothing
+/// is recorded, `work` runs alone.
+///
+/// [`Capture::captured`] is the same as a method of the future.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -40,14 +38,15 @@ pub async fn capture<F: Future>(name: impl Into<Cow<'static, str>>, work: F) -> 
     Recorded::new(subsegment.context(), subsegment, work, |output, _| output).await
 }
 
-/// Runs `work`, which may fail, in a subsegment of its own: an `Err` makes it a fault with the
-/// error and the chain of its sources as cause.
+/// Runs `work`, which may fail, in a subsegment. An `Err` marks it as a fault, with the error and
+/// the chain of its sources as cause.
 ///
-/// Otherwise as [`capture`].
+/// Otherwise as [`capture`]. [`Capture::try_captured`] is the same as a method of the future. `Kind`
+/// is inferred: see [`Failure`].
 ///
 /// # Errors
 ///
-/// That of `work`, unchanged.
+/// Returns the error of `work`, unchanged.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -66,18 +65,13 @@ where
         return work.await;
     }
     let subsegment = Subsegment::begin_in(&context, name);
-    Recorded::new(
-        subsegment.context(),
-        subsegment,
-        work,
-        |output: Result<T, E>, subsegment| {
-            output.inspect_err(|error| subsegment.record_failure(error))
-        },
-    )
-    .await
+    let judge = |output: Result<T, E>, subsegment: &Subsegment| {
+        output.inspect_err(|error| subsegment.record_failure(error))
+    };
+    Recorded::new(subsegment.context(), subsegment, work, judge).await
 }
 
-/// Runs `work` in a subsegment of its own, on this thread.
+/// Runs `work` in a subsegment, on this thread.
 ///
 /// ```
 /// let price = tracestitch::capture_sync("price the order", || 3 * 5);
@@ -87,11 +81,13 @@ pub fn capture_sync<T>(name: impl Into<Cow<'static, str>>, work: impl FnOnce() -
     run_sync(name, work, |_, _| {})
 }
 
-/// Runs `work`, which may fail, in a subsegment of its own, on this thread.
+/// Runs `work`, which may fail, in a subsegment, on this thread.
+///
+/// `Kind` is inferred: see [`Failure`].
 ///
 /// # Errors
 ///
-/// That of `work`, unchanged.
+/// Returns the error of `work`, unchanged.
 ///
 /// ```
 /// let parsed = tracestitch::try_capture_sync("read quantity", || "3".parse::<u32>());
@@ -121,36 +117,125 @@ fn run_sync<T>(
         return work();
     }
     let subsegment = Subsegment::begin_in(&context, name);
-    let run = || subsegment.context().sync_scope(work);
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(output) => {
-            judge(&output, &subsegment);
-            subsegment.finish();
-            output
+    let mut running = Running::new(subsegment.context(), subsegment);
+    let output = running.step(work);
+    running.end(|subsegment| judge(&output, subsegment));
+    output
+}
+
+/// Records a future as a subsegment, by a method.
+///
+/// Every future has it, so no other type can implement it.
+///
+/// ```
+/// use tracestitch::Capture;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let price = async { 3 * 5 }.captured("price the order").await;
+/// assert_eq!(price, 15);
+///
+/// let quantity = async { "3".parse::<u32>() }.try_captured("read quantity").await;
+/// assert_eq!(quantity, Ok(3));
+/// # }
+/// ```
+pub trait Capture: Future + Sized {
+    /// Runs this future in a subsegment: see [`capture`].
+    fn captured(self, name: impl Into<Cow<'static, str>>) -> impl Future<Output = Self::Output> {
+        capture(name, self)
+    }
+
+    /// Runs this future in a subsegment, which an `Err` marks as a fault: see [`try_capture`].
+    ///
+    /// `Kind` is inferred: see [`Failure`].
+    fn try_captured<T, E, Kind>(
+        self,
+        name: impl Into<Cow<'static, str>>,
+    ) -> impl Future<Output = Result<T, E>>
+    where
+        Self: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        try_capture(name, self)
+    }
+}
+
+impl<F: Future> Capture for F {}
+
+/// A subsegment with the context that its work runs in.
+///
+/// All recorded work runs through here: futures, closures, and streams of responses.
+#[derive(Debug)]
+pub(crate) struct Running {
+    context: Context,
+    /// `None` once it is over.
+    subsegment: Option<Subsegment>,
+}
+
+impl Running {
+    pub(crate) fn new(context: Context, subsegment: Subsegment) -> Self {
+        Self {
+            context,
+            subsegment: Some(subsegment),
         }
-        Err(panic) => {
-            subsegment.record_panic(&*panic);
-            subsegment.finish();
-            resume_unwind(panic)
+    }
+
+    /// Runs a part of the work. A panic ends the subsegment as a fault and continues unwinding.
+    pub(crate) fn step<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let context = self.context.clone();
+        match catch_unwind(AssertUnwindSafe(|| context.sync_scope(step))) {
+            Ok(output) => output,
+            Err(panic) => {
+                self.end(|subsegment| subsegment.record_panic(&*panic));
+                resume_unwind(panic)
+            }
         }
+    }
+
+    /// Calls `record` with the subsegment, unless that is over.
+    pub(crate) fn record(&self, record: impl FnOnce(&Subsegment)) {
+        if let Some(subsegment) = &self.subsegment {
+            record(subsegment);
+        }
+    }
+
+    /// Calls `judge` with the subsegment and ends it. Returns `None` if it was over before.
+    pub(crate) fn end<T>(&mut self, judge: impl FnOnce(&Subsegment) -> T) -> Option<T> {
+        let subsegment = self.subsegment.take()?;
+        let judged = judge(&subsegment);
+        subsegment.finish();
+        Some(judged)
+    }
+
+    /// Drops the work in its context: calls that it makes while it is dropped belong there.
+    pub(crate) fn release(&self, drop_work: impl FnOnce()) {
+        self.context.clone().sync_scope(drop_work);
     }
 }
 
 pin_project! {
-    /// A future that runs in a subsegment, and `judge`s its own output before that ends.
+    /// A future that runs in a subsegment. `judge` records its output before the subsegment ends.
     ///
     /// The work is dropped before the subsegment, so that children end first.
     #[derive(Debug)]
     pub struct Recorded<F, J> {
         #[pin]
-        work: Scope<F>,
-        subsegment: Option<(Subsegment, J)>,
+        work: Option<F>,
+        running: Running,
+        judge: Option<J>,
+    }
+
+    impl<F, J> PinnedDrop for Recorded<F, J> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            this.running.release(|| this.work.set(None));
+        }
     }
 }
 
 impl<F: Future, J> Recorded<F, J> {
-    /// Boxed, because the types of nested futures grow with each wrapper, and the compiler gives
-    /// up on those of AWS SDK calls inside a few of them (`recursion_limit`).
+    /// Boxed, because the types of nested futures grow with each wrapper. The compiler rejects AWS
+    /// SDK calls inside a few of them (`recursion_limit`).
     pub(crate) fn new<T>(
         context: Context,
         subsegment: Subsegment,
@@ -161,8 +246,9 @@ impl<F: Future, J> Recorded<F, J> {
         J: FnOnce(F::Output, &Subsegment) -> T,
     {
         Box::pin(Self {
-            work: context.scope(work),
-            subsegment: Some((subsegment, judge)),
+            work: Some(work),
+            running: Running::new(context, subsegment),
+            judge: Some(judge),
         })
     }
 }
@@ -176,25 +262,43 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T> {
         let this = self.project();
-        let polled = catch_unwind(AssertUnwindSafe(|| this.work.poll(cx)));
-        match polled {
-            Ok(polled) => {
-                let output = ready!(polled);
-                let (subsegment, judge) = this
-                    .subsegment
-                    .take()
-                    .expect("a future is not polled after it was ready");
-                let output = judge(output, &subsegment);
-                subsegment.finish();
-                Poll::Ready(output)
-            }
-            Err(panic) => {
-                if let Some((subsegment, _)) = this.subsegment.take() {
-                    subsegment.record_panic(&*panic);
-                    subsegment.finish();
-                }
-                resume_unwind(panic)
-            }
+        let work = this.work.as_pin_mut();
+        let polled = this
+            .running
+            .step(|| work.expect("only dropping takes the work away").poll(cx));
+        let output = ready!(polled);
+        let judge = this.judge.take();
+        let judge = judge.expect("a future is not polled after it was ready");
+        let judged = this.running.end(|subsegment| judge(output, subsegment));
+        Poll::Ready(judged.expect("the subsegment ends with the work"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{header::SAMPLED, kept::Kept};
+
+    #[tokio::test]
+    async fn methods_of_a_future_record_it_and_its_error() {
+        fn is_send<T: Send>(work: T) -> T {
+            work
         }
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            let name = String::from("fine");
+            let fine = is_send(async { crate::annotate("items", 3) }.captured(name));
+            fine.await;
+            let failing = async { "x".parse::<u32>() }.try_captured("failing");
+            assert!(is_send(failing).await.is_err());
+            let boxed = async { Err::<(), lambda_runtime::Error>("no stock".into()) };
+            assert!(boxed.try_captured("boxed").await.is_err());
+        })
+        .await;
+        assert_eq!(kept.one("fine")["annotations"]["items"], 3);
+        assert_eq!(kept.one("fine").get("fault"), None);
+        let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
+        assert_eq!(exception("failing")["type"], "ParseIntError");
+        assert_eq!(exception("boxed")["message"], "no stock");
     }
 }

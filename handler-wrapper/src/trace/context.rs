@@ -244,7 +244,13 @@ impl<F: Future> Future for Scope<F> {
         let this = self.project();
         let _entered = this.context.clone().enter();
         let work = this.work.as_pin_mut();
-        work.expect("only dropping takes the work away").poll(cx)
+        let polled = work.expect("only dropping takes the work away").poll(cx);
+        if polled.is_pending()
+            && let Some(trace) = this.context.trace()
+        {
+            trace.changes.hand_over();
+        }
+        polled
     }
 }
 

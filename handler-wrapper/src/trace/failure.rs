@@ -9,12 +9,12 @@ use tracestitch_wire::document::{Cause, Exception, clean_message};
 #[cfg(feature = "anyhow")]
 use crate::support::backtrace;
 
-/// A value that says why something failed: an error with its chain of sources.
+/// The reason of a failure: an error with its chain of sources.
 ///
 /// Implemented for every [`std::error::Error`], for boxed errors ([`lambda_runtime::Error`]
 /// among them) and, with the features `anyhow` and `eyre`, for `anyhow::Error` and
-/// `eyre::Report`. `Kind` only tells these apart for the compiler, which cannot know that a box of
-/// an error will never be an error itself; it is always inferred.
+/// `eyre::Report`. `Kind` keeps the implementations apart: for the compiler, a box of an error may
+/// become an error itself one day. It is always inferred, never written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded as the cause of a fault",
     label = "neither an error nor a box of one",

@@ -2,6 +2,7 @@
 
 pub(crate) mod ambient;
 pub(crate) mod capture;
+pub(crate) mod changes;
 pub(crate) mod context;
 pub(crate) mod failure;
 pub(crate) mod followers;

@@ -11,6 +11,9 @@ pub(crate) trait Outlet: fmt::Debug + Send + Sync {
     /// Takes a document that has begun.
     fn open(&self, tracer: &Tracer, document: &Document);
 
+    /// Takes a document in progress again, with facts that were added to it.
+    fn update(&self, tracer: &Tracer, document: &Document);
+
     /// Takes a document that is over.
     fn close(&self, tracer: &Tracer, document: &mut Document);
 
@@ -33,6 +36,10 @@ pub(crate) struct Straight;
 impl Outlet for Straight {
     fn open(&self, tracer: &Tracer, document: &Document) {
         tracer.in_progress(document, |json| tracer.sink.open(document.id, json));
+    }
+
+    fn update(&self, tracer: &Tracer, document: &Document) {
+        self.open(tracer, document);
     }
 
     fn close(&self, tracer: &Tracer, document: &mut Document) {

@@ -51,7 +51,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     use super::*;
-    use crate::tests::kept::{Kept, SAMPLED};
+    use crate::tests::{header::SAMPLED, kept::Kept};
 
     fn priced(items: usize) -> usize {
         if items == 0 {

@@ -18,7 +18,13 @@ use super::{
     open::Open,
     trace::Trace,
 };
-use crate::support::last_panic;
+use crate::support::{clock, last_panic};
+
+/// Namespace of metadata that names none, as in the X-Ray SDKs.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
+
+/// HTTP status of a throttled request.
+pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
 
 /// A subsegment that has begun: a piece of work on the timeline of the current trace.
 ///
@@ -38,7 +44,7 @@ use crate::support::last_panic;
 #[must_use = "a subsegment that is dropped at once ends as a fault"]
 pub struct Subsegment {
     open: Option<Arc<Open>>,
-    /// Where it was begun, if it is not recorded.
+    /// Context in which an unrecorded one was begun.
     around: Context,
 }
 
@@ -58,11 +64,26 @@ impl Subsegment {
         let parent = context.recording();
         match parent.and_then(|parent| parent.begin_child(name.into(), prepare)) {
             Some(open) => Self::of(open),
-            None => Self {
-                open: None,
-                around: context.clone(),
-            },
+            None => Self::unrecorded(context.clone()),
         }
+    }
+
+    /// An empty guard: nothing is recorded, and work under it runs in `around`.
+    pub(crate) fn unrecorded(around: Context) -> Self {
+        Self { open: None, around }
+    }
+
+    /// Begins the handler's subsegment: named after the function, under the segment that Lambda
+    /// sends for it. Without such a segment (no active tracing, `Parent` absent) it is a segment.
+    pub(crate) fn begin_handler(trace: &Arc<Trace>) -> Option<Self> {
+        let header = trace.recorded()?;
+        let now = clock::now();
+        let mut document = trace.begin(header, now);
+        let cold_start = trace.tracer.is_cold_start(now);
+        document
+            .annotations
+            .insert("cold_start".into(), cold_start.into());
+        Some(Self::start(trace.clone(), document))
     }
 
     /// Begins `document` as the uppermost of `trace`.
@@ -104,9 +125,36 @@ impl Subsegment {
 
     /// Puts a value that is not indexed on it; see [`metadata`](crate::metadata()).
     pub fn metadata(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) {
+        self.metadata_in(DEFAULT_NAMESPACE, key, value);
+    }
+
+    /// Puts a value that is not indexed on it, in a namespace; see
+    /// [`metadata_in`](crate::metadata_in).
+    pub fn metadata_in(
+        &self,
+        namespace: impl Into<Cow<'static, str>>,
+        key: impl Into<Cow<'static, str>>,
+        value: impl Serialize,
+    ) {
         if let Some(open) = &self.open {
-            open.metadata(key.into(), &value);
+            open.metadata(namespace.into(), key.into(), &value);
         }
+    }
+
+    /// Records the user who sent the request; see [`set_user`](crate::set_user).
+    pub fn set_user(&self, user: impl Into<Cow<'static, str>>) {
+        let user = user.into();
+        self.amend(|document| document.set_user(user.into()));
+    }
+
+    /// Marks it as an error of the caller; see [`mark_error`](crate::mark_error).
+    pub fn mark_error(&self) {
+        self.amend(|document| document.error = true);
+    }
+
+    /// Marks it as throttled; see [`mark_throttle`](crate::mark_throttle).
+    pub fn mark_throttle(&self) {
+        self.amend(|document| document.mark(TOO_MANY_REQUESTS));
     }
 
     /// Marks it as a fault, with `error` and the chain of its sources as cause.

@@ -78,6 +78,15 @@ impl Outlet for TailSampled {
         });
     }
 
+    fn update(&self, tracer: &Tracer, document: &Document) {
+        tracer.in_progress(document, |json| {
+            let state = self.lock();
+            if !matches!(*state, Verdict::Unwanted) {
+                tracer.sink.open(document.id, json);
+            }
+        });
+    }
+
     fn close(&self, tracer: &Tracer, document: &mut Document) {
         let id = document.id;
         let is_outermost = self.outermost.get() == Some(&id);

@@ -14,6 +14,7 @@ use tracestitch_wire::{
 };
 
 use super::{
+    changes::Changes,
     followers::Followers,
     outlet::{Outlet, Straight},
     tail_sampled::TailSampled,
@@ -33,7 +34,7 @@ pub(crate) struct Trace {
     pub(crate) tracer: Arc<Tracer>,
     /// None when nothing was carried: then nothing is recorded and nothing goes out.
     pub(crate) header: Option<TraceHeader>,
-    /// Id of the invocation, for log lines.
+    /// Id of the invocation; empty outside Lambda.
     pub(crate) request_id: Arc<str>,
     pub(crate) subsegments: AtomicUsize,
     pub(crate) left_out: AtomicUsize,
@@ -48,6 +49,8 @@ pub(crate) struct Trace {
     pub(crate) asked: bool,
     /// Work in it that ends with its outermost document.
     pub(crate) followers: Followers,
+    /// Documents in progress whose latest facts the extension does not have.
+    pub(crate) changes: Changes,
 }
 
 /// The time that Lambda gives an invocation.
@@ -92,6 +95,7 @@ impl Trace {
             outlet,
             asked: false,
             followers: Followers::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -170,6 +174,11 @@ impl Trace {
     /// Hands over a document that has begun.
     pub(crate) fn open(&self, document: &Document) {
         self.outlet.open(&self.tracer, document);
+    }
+
+    /// Hands over a document in progress again, with facts that were added to it.
+    pub(crate) fn update(&self, document: &Document) {
+        self.outlet.update(&self.tracer, document);
     }
 
     /// Hands over a document that is over.

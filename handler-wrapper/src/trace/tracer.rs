@@ -1,61 +1,70 @@
-//! What all work in this process has in common.
+//! Properties that all work in this process shares.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tracestitch_wire::document::Document;
+use tracestitch_wire::{document::Document, time::Timestamp};
 
 use crate::{
-    settings::{carriers::Carriers, config::Config, redaction::Redaction, sampling::SamplingRules},
-    support::memory,
+    settings::{
+        carriers::Carriers,
+        config::{self, Config, Initialization},
+        redaction::Redaction,
+        sampling::SamplingRules,
+    },
+    support::{clock, memory},
     transport::{dispatch::Transport, sink::Sink},
 };
 
 /// Origin of segments that a Lambda function ran (X-Ray API reference, `Service` type).
 pub(crate) const FUNCTION: &str = "AWS::Lambda::Function";
 
-/// What all invocations of this process have in common.
+/// Longest init phase of an environment that is made for a waiting invocation (AWS Lambda developer
+/// guide, "Understanding the Lambda execution environment lifecycle"). The function of a tracer
+/// begins to poll for invocations when the tracer is made, so one that begins later has not waited.
+const LONGEST_INIT: Duration = Duration::from_secs(10);
+
+/// Properties that all invocations of this process share.
 pub(crate) struct Tracer {
     pub(crate) function_name: String,
     /// Kind of resource that segments ran on (X-Ray API reference, `Service` type).
     pub(crate) origin: Option<&'static str>,
     /// See [`Config::concurrent`].
     pub(crate) concurrent: bool,
-    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) sink: Arc<dyn Sink>,
     pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
-    /// Whether what is not sampled is recorded all the same when it fails.
+    /// True if unsampled work is recorded in case it fails.
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
+    /// The last moment at which a first invocation can have waited for this process to start.
+    pub(crate) cold_until: Timestamp,
     warm: AtomicBool,
 }
 
 impl Tracer {
-    /// None when tracing is switched off.
-    pub(crate) fn from_env(redaction: Redaction) -> Option<Arc<Self>> {
+    /// Reads the environment and connects to the extension. Returns `None` if tracing is switched
+    /// off.
+    pub(crate) fn from_env() -> Option<Self> {
         let config = Config::from_env();
         config.enabled.then(|| {
-            let sink = Box::new(Transport::new(&config));
+            let sink = Arc::new(Transport::new(&config));
             let mut tracer = Self::new(config.function_name, config.concurrent, sink);
             tracer.carriers = config.carriers;
             tracer.sampling = config.sampling;
             tracer.errors_always = config.errors_always;
-            tracer.redaction = redaction;
-            Arc::new(tracer)
+            tracer.cold_until = match config::initialization() {
+                Initialization::OnDemand => tracer.cold_until,
+                Initialization::SnapStart => Timestamp::from_micros(u64::MAX),
+                Initialization::Ahead => Timestamp::from_micros(0),
+            };
+            tracer
         })
     }
 
-    /// For a process that is no Lambda function.
-    #[cfg(feature = "sqs-poll")]
-    pub(crate) fn for_service(name: String) -> Option<Arc<Self>> {
-        let mut tracer = Arc::into_inner(Self::from_env(Redaction::none())?)?;
-        tracer.function_name = name;
-        tracer.origin = None;
-        Some(Arc::new(tracer))
-    }
-
-    pub(crate) fn new(function_name: String, concurrent: bool, sink: Box<dyn Sink>) -> Self {
+    pub(crate) fn new(function_name: String, concurrent: bool, sink: Arc<dyn Sink>) -> Self {
         Self {
             function_name,
             origin: Some(FUNCTION),
@@ -64,29 +73,36 @@ impl Tracer {
             carriers: Carriers::default(),
             sampling: SamplingRules::default(),
             errors_always: false,
-            redaction: Redaction::none(),
+            redaction: Redaction::default(),
+            cold_until: clock::now().after(LONGEST_INIT),
             warm: AtomicBool::new(false),
         }
     }
 
-    /// Gives `document`, which goes on, to `take` as it may leave the process.
+    /// Calls `take` with the redacted JSON of a document in progress.
     pub(crate) fn in_progress(&self, document: &Document, take: impl FnOnce(&[u8])) {
         if self.redaction.is_none() {
             return memory::with_json(document, take);
         }
-        // A rule sees each text once: it gets a copy, as the document goes on.
+        // A rule sees each text once: it gets a copy, because the document goes on.
         self.over(&mut document.clone(), take);
     }
 
-    /// Gives `document` to `take` as it may leave the process.
+    /// Calls `take` with the redacted JSON of a finished document.
     pub(crate) fn over(&self, document: &mut Document, take: impl FnOnce(&[u8])) {
         self.redaction.apply(document);
         memory::with_json(document, take);
     }
 
-    /// True for the first caller in the life of the process.
-    pub(crate) fn is_cold_start(&self) -> bool {
-        !self.warm.swap(true, Ordering::Relaxed)
+    /// True if an invocation that begins at `now` can have waited for this process to start. An
+    /// environment that Lambda made ahead has been idle before its first invocation.
+    pub(crate) fn is_cold(&self, now: Timestamp) -> bool {
+        now <= self.cold_until
+    }
+
+    /// True for the first caller in the life of the process, if it began at `now` with a cold start.
+    pub(crate) fn is_cold_start(&self, now: Timestamp) -> bool {
+        !self.warm.swap(true, Ordering::Relaxed) && self.is_cold(now)
     }
 }
 

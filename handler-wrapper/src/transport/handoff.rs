@@ -417,5 +417,3 @@ fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) use self::tests::config;

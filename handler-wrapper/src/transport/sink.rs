@@ -6,8 +6,10 @@ use tracestitch_wire::id::SegmentId;
 
 /// Takes documents; never blocks, never fails in the caller's face.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
-    /// An invocation begins.
+    /// A piece of work begins: an invocation, or a batch of a poller.
     fn begin(&self);
+    /// Announces an invocation of this process to the extension, which then waits for its end.
+    fn announce(&self, _request_id: &str) {}
     /// Work has begun; it is over only with `close` or `discard`. Replaces what was opened by the
     /// same id, also by a document that is finished and closed later, or never.
     fn open(&self, id: SegmentId, document: &[u8]);

@@ -69,6 +69,6 @@ async fn handle<F: Future<Output = ()>>(work: fn() -> F) {
     context.request_id = "r-1".to_owned();
     context.xray_trace_id = Some(format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1"));
     let event = LambdaEvent::new(Value::Null, context);
-    let service = TraceLayer::from_env().layer(handler);
+    let service = TraceLayer::new().layer(handler);
     service.oneshot(event).await.unwrap();
 }

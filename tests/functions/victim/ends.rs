@@ -189,7 +189,7 @@ pub(crate) async fn child() -> Result<(), Error> {
         Ok::<_, Error>(())
     });
     journal::note("begin", n, "child", "");
-    let traced = TraceLayer::from_env().layer(handler);
+    let traced = TraceLayer::new().layer(handler);
     let outcome = traced.oneshot(LambdaEvent::new(n, context)).await;
     outcome.map_err(|error| format!("{error:?}"))?;
     journal::note("finished", n, "child", "");

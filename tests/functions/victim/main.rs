@@ -79,7 +79,7 @@ async fn main() -> Result<(), Error> {
             posted
         })
     });
-    let trace = TraceLayer::from_env();
+    let trace = TraceLayer::new();
     let runtime = Runtime::new(trace.layer(handler));
     runtime.layer(hang).layer(trace).run().await
 }

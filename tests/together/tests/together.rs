@@ -53,7 +53,7 @@ fn function() {
         context.request_id = "r-1".to_owned();
         context.xray_trace_id = Some(HEADER.to_owned());
         let event = LambdaEvent::new(work, context);
-        let mut service = TraceLayer::from_env().layer(handler);
+        let mut service = TraceLayer::new().layer(handler);
         service.call(event).await.unwrap();
     });
 }

@@ -24,7 +24,7 @@ const VALUE_LENGTH: usize = 1000;
 ///
 /// assert_eq!(AnnotationKey::from("order-id").as_str(), "order_id");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AnnotationKey(Cow<'static, str>);
 
 impl AnnotationKey {

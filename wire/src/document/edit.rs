@@ -22,6 +22,8 @@ pub enum Place<'a> {
     Url,
     /// HTTP method.
     Method,
+    /// The user who sent the request, on a segment.
+    User,
     /// A query without its literals, or the database's type or user.
     Sql,
     /// Value of the fact with this key in the `aws` block.
@@ -49,6 +51,9 @@ impl Document {
     pub fn edit_texts(&mut self, edit: &mut dyn FnMut(Place<'_>, &str) -> Option<String>) {
         if let Some(name) = edit(Place::Name, self.name.as_str()) {
             self.name = Name::from(name);
+        }
+        if let Some(user) = &mut self.user {
+            edit_text(user, Place::User, edit);
         }
         for (key, value) in self.annotations.iter_mut() {
             edit_annotation(key, value, edit);

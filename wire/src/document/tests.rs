@@ -325,6 +325,22 @@ fn every_text_is_edited() {
     assert_eq!(after.matches("xxxx").count(), 20);
 }
 
+#[test]
+fn user_of_a_segment_is_a_field_and_of_a_subsegment_an_annotation() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let json = |mut document: Document| {
+        document.set_user("u-1".into());
+        document.edit_texts(&mut |place, text| (place == Place::User).then(|| format!("[{text}]")));
+        serde_json::from_slice::<Value>(&document.to_json()).unwrap()
+    };
+    let segment = json(Document::segment("s".into(), trace_id(), None, at(0)));
+    assert_eq!(segment["user"], "[u-1]");
+    assert_eq!(segment.get("annotations"), None);
+    let subsegment = json(Document::subsegment("s".into(), trace_id(), parent, at(0)));
+    assert_eq!(subsegment.get("user"), None);
+    assert_eq!(subsegment["annotations"]["user"], "u-1");
+}
+
 /// Puts `text` into every place of a document that holds text.
 fn with_text_everywhere(text: &str) -> Document {
     let owned = || text.to_owned();

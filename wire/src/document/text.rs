@@ -1,5 +1,7 @@
 //! Strings as X-Ray accepts them.
 
+mod marks;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -38,7 +40,7 @@ fn allowed_in_name(character: char) -> bool {
     if character.is_ascii() {
         plain_in_name(character as u8)
     } else {
-        character.is_alphanumeric() || is_space(character)
+        character.is_alphanumeric() && !marks::is_mark(character) || is_space(character)
     }
 }
 
@@ -99,7 +101,7 @@ impl From<Cow<'static, str>> for Name {
 ///
 /// assert_eq!(Text::from("é".repeat(300)).as_str().chars().count(), 250);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text(Cow<'static, str>);
 
 impl Text {
@@ -209,5 +211,53 @@ impl Json for Url {
 impl Json for Text {
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_syntax::hir::{Class, ClassUnicode, HirKind};
+
+    use super::*;
+
+    fn class(pattern: &str) -> ClassUnicode {
+        match regex_syntax::parse(pattern).unwrap().into_kind() {
+            HirKind::Class(Class::Unicode(class)) => class,
+            other => panic!("expected a class, found {other:?}"),
+        }
+    }
+
+    fn contains(class: &ClassUnicode, character: char) -> bool {
+        let after = class
+            .ranges()
+            .partition_point(|range| range.start() <= character);
+        after > 0 && character <= class.ranges()[after - 1].end()
+    }
+
+    /// The pattern is the one of `name` in the JSON schema that X-Ray publishes.
+    #[test]
+    fn name_keeps_the_characters_that_the_schema_allows() {
+        let schema = class(r"[\p{L}\p{N}\p{Z}_.:/%&#=+\-@]");
+        let assigned = class(r"\P{Cn}");
+        for character in char::MIN..=char::MAX {
+            let kept = allowed_in_name(character);
+            let separator = matches!(character, '\u{2028}' | '\u{2029}');
+            // The standard library may know characters that the schema's tables do not.
+            let expected = contains(&schema, character) && !separator
+                || kept && !contains(&assigned, character);
+            assert_eq!(kept, expected, "{character:?}");
+        }
+    }
+
+    #[test]
+    fn marks_are_left_out_of_a_name() {
+        for (name, expected, reason) in [
+            ("नमस्ते", "नमसत", "vowel signs"),
+            ("e\u{301}", "e", "a combining accent"),
+            ("Ⓐ🄰1", "1", "letters in circles and squares"),
+            ("\u{301}", "unnamed", "nothing else"),
+        ] {
+            assert_eq!(Name::from(name).as_str(), expected, "{reason}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent};
 use tower::{Layer, Service, ServiceExt};
 
-use super::Consumer;
+use super::consumer::Consumer;
 
 /// A handler of batches around a [`Service`] of single messages; [`Consumer`] makes it as a layer.
 ///

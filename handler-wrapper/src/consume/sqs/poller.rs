@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use aws_sdk_sqs::types::Message;
 
-use super::Consumer;
+use super::consumer::Consumer;
 use crate::{
-    layer::invocation::Invocation,
-    trace::{failure::Failure, panic_hook, trace::Trace, tracer::Tracer},
+    layer::{invocation::Invocation, settings::TraceLayer},
+    trace::{failure::Failure, trace::Trace, tracer::Tracer},
 };
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
@@ -29,10 +29,10 @@ use crate::{
 ///
 /// ```no_run
 /// use lambda_runtime::Error;
-/// use tracestitch::sqs::{Consumer, Poller};
+/// use tracestitch::{TraceLayer, sqs::{Consumer, Poller}};
 ///
 /// # async fn poll(sqs: aws_sdk_sqs::Client, queue: &str) -> Result<(), Error> {
-/// let poller = Poller::from_env("order-poller").with(Consumer::default().concurrency(10));
+/// let poller = Poller::new(TraceLayer::new(), "order-poller").with(Consumer::default().concurrency(10));
 /// loop {
 ///     let received = sqs.receive_message().queue_url(queue).wait_time_seconds(20).send().await?;
 ///     let worked = poller.each(received.messages.unwrap_or_default(), |message| async move {
@@ -63,15 +63,12 @@ pub struct BatchOutcome {
 }
 
 impl Poller {
-    /// Reads the environment as [`TraceLayer::from_env`](crate::TraceLayer::from_env) does.
-    /// Segments are named `service`.
-    pub fn from_env(service: impl Into<String>) -> Self {
-        let tracer = Tracer::for_service(service.into());
-        if tracer.is_some() {
-            panic_hook::install();
-        }
+    /// A poller that traces with the rules of `layer`. Segments are named `service`.
+    ///
+    /// The poller reads the environment and connects here, apart from other uses of `layer`.
+    pub fn new(layer: TraceLayer, service: impl Into<String>) -> Self {
         Self {
-            tracer,
+            tracer: layer.service_tracer(service.into()),
             consumer: Consumer::default(),
         }
     }
@@ -93,6 +90,8 @@ impl Poller {
 
     /// Handles each of `messages`. Messages with a group are taken for those of a FIFO queue:
     /// after a failure the rest of the group is not handled, and is among the failed ones.
+    ///
+    /// `Kind` is inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
         &self,
         messages: Vec<Message>,
@@ -110,7 +109,7 @@ impl Poller {
                 .iter()
                 .map(|message| message.receipt_handle().unwrap_or_default().to_owned())
                 .collect();
-            let work = consumer.work_off(messages, handle);
+            let work = consumer.0.work_off(messages, handle);
             let done = match &tracer {
                 None => work.await,
                 Some(tracer) => {
@@ -141,7 +140,10 @@ mod tests {
     use super::*;
     use crate::{
         consume::sqs::{SqsRecord, is_sampled},
-        tests::kept::{Event, Kept, PARENT, ROOT, SAMPLED},
+        tests::{
+            header::{PARENT, ROOT, SAMPLED},
+            kept::{Event, Kept},
+        },
         trace::context::Context,
     };
 
@@ -230,7 +232,7 @@ mod tests {
         assert_eq!(work["trace_id"], segment["trace_id"]);
     }
 
-    /// Then all has left, and what was lost is told.
+    /// A batch is not announced: the extension would wait for its end in each invocation.
     #[tokio::test]
     async fn each_batch_has_an_end() {
         let kept = Kept::default();

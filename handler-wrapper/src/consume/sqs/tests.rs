@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     settings::carriers::Carriers,
-    tests::kept::{Kept, PARENT, ROOT, SAMPLED, invoke, invoke_in},
+    tests::{
+        header::{PARENT, ROOT, SAMPLED},
+        kept::{Kept, invoke, invoke_in},
+    },
     trace::{
         context::Context,
         trace::{Deadline, Trace},

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::tests::kept::{Event, Kept, PARENT, ROOT, SAMPLED, context, invocation};
+use crate::tests::{
+    header::{PARENT, ROOT, SAMPLED},
+    kept::{Event, Kept, context, invocation},
+};
 
-/// Both services as a runtime stacks them, around `handler`.
+/// Runs one invocation of `handler` under both services, stacked as a runtime stacks them.
 async fn invoke<F>(kept: &Kept, header: &str, body: &str, handler: F) -> Result<Value, Diagnostic>
 where
     F: AsyncFn() -> Result<Value, Error>,
@@ -16,7 +19,7 @@ where
     let trace = TraceLayer::with(kept.tracer());
     let handler = &handler;
     let inner = trace.layer(service_fn(move |_: LambdaEvent<Value>| handler()));
-    // What stands between the two in a runtime: the event is parsed and handed on.
+    // Between the two, a runtime parses the event.
     let runtime = service_fn(move |request: LambdaInvocation| {
         inner
             .clone()
@@ -29,7 +32,7 @@ where
 }
 
 #[tokio::test]
-async fn the_handler_is_a_subsegment_under_lambdas_own_segment() {
+async fn handler_is_a_subsegment_under_the_segment_of_lambda() {
     let kept = Kept::default();
     let answer = invoke(&kept, SAMPLED, "{}", async || {
         crate::annotate("order_id", "o-1");
@@ -55,21 +58,22 @@ async fn the_handler_is_a_subsegment_under_lambdas_own_segment() {
 }
 
 #[tokio::test]
-async fn the_extension_learns_of_everything_in_order() {
+async fn invocation_is_announced_recorded_and_ended_in_order() {
     let kept = Kept::default();
     invoke(&kept, SAMPLED, "{}", async || Ok(Value::Null))
         .await
         .unwrap();
     let events = kept.events();
     assert!(
-        matches!(&events[..], [Event::Begin, Event::Open(open), Event::Close(close), Event::End(id)]
-            if open["id"] == close["id"] && open["in_progress"] == true && id == "r-1"),
+        matches!(&events[..],
+            [Event::Begin, Event::Announce(begun), Event::Open(open), Event::Close(close), Event::End(ended)]
+            if open["id"] == close["id"] && open["in_progress"] == true && begun == "r-1" && ended == "r-1"),
         "{events:?}"
     );
 }
 
 #[tokio::test]
-async fn only_the_first_invocation_is_a_cold_start() {
+async fn first_invocation_alone_is_a_cold_start() {
     let kept = Kept::default();
     let trace = TraceLayer::with(kept.tracer());
     for _ in 0..2 {
@@ -87,7 +91,7 @@ async fn only_the_first_invocation_is_a_cold_start() {
 }
 
 #[tokio::test]
-async fn an_error_is_a_fault_with_its_chain() {
+async fn error_is_a_fault_with_its_chain() {
     let kept = Kept::default();
     let failed = invoke(&kept, SAMPLED, "{}", async || {
         let source = "x".parse::<i32>().unwrap_err();
@@ -104,7 +108,7 @@ async fn an_error_is_a_fault_with_its_chain() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_fault_and_goes_on() {
+async fn panic_is_a_fault_and_continues_unwinding() {
     let kept = Kept::default();
     let work = invoke(&kept, SAMPLED, "{}", async || panic!("no {}", "stock"));
     assert!(AssertUnwindSafe(work).catch_unwind().await.is_err());
@@ -116,7 +120,7 @@ async fn a_panic_is_a_fault_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_cancelled_invocation_ends_as_a_fault() {
+async fn cancelled_invocation_ends_as_a_fault() {
     let kept = Kept::default();
     {
         let work = invoke(&kept, SAMPLED, "{}", async || {
@@ -136,8 +140,14 @@ async fn a_cancelled_invocation_ends_as_a_fault() {
     assert_eq!(kept.events().last(), Some(&Event::End("r-1".to_owned())));
 }
 
+/// All that the extension gets of an invocation that is not recorded.
+fn announced_and_ended() -> [Event; 3] {
+    let id = || "r-1".to_owned();
+    [Event::Begin, Event::Announce(id()), Event::End(id())]
+}
+
 #[tokio::test]
-async fn what_is_not_sampled_is_passed_on_and_not_recorded() {
+async fn unsampled_header_is_passed_on_and_not_recorded() {
     for header in [
         format!("Root={ROOT};Parent={PARENT};Sampled=0;Lineage=a87bd80c:1"),
         format!("Root={ROOT};Parent={PARENT}"),
@@ -153,16 +163,12 @@ async fn what_is_not_sampled_is_passed_on_and_not_recorded() {
         .await
         .map(|outgoing| assert_eq!(outgoing, json!(header)))
         .unwrap();
-        assert_eq!(
-            kept.events(),
-            [Event::Begin, Event::End("r-1".to_owned())],
-            "{header}"
-        );
+        assert_eq!(kept.events(), announced_and_ended(), "{header}");
     }
 }
 
 #[tokio::test]
-async fn the_events_own_header_counts_where_the_runtime_has_no_decision() {
+async fn header_of_the_event_counts_if_the_runtime_has_no_decision() {
     let carried = format!("Root=1-00000001-000000000000000000000001;Parent={PARENT};Sampled=1");
     let event = json!({ "headers": { "X-Amzn-Trace-Id": carried } }).to_string();
     let undecided = format!("Root={ROOT}");
@@ -191,7 +197,7 @@ async fn the_events_own_header_counts_where_the_runtime_has_no_decision() {
 }
 
 #[tokio::test]
-async fn without_a_parent_the_handler_is_a_segment() {
+async fn handler_without_a_parent_is_a_segment() {
     let kept = Kept::default();
     let header = format!("Root={ROOT};Sampled=1");
     invoke(&kept, &header, "{}", async || Ok(Value::Null))
@@ -203,7 +209,7 @@ async fn without_a_parent_the_handler_is_a_segment() {
 }
 
 #[tokio::test]
-async fn hostile_headers_leave_the_handler_alone() {
+async fn invalid_headers_do_not_disturb_the_handler() {
     let semicolons = ";".repeat(65536);
     for header in [
         "\u{1}\u{7f}\u{fffd}rAnDoM",
@@ -223,7 +229,7 @@ async fn hostile_headers_leave_the_handler_alone() {
 }
 
 #[tokio::test]
-async fn the_inner_service_alone_is_an_invocation() {
+async fn inner_service_alone_is_an_invocation() {
     let kept = Kept::default();
     let handler = service_fn(async |_: LambdaEvent<Value>| Ok::<_, Error>(Value::Null));
     let event = LambdaEvent::new(Value::Null, context(SAMPLED));
@@ -237,8 +243,8 @@ async fn the_inner_service_alone_is_an_invocation() {
 }
 
 #[tokio::test]
-async fn switched_off_it_is_not_there() {
-    let trace = TraceLayer { tracer: None };
+async fn disabled_layer_is_transparent() {
+    let trace = TraceLayer::disabled();
     let handler = service_fn(async |_: LambdaEvent<Value>| {
         assert!(Context::current().trace_header().is_none());
         Ok::<_, Error>(json!(1))
@@ -248,7 +254,7 @@ async fn switched_off_it_is_not_there() {
 }
 
 #[tokio::test]
-async fn work_nests_also_side_by_side_and_in_spawned_tasks() {
+async fn work_nests_side_by_side_and_in_spawned_tasks() {
     let kept = Kept::default();
     invoke(&kept, SAMPLED, "{}", async || {
         crate::capture("outer", async {
@@ -283,7 +289,7 @@ async fn work_nests_also_side_by_side_and_in_spawned_tasks() {
 }
 
 #[tokio::test]
-async fn failures_of_own_work_are_faults() {
+async fn failures_of_captured_work_are_faults() {
     let kept = Kept::default();
     let handled = invoke(&kept, SAMPLED, "{}", async || {
         let parse = || "x".parse::<i32>();
@@ -330,7 +336,7 @@ async fn failures_of_own_work_are_faults() {
 }
 
 #[test]
-fn public_types_can_go_where_handlers_go() {
+fn public_types_are_send_and_sync() {
     fn everywhere<T: Send + Sync + Unpin + 'static>() {}
     everywhere::<TraceLayer>();
     everywhere::<TraceService<()>>();
@@ -340,7 +346,7 @@ fn public_types_can_go_where_handlers_go() {
 }
 
 #[tokio::test]
-async fn a_local_rule_decides_where_nobody_has() {
+async fn local_rule_decides_if_the_caller_did_not() {
     let event = json!({ "requestContext": {}, "rawPath": "/orders" }).to_string();
     let undecided = format!("Root={ROOT};Parent={PARENT}");
     for (rules, own, recorded, reason) in [
@@ -361,7 +367,7 @@ async fn a_local_rule_decides_where_nobody_has() {
         ),
     ] {
         let kept = Kept::default();
-        let trace = TraceLayer::with(kept.tracer()).sampling(rules.parse().unwrap());
+        let trace = TraceLayer::to_sink(Arc::new(kept.clone())).sampling(rules.parse().unwrap());
         let inner = trace.layer(service_fn(async |_: LambdaEvent<Value>| {
             Ok::<_, Error>(
                 Context::current()
@@ -382,7 +388,7 @@ async fn a_local_rule_decides_where_nobody_has() {
             .unwrap();
         assert_eq!(!kept.closed().is_empty(), recorded, "{reason}");
         if recorded {
-            let handler = kept.one("order-worker");
+            let handler = kept.one("function");
             assert!(
                 handler.get("type").is_none(),
                 "{reason}: Lambda sends no segment"
@@ -407,7 +413,7 @@ async fn unsampled(handler: impl AsyncFn() -> Result<Value, Error>) -> (Kept, St
 }
 
 #[tokio::test]
-async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
+async fn failed_unsampled_invocation_is_recorded_with_errors_always() {
     let (kept, _) = unsampled(async || {
         crate::capture("work", async {}).await;
         Ok(Value::Null)
@@ -416,7 +422,7 @@ async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
     assert_eq!(
         kept.extension(),
         (Vec::new(), Vec::new()),
-        "nothing of a success"
+        "success leaves nothing"
     );
 
     let (kept, header) = unsampled(async || {
@@ -434,20 +440,77 @@ async fn errors_of_unsampled_invocations_are_recorded_when_asked_for() {
     assert_eq!(handler["annotations"]["unsampled"], true);
     assert_eq!(
         handler["cause"]["exceptions"][0]["message"], header,
-        "the decision goes on as it came"
+        "the decision is passed on unchanged"
     );
     assert_eq!(kept.one("work")["parent_id"], handler["id"]);
 }
 
 #[tokio::test]
-async fn the_context_under_a_guard_that_is_not_recorded_goes_along() {
+async fn context_under_an_unrecorded_guard_passes_the_trace_on() {
     let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let kept = Kept::default();
     let carried = kept.invoke(&header, async {
-        let guard = Subsegment::begin("in a task of its own");
+        let guard = Subsegment::begin("in a spawned task");
         let task = tokio::spawn(async move { guard.context().trace_header() });
         task.await.unwrap()
     });
     let carried = carried.await.map(|carried| carried.to_string());
     assert_eq!(carried, Some(header));
+}
+
+/// The runtime answers with an error before the inner service is called.
+#[tokio::test]
+async fn invocation_whose_event_is_invalid_is_announced_and_ended() {
+    let kept = Kept::default();
+    let runtime = service_fn(async |request: LambdaInvocation| {
+        serde_json::from_slice::<u32>(&request.body).map_err(Error::from)
+    });
+    let failed = TraceLayer::with(kept.tracer())
+        .layer(runtime)
+        .oneshot(invocation(SAMPLED, "not a number"));
+    assert!(failed.await.is_err());
+    assert_eq!(kept.events(), announced_and_ended());
+}
+
+/// `#[instrument]` on the function that runs the runtime has this effect: its span begins in the
+/// init phase.
+#[tokio::test]
+async fn inner_service_in_a_context_of_another_trace_is_an_invocation() {
+    let elsewhere = Kept::default();
+    let kept = Kept::default();
+    elsewhere
+        .invoke(SAMPLED, async {
+            let handler = service_fn(async |_: LambdaEvent<Value>| Ok::<_, Error>(Value::Null));
+            let event = LambdaEvent::new(Value::Null, context(SAMPLED));
+            let layer = TraceLayer::with(kept.tracer());
+            layer.layer(handler).oneshot(event).await.unwrap();
+        })
+        .await;
+    let events = kept.events();
+    assert_eq!(events[1], Event::Announce("r-1".to_owned()));
+    assert_eq!(events.last(), Some(&Event::End("r-1".to_owned())));
+    assert_eq!(kept.one("order-worker")["parent_id"], PARENT);
+    assert_eq!(elsewhere.closed().len(), 1, "its own handler alone");
+}
+
+/// Two layers with different rules by mistake: the rules around the handler hold.
+#[tokio::test]
+async fn rules_of_the_layer_around_the_handler_hold() {
+    let kept = Kept::default();
+    let outer = TraceLayer::to_sink(Arc::new(kept.clone()));
+    let rule = |_: tracestitch_wire::document::Place<'_>, text: &str| {
+        (text == "secret").then(|| "[gone]".to_owned())
+    };
+    let inner = outer.clone().redact(crate::Redaction::from_fn(rule));
+    let handler = inner.layer(service_fn(async |_: LambdaEvent<Value>| {
+        crate::annotate("key", "secret");
+        Ok::<_, Error>(Value::Null)
+    }));
+    let runtime = service_fn(|request: LambdaInvocation| {
+        let event = LambdaEvent::new(Value::Null, request.context);
+        handler.clone().oneshot(event)
+    });
+    let answer = outer.layer(runtime).oneshot(invocation(SAMPLED, "{}"));
+    answer.await.unwrap();
+    assert_eq!(kept.one("function")["annotations"]["key"], "[gone]");
 }

@@ -13,7 +13,10 @@ use serde_json::json;
 
 use self::endpoint::{Answer, Endpoint};
 use super::*;
-use crate::tests::kept::{Event, Kept, ROOT, SAMPLED};
+use crate::tests::{
+    header::{ROOT, SAMPLED},
+    kept::{Event, Kept},
+};
 
 /// A client of a service at `$url`, which does not retry.
 macro_rules! client {

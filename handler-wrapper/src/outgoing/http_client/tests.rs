@@ -18,7 +18,10 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    tests::kept::{Kept, PARENT, ROOT, SAMPLED, invoke_in},
+    tests::{
+        header::{PARENT, ROOT, SAMPLED},
+        kept::{Kept, invoke_in},
+    },
     trace::trace::Trace,
 };
 

@@ -1,6 +1,13 @@
 //! Queries without their literals.
 
-use super::Dialect;
+/// What a double quote and a hash mean in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `"name"` is a name.
+    Postgres,
+    /// `"text"` may be a literal, `#` may begin a comment.
+    Other,
+}
 
 /// Bytes after which no more is read: a document keeps 250 characters, of at most 4 bytes.
 const ENOUGH: usize = 1000;

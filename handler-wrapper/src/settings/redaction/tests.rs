@@ -5,13 +5,16 @@ use tracestitch_wire::document::{Cause, Exception, Http, Request, Sql, StackFram
 
 use super::*;
 use crate::{
-    tests::kept::{Event, Kept, SAMPLED, invoke},
+    tests::{
+        header::SAMPLED,
+        kept::{Event, Kept, invoke},
+    },
     trace::subsegment::Subsegment,
 };
 
 const SECRET: &str = "sk_live_4242";
 
-/// All that the sink was given while `work` ran as a handler with these rules.
+/// Runs `work` as a handler with these rules. Returns all that its sink received.
 async fn leaves<F: Future>(rules: Redaction, work: F) -> (Kept, String) {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
@@ -73,7 +76,7 @@ async fn plant() {
 
 #[tokio::test]
 async fn planted_secrets_do_not_leave() {
-    let (_, all) = leaves(Redaction::none(), plant()).await;
+    let (_, all) = leaves(Redaction::default(), plant()).await;
     let planted = all.matches(SECRET).count();
     assert!(planted > 30, "the test plants {planted}");
     let (kept, all) = leaves(hide(), plant()).await;
@@ -90,7 +93,7 @@ async fn planted_secrets_do_not_leave() {
 }
 
 #[tokio::test]
-async fn a_panic_with_a_secret_does_not_leave_it() {
+async fn secret_in_a_panic_does_not_leave() {
     let (kept, all) = leaves(hide(), async {
         let work = crate::capture("charge", async { panic!("card {SECRET}") });
         let caught = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(work)).await;
@@ -103,7 +106,7 @@ async fn a_panic_with_a_secret_does_not_leave_it() {
 }
 
 #[tokio::test]
-async fn a_rule_that_fails_lets_nothing_pass() {
+async fn rule_that_panics_lets_nothing_pass() {
     let rule = |place: Place<'_>, _: &str| match place {
         Place::Annotation("card") => panic!("a bug in the rule"),
         _ => None,
@@ -117,7 +120,7 @@ async fn a_rule_that_fails_lets_nothing_pass() {
 }
 
 #[tokio::test]
-async fn rules_see_what_the_ones_before_them_left() {
+async fn rules_see_the_replacements_of_earlier_rules() {
     let first = Redaction::from_fn(|_, text| (text == "a").then(|| "b".to_owned()));
     let second = Redaction::from_fn(|_, text| (text == "b").then(|| "c".to_owned()));
     let (kept, _) = leaves(first.and(second), async { crate::annotate("x", "a") }).await;
@@ -142,7 +145,7 @@ async fn patterns_match_anywhere() {
 
 #[cfg(feature = "regex")]
 #[test]
-fn a_bad_pattern_is_named() {
+fn invalid_pattern_is_named() {
     let error = Redaction::patterns(["ok", "(("]).unwrap_err().to_string();
     assert!(
         error.starts_with(r#"not a regular expression: "((": "#),
@@ -150,9 +153,9 @@ fn a_bad_pattern_is_named() {
     );
 }
 
-/// It would be asked about its own subsegments, and so on.
+/// Otherwise the rule would be applied to its own subsegments, without end.
 #[tokio::test]
-async fn a_rule_that_records_is_not_recorded() {
+async fn records_of_a_rule_are_left_out() {
     let rule = |_: Place<'_>, text: &str| {
         crate::annotate("seen", true);
         crate::capture_sync("rule", || {

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
+use crate::tests::{
+    header::{PARENT, ROOT, SAMPLED},
+    kept::Kept,
+};
 
 /// Clones write to the same log.
 #[derive(Clone, Default)]

@@ -10,7 +10,10 @@ use tracing::{Instrument, info_span, instrument};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::tests::kept::{Kept, PARENT, ROOT, SAMPLED};
+use crate::tests::{
+    header::{PARENT, ROOT, SAMPLED},
+    kept::Kept,
+};
 
 /// Runs `work` as a handler under this layer; what it records.
 async fn traced<F: Future>(layer: SpanLayer, header: &str, work: F) -> Kept {

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use crate::{
-    layer::invocation,
     settings::redaction::Redaction,
-    tests::kept::{Event, Kept, PARENT, ROOT},
+    tests::{
+        header::{PARENT, ROOT},
+        kept::{Event, Kept},
+    },
     trace::{context::Context, subsegment::Subsegment, trace::Trace},
 };
 
@@ -22,8 +24,8 @@ fn unsampled(redaction: Redaction) -> (Kept, Arc<Trace>) {
 
 /// The handler of an unsampled invocation.
 fn handler() -> (Kept, Subsegment) {
-    let (kept, trace) = unsampled(Redaction::none());
-    let handler = invocation::begin_handler(&trace).unwrap();
+    let (kept, trace) = unsampled(Redaction::default());
+    let handler = Subsegment::begin_handler(&trace).unwrap();
     (kept, handler)
 }
 
@@ -184,17 +186,17 @@ fn what_ended_before_all_began_counts_too() {
         document.finish(crate::support::clock::now());
         trace.close(&mut document);
     };
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     ended(&trace);
     has(&kept, &[], &[]);
-    let handler = invocation::begin_handler(&trace).unwrap();
+    let handler = Subsegment::begin_handler(&trace).unwrap();
     has(&kept, &[], &["init", "order-worker in progress"]);
     fail(handler);
     has(&kept, &["init", "order-worker"], &[]);
 
-    let (kept, trace) = unsampled(Redaction::none());
+    let (kept, trace) = unsampled(Redaction::default());
     ended(&trace);
-    invocation::begin_handler(&trace).unwrap().finish();
+    Subsegment::begin_handler(&trace).unwrap().finish();
     has(&kept, &[], &[]);
 }
 
@@ -203,7 +205,7 @@ fn the_users_rules_hold_for_all_that_leaves_the_process() {
     const SECRET: &str = "sk_live_4242";
     let rules = Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let (kept, trace) = unsampled(rules);
-    let handler = invocation::begin_handler(&trace).unwrap();
+    let handler = Subsegment::begin_handler(&trace).unwrap();
     under(&handler, || {
         let named = Subsegment::begin("named");
         named.annotate("key", SECRET);
@@ -231,8 +233,8 @@ fn the_users_rules_hold_for_all_that_leaves_the_process() {
 /// A message in its producer's trace, in an invocation in a trace of its own.
 #[test]
 fn each_trace_is_decided_for_itself() {
-    let (kept, trace) = unsampled(Redaction::none());
-    let invocation = invocation::begin_handler(&trace).unwrap();
+    let (kept, trace) = unsampled(Redaction::default());
+    let invocation = Subsegment::begin_handler(&trace).unwrap();
     let message = |name: &'static str| {
         let trace = Arc::new(trace.carried(trace.header.clone().unwrap()));
         let header = trace.recorded().unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracestitch_wire::handoff::{Decoder, Message};
 
 use super::*;
-use crate::{settings::config::Route, transport::handoff};
+use crate::settings::config::Route;
 
 /// How long something may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,7 +24,7 @@ fn daemon() -> (UdpSocket, Config) {
     let config = Config {
         daemon: Some(socket.local_addr().unwrap().to_string().parse().unwrap()),
         route: Route::Direct,
-        ..handoff::config(Path::new("/nowhere/s"))
+        ..Config::of_tests(Path::new("/nowhere/s"))
     };
     (socket, config)
 }

@@ -8,22 +8,7 @@ use tracestitch_wire::handoff::Decoder;
 use super::*;
 
 fn handoff(path: &Path) -> Handoff {
-    Handoff::new(&config(path), true)
-}
-
-pub(crate) fn config(path: &Path) -> Config {
-    Config {
-        enabled: true,
-        function_name: "f".to_owned(),
-        socket: path.to_owned(),
-        daemon: Some("127.0.0.1:2000".parse().unwrap()),
-        route: Route::Auto,
-        concurrent: false,
-        snapshot: false,
-        carriers: crate::settings::carriers::Carriers::default(),
-        sampling: crate::SamplingRules::default(),
-        errors_always: false,
-    }
+    Handoff::new(&Config::of_tests(path), true)
 }
 
 /// What the extension reads on a connection until it ends or nothing more is there.
@@ -295,7 +280,7 @@ fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connecti
 #[test]
 fn without_another_way_documents_wait_for_the_extension() {
     let extension = Extension::listen();
-    let mut handoff = Handoff::new(&config(&extension.path()), false);
+    let mut handoff = Handoff::new(&Config::of_tests(&extension.path()), false);
     let (mut data, _signal) = extension.accept();
     for _ in 0..1000 {
         assert!(handoff.close(SegmentId::new(), &[b'x'; 1000]).is_empty());

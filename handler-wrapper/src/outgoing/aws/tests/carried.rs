@@ -6,7 +6,7 @@ use std::process::Command;
 use aws_sdk_s3::presigning::PresigningConfig;
 
 use super::*;
-use crate::tests::kept::PARENT;
+use crate::tests::header::PARENT;
 
 /// A header that is none of ours.
 const OWN: &str = "Root=1-00000001-000000000000000000000001;Parent=0000000000000001;Sampled=1";

@@ -4,6 +4,10 @@ use super::*;
 
 mod parsed;
 
+fn find_in_event(event: &[u8], carriers: &Carriers) -> Option<TraceHeader> {
+    read_event(event, carriers).header
+}
+
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
 
 #[track_caller]
@@ -116,7 +120,6 @@ fn places_where_none_is() {
     }
 }
 
-/// Only what may have a header is unescaped: so each name, and each way to write JSON around it.
 #[test]
 fn names_in_json_that_is_a_string() {
     let names = [
@@ -458,6 +461,90 @@ fn what_cannot_be_json_is_told_by_its_ends() {
         ("{\"do\":", false, "an object that is cut off"),
         ("", false, "nothing"),
     ] {
-        assert_eq!(looks_like_json(text.as_bytes()), json, "{reason}");
+        assert_eq!(looks_like_json(text), json, "{reason}");
+    }
+}
+
+fn source(event: &str) -> (&'static str, Option<String>) {
+    let event = read_event(event.as_bytes(), &Carriers::default());
+    (event.source, event.path)
+}
+
+#[test]
+fn source_follows_from_the_keys_of_the_event() {
+    for (event, expected, reason) in [
+        (
+            r#"{"typeName":"Query","request":{"headers":{"host":"h"}},"prev":null}"#,
+            "appsync",
+            "a mapping template",
+        ),
+        (
+            r#"{"arguments":{"id":7},"info":{"fieldName":"order"}}"#,
+            "appsync",
+            "a resolver without the request",
+        ),
+        (
+            r#"[{"info":{"fieldName":"order"}},{}]"#,
+            "appsync",
+            "a batch of resolvers",
+        ),
+        (
+            r#"{"requestContext":{"stage":"prod"},"info":"a field of the user"}"#,
+            "http",
+            "API Gateway with an unrelated field",
+        ),
+        (
+            r#"{"requestContext":{"apiId":"a","queryString":"query { order }"}}"#,
+            "appsync",
+            "an authorizer of AppSync",
+        ),
+        (r#"{"request":{"userAttributes":{}}}"#, "direct", "Cognito"),
+        (r#"{"request":"headers"}"#, "direct", "a text"),
+        (
+            r#"[{"detail-type":"Order"}]"#,
+            "direct",
+            "a list of other objects",
+        ),
+        (r#"[["info"]]"#, "direct", "a list in a list"),
+        (
+            r#"{"requestContext":{"tenant":"a"},"path":"/files"}"#,
+            "direct",
+            "a requestContext of the user",
+        ),
+        (
+            r#"{"requestContext":{"functionArn":"arn","condition":"Success"},"requestPayload":{"headers":{}}}"#,
+            "direct",
+            "a record of an asynchronous destination",
+        ),
+        ("", "direct", "nothing"),
+        ("null", "direct", "no object"),
+        (
+            r#"{"Records":[7]}"#,
+            "direct",
+            "records that are no objects",
+        ),
+        (r#"{"Records":{}}"#, "direct", "records that are no list"),
+    ] {
+        assert_eq!(source(event), (expected, None), "{reason}");
+    }
+    let request = r#"{"path":"/orders","requestContext":{"elb":{"targetGroupArn":"a"}}}"#;
+    assert_eq!(source(request), ("http", Some("/orders".to_owned())));
+}
+
+/// The order of keys in JSON has no meaning.
+#[test]
+fn source_does_not_depend_on_the_order_of_keys() {
+    let members = [
+        r#""info":{}"#,
+        r#""requestContext":{"http":{"method":"GET"}}"#,
+        r#""rawPath":"/orders""#,
+    ];
+    for first in 0..3 {
+        for second in (0..3).filter(|second| *second != first) {
+            let third = 3 - first - second;
+            let event = [first, second, third].map(|place| members[place]).join(",");
+            let found = source(&format!("{{{event}}}"));
+            assert_eq!(found, ("http", Some("/orders".to_owned())), "{event}");
+        }
     }
 }

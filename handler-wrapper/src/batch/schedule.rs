@@ -1,4 +1,4 @@
-//! How a batch is worked off: how many messages at a time, in which order, until when.
+//! The schedule of a batch: how many items at a time, in which order, until when.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::SqsMessage;
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tracestitch_wire::document::{Cause, Exception};
 
@@ -25,91 +24,22 @@ use crate::{
 /// Time that is left for the reply when messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
 
-type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
+pub(crate) type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
 
-/// Works off batches of messages, each message in a trace of its own.
-///
-/// A message fails when its closure returns an error or panics, and no other message is touched
-/// by that. In a FIFO queue the messages of a group are handled in their order, and after a
-/// failure the rest of the group is returned unprocessed; other groups go on.
-///
-/// When less than the margin is left until the function's deadline, no message is begun any
-/// more, those in work are dropped (their segments end as cancelled), and all of them are
-/// returned as failed: so what is done stays done, where a timeout would bring the whole batch
-/// back. A closure that blocks its thread cannot be dropped.
-///
-/// ```
-/// use std::time::Duration;
-/// use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-/// use lambda_runtime::{Error, LambdaEvent};
-/// use tracestitch::sqs::{Consumer, Mode};
-///
-/// async fn handler(event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-///     let consumer = Consumer::new()
-///         .concurrency(10)
-///         .deadline_margin(Duration::from_secs(2))
-///         .mode_for(|message| match message.body.as_deref() {
-///             Some("heartbeat") => Mode::Link,
-///             _ => Mode::Stitch,
-///         });
-///     Ok(consumer.each(event.payload, |message| async move {
-///         println!("{:?}", message.message_id);
-///         Ok::<_, Error>(())
-///     })
-///     .await)
-/// }
-/// ```
-///
-/// It is a [tower layer](tower::Layer), too: around a service of single messages it gives a
-/// handler of batches, see [`EachMessage`](crate::sqs::EachMessage).
-pub struct Consumer<M = SqsMessage> {
-    concurrency: usize,
-    margin: Duration,
-    choose: Choose<M>,
-    fifo: bool,
+/// The order and the limits by which the items of a batch are handled.
+pub(crate) struct Schedule<M> {
+    /// Most items that are handled at the same time.
+    pub(crate) concurrency: usize,
+    /// Time before the deadline at which the rest is given up; [`Duration::MAX`] switches this off.
+    pub(crate) margin: Duration,
+    /// Chooses the trace in which an item is handled.
+    pub(crate) choose: Choose<M>,
+    /// True if items with a group are those of a FIFO queue.
+    pub(crate) fifo: bool,
 }
 
-impl<M> Consumer<M> {
-    /// Handles up to `limit` messages at a time; 0 counts as 1. They share the handler's task,
-    /// so they overlap where they wait.
-    #[must_use]
-    pub fn concurrency(mut self, limit: usize) -> Self {
-        self.concurrency = limit.max(1);
-        self
-    }
-
-    /// The trace in which all messages are handled.
-    #[must_use]
-    pub fn mode(self, mode: Mode) -> Self {
-        self.mode_for(move |_| mode)
-    }
-
-    /// Chooses for each message the trace in which it is handled. A choice that panics counts as
-    /// [`Mode::Stitch`].
-    #[must_use]
-    pub fn mode_for(mut self, choose: impl Fn(&M) -> Mode + Send + Sync + 'static) -> Self {
-        self.choose = Arc::new(choose);
-        self
-    }
-
-    /// How long before the function's deadline what is not done is given up; half a second
-    /// unless set. More than half of the function's time counts as half of it.
-    /// [`Duration::MAX`] switches this off.
-    #[must_use]
-    pub fn deadline_margin(mut self, margin: Duration) -> Self {
-        self.margin = margin;
-        self
-    }
-
-    /// Takes messages with a message group for those of a FIFO queue.
-    #[cfg(feature = "sqs-poll")]
-    #[must_use]
-    pub(crate) fn fifo(mut self, fifo: bool) -> Self {
-        self.fifo = fifo;
-        self
-    }
-
-    /// True for each message, in their order, that is done with.
+impl<M> Schedule<M> {
+    /// Handles the items of a batch. Returns for each, in their order, whether it is done with.
     pub(crate) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
     where
         M: Item,
@@ -285,7 +215,7 @@ async fn reached(instant: Option<Instant>) {
     }
 }
 
-impl<M> Default for Consumer<M> {
+impl<M> Default for Schedule<M> {
     fn default() -> Self {
         Self {
             concurrency: 1,
@@ -296,7 +226,7 @@ impl<M> Default for Consumer<M> {
     }
 }
 
-impl<M> Clone for Consumer<M> {
+impl<M> Clone for Schedule<M> {
     fn clone(&self) -> Self {
         Self {
             choose: Arc::clone(&self.choose),
@@ -305,9 +235,9 @@ impl<M> Clone for Consumer<M> {
     }
 }
 
-impl<M> fmt::Debug for Consumer<M> {
+impl<M> fmt::Debug for Schedule<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
+        f.debug_struct("Schedule")
             .field("concurrency", &self.concurrency)
             .field("margin", &self.margin)
             .finish_non_exhaustive()

@@ -7,7 +7,7 @@ use super::*;
 /// What is found under each hop, and of the W3C.
 #[derive(Default)]
 struct Found {
-    hops: [Option<TraceHeader>; OTHERS + 1],
+    hops: [Option<TraceHeader>; HOPS],
     traceparent: Option<TraceHeader>,
 }
 
