@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -84,8 +84,16 @@ fn published_crates_have_one_version_and_all_fields() {
     let wrapper = packages
         .iter()
         .find(|package| package["name"] == "tracestitch");
-    let shown = &wrapper.unwrap()["metadata"]["docs"]["rs"]["all-features"];
-    assert_eq!(*shown, true, "docs.rs must show optional items");
+    let docs = &wrapper.unwrap()["metadata"]["docs"]["rs"];
+    assert_eq!(
+        docs["all-features"], true,
+        "docs.rs must show optional items"
+    );
+    let marks_features = json!(["--cfg", "docsrs"]);
+    assert_eq!(
+        docs["rustdoc-args"], marks_features,
+        "docs.rs must show their features"
+    );
 }
 
 #[test]
