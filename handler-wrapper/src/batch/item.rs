@@ -5,21 +5,22 @@ use tracestitch_wire::header::TraceHeader;
 
 use crate::settings::carriers::Carriers;
 
-/// What is asked of an item of a batch: a message, or a record of a stream.
+/// Properties of an item of a batch: a message, or a record of a stream.
 pub(crate) trait Item {
-    /// Its source, as rules of sampling call it; what a segment says of it stands under this.
+    /// Name of the source in rules of sampling, and namespace of the item's metadata.
     const SOURCE: &'static str;
 
-    /// The trace header that it brings.
+    /// Returns the trace header that the item carries.
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader>;
 
-    /// Items of one group are handled in their order, up to the first that fails. `fifo` says
-    /// that the queue is one even if the item does not.
+    /// Returns the group of the item. Items of a group are handled in order, up to the first that
+    /// fails. `fifo` is true if the queue is known to be a FIFO queue.
     fn group(&self, fifo: bool) -> Option<&str>;
 
-    /// Name of the queue, stream or table that it came from.
+    /// Returns the name of the queue, stream or table that the item came from.
     fn came_from(&self) -> String;
 
-    /// What its segment says of it, never contents; `now` in milliseconds of the epoch.
+    /// Returns metadata for the item's segment, without contents. `now` is in milliseconds since
+    /// the epoch.
     fn facts(&self, now: i64) -> Vec<(&'static str, Option<Value>)>;
 }

@@ -1,14 +1,14 @@
-//! Which messages of a batch wait for each other.
+//! Order among the items of a batch.
 
 use std::collections::HashMap;
 
 use super::item::Item;
 
-/// Messages that are handled one after the other, with their places in the batch.
+/// Items that are handled one after the other, with their positions in the batch.
 pub(super) type Lane<M> = Vec<(usize, M)>;
 
-/// The lanes of a batch, in the order of their first messages: a group is one lane, because its
-/// items must not be handled while an earlier one is not done. Every other item is one of its own.
+/// Returns the lanes of a batch, in the order of their first items. A group is one lane, because an
+/// item must wait for the earlier ones of its group. Every other item is a lane by itself.
 pub(super) fn lanes<M: Item>(messages: Vec<M>, fifo: bool) -> Vec<Lane<M>> {
     let mut lanes: Vec<Lane<M>> = Vec::with_capacity(messages.len());
     let mut groups: HashMap<String, usize> = HashMap::new();
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn only_groups_of_fifo_queues_wait() {
+    fn only_groups_of_fifo_queues_share_a_lane() {
         let groups = [Some("a"), Some("b"), Some("a"), None, Some("b")];
         assert_eq!(
             places("orders.fifo", &groups),

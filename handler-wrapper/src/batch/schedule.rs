@@ -1,4 +1,4 @@
-//! The schedule of a batch: how many items at a time, in which order, until when.
+//! Schedule of a batch: number of items at a time, order, deadline.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -21,25 +21,25 @@ use crate::{
     trace::{capture::Recorded, context::Context, failure::Failure, trace::Trace},
 };
 
-/// Time that is left for the reply when messages are given up, unless set otherwise.
+/// Time before the deadline at which messages are given up, unless set otherwise.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub(crate) type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
 
-/// The order and the limits by which the items of a batch are handled.
+/// Order and limits of the items of a batch.
 pub(crate) struct Schedule<M> {
-    /// Most items that are handled at the same time.
+    /// Largest number of items that are handled at the same time.
     pub(crate) concurrency: usize,
-    /// Time before the deadline at which the rest is given up; [`Duration::MAX`] switches this off.
+    /// Time before the deadline at which the rest is given up; [`Duration::MAX`] for never.
     pub(crate) margin: Duration,
     /// Chooses the trace in which an item is handled.
     pub(crate) choose: Choose<M>,
-    /// True if items with a group are those of a FIFO queue.
+    /// True if items with a group belong to a FIFO queue.
     pub(crate) fifo: bool,
 }
 
 impl<M> Schedule<M> {
-    /// Handles the items of a batch. Returns for each, in their order, whether it is done with.
+    /// Handles the items of a batch. Returns for each item, in order, whether it is done.
     pub(crate) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
     where
         M: Item,
@@ -74,14 +74,14 @@ impl<M> Schedule<M> {
                     }
                 }
             });
-            // What is in work when time is over is dropped with this block.
+            // Items in progress at the deadline are dropped with this block.
             future::select(work, pin!(reached(until))).await;
         }
         run.done.into_iter().map(AtomicBool::into_inner).collect()
     }
 }
 
-/// One batch under way.
+/// A batch in progress.
 struct Run<'a, M, H> {
     batch: &'a Batch,
     choose: &'a (dyn Fn(&M) -> Mode + Send + Sync),
@@ -99,7 +99,7 @@ impl<M: Item, H> Run<'_, M, H> {
         E: Failure<Kind>,
     {
         for (place, message) in lane {
-            // Messages that never wait leave the timer no chance to be looked at.
+            // Items that never wait leave the timer no turn.
             let over = self.until.is_some_and(|until| clock::monotonic() >= until);
             if over || !self.message(message).await {
                 return;
@@ -108,7 +108,7 @@ impl<M: Item, H> Run<'_, M, H> {
         }
     }
 
-    /// True when the message is done with.
+    /// Handles one item. Returns true if it is done.
     async fn message<F, T, E, Kind>(&self, message: M) -> bool
     where
         H: FnMut(M) -> F,
@@ -122,7 +122,7 @@ impl<M: Item, H> Run<'_, M, H> {
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
         let mut failure = FailureMark(context.trace().cloned());
-        // The closure's own part of the work, before its first await, belongs to the message, too.
+        // The closure's code before its first await belongs to the item, too.
         let work = async {
             let mut mark = DeadlineMark(self.until);
             let future = {
@@ -149,8 +149,8 @@ impl<M: Item, H> Run<'_, M, H> {
     }
 }
 
-/// Marks the trace of a message as failed when dropped, unless the message succeeded first. Work that
-/// is dropped half-way has failed, too.
+/// Marks the trace of a message as failed when dropped, unless the message succeeded first. A
+/// message that is dropped half-way has failed, too.
 struct FailureMark(Option<Arc<Trace>>);
 
 impl Drop for FailureMark {
@@ -180,8 +180,8 @@ impl Drop for DeadlineMark {
     }
 }
 
-/// Work whose panics end with it, also those of what it drops when it is given up. Gives None when
-/// it panics.
+/// Contains panics of the work, and of the values that it drops when it is given up. Returns `None`
+/// after a panic.
 struct Contained<W>(Option<W>);
 
 impl<W: Future + Unpin> Future for Contained<W> {
@@ -203,10 +203,11 @@ impl<W> Drop for Contained<W> {
     }
 }
 
-/// Ready at `instant`; never when there is none.
+/// Completes at `instant`, or never if there is none.
 async fn reached(instant: Option<Instant>) {
     let sleep = instant.and_then(|instant| {
-        // A tokio runtime without timers panics here. Then only what is not begun is given up.
+        // A tokio runtime without timers panics here. Only items that have not begun are given up
+        // then.
         user_code::contained(|| tokio::time::sleep_until(instant.into()))
     });
     match sleep {

@@ -1,4 +1,4 @@
-//! Where a message is handled: in its producer's trace, or in the invocation's.
+//! Choice of the trace in which a message is handled: its producer's, or the invocation's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,26 +21,27 @@ use crate::{
     },
 };
 
-/// Messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace (X-Ray
-/// endpoints and quotas), of which these take a fifth.
+/// Largest number of messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace
+/// (X-Ray endpoints and quotas), of which the pointers take a fifth.
 const MAX_POINTERS: usize = 100;
 
-/// In which trace a message is handled.
+/// The trace in which a message is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(
     not(feature = "sqs"),
     expect(unreachable_pub, reason = "only consumers of messages can choose it")
 )]
 pub enum Mode {
-    /// In the producer's, under the call that sent it; the invocation's trace points there.
+    /// The producer's trace, under the call that sent the message. The invocation's trace points to
+    /// it.
     #[default]
     Stitch,
-    /// In the invocation's, with a link to the producer's. The invocation's sampling decision
-    /// counts, and calls carry the invocation's trace on.
+    /// The invocation's trace, with a link to the producer's. The invocation's sampling decision
+    /// applies, and calls carry the invocation's trace.
     Link,
 }
 
-/// What the messages of a batch have in common.
+/// State that the messages of a batch share.
 pub(super) struct Batch {
     invocation: Context,
     pointers: AtomicUsize,
@@ -58,20 +59,20 @@ impl Batch {
         self.invocation.trace()?.deadline
     }
 
-    /// True while the invocation's trace has room for one more pointer.
+    /// Returns true if the invocation's trace has room for one more pointer.
     fn points(&self) -> bool {
         self.pointers.fetch_add(1, Ordering::Relaxed) < MAX_POINTERS
     }
 }
 
-/// Where a message is handled.
+/// A message with its place in a trace.
 pub(super) struct Stitched {
-    /// What its work runs in.
+    /// Context of the work for the message.
     pub(super) context: Context,
-    /// What its outcome is put on: the segment in the producer's trace, or the subsegment in the
-    /// invocation's, or nothing.
+    /// Receives the outcome: the segment in the producer's trace, or the subsegment in the
+    /// invocation's, or an empty guard.
     pub(super) segment: Subsegment,
-    /// The thin subsegment in the invocation's trace.
+    /// Thin subsegment in the invocation's trace.
     pub(super) pointer: Subsegment,
 }
 
@@ -81,7 +82,7 @@ impl Stitched {
             return Self::in_invocations_trace(batch, None, message);
         };
         match message.carried(&trace.tracer.carriers) {
-            // A batch of one: the invocation has taken its trace from it already.
+            // A batch of one: the invocation has taken its trace from the message already.
             Some(header) if !trace.has_facade_segment && is_taken(trace, &header) => {
                 Self::in_invocations_trace(batch, None, message)
             }
@@ -89,7 +90,7 @@ impl Stitched {
                 Self::in_invocations_trace(batch, carried.as_ref(), message)
             }
             None if trace.header.is_some() => Self::in_invocations_trace(batch, None, message),
-            // Without a trace around it, a rule may begin one.
+            // Without a trace around it, a sampling rule may begin one.
             carried => {
                 let tracer = &trace.tracer;
                 let candidate = Candidate {
@@ -135,7 +136,7 @@ impl Stitched {
             facts(&mut segment, message);
             segment
         });
-        // A segment that is only held is most likely never sent: nothing points to it.
+        // A tail-sampled segment is most likely discarded, so nothing points to it.
         let target = document.as_mut().filter(|_| !trace.is_tail_sampled());
         let pointer = point(batch, &trace, target, message);
         match document {
@@ -156,8 +157,8 @@ impl Stitched {
     }
 }
 
-/// True when the invocation has taken its trace from `carried`, and decided itself where that
-/// left it open.
+/// Returns true if the invocation has taken its trace from `carried`, and has made the decision
+/// that `carried` left open.
 fn is_taken(trace: &Trace, carried: &TraceHeader) -> bool {
     trace.header.as_ref().is_some_and(|own| {
         let mut carried = carried.clone();
@@ -168,8 +169,8 @@ fn is_taken(trace: &Trace, carried: &TraceHeader) -> bool {
     })
 }
 
-/// Begins the thin subsegment that points to `segment`, and lets that point back: to the
-/// subsegment, or without one to what is current in the invocation.
+/// Begins the thin subsegment that points to `segment`, and links `segment` back to it, or without
+/// it to the current subsegment of the invocation.
 fn point<M: Item>(
     batch: &Batch,
     trace: &Trace,
@@ -179,7 +180,7 @@ fn point<M: Item>(
     let Some(around) = batch.invocation.recording() else {
         return Subsegment::default();
     };
-    // An invocation that is only held is most likely never sent: nothing points to it.
+    // A tail-sampled invocation is most likely discarded, so nothing points to it.
     let invocation = around.trace();
     let invocation = invocation
         .header
@@ -209,7 +210,7 @@ fn point<M: Item>(
     pointer
 }
 
-/// Puts what a segment says of its item on `document`.
+/// Puts the metadata of an item on `document`.
 fn facts<M: Item>(document: &mut Document, message: &M) {
     for (key, value) in message.facts(millis(document.start_time)) {
         note::<M>(document, key, value);

@@ -1,4 +1,4 @@
-//! Around each message of a batch.
+//! Entry points around each message or record of a batch.
 
 #[cfg(feature = "sqs")]
 pub mod sqs;

@@ -1,7 +1,7 @@
-//! SQS consumers: each message in the trace of whoever sent it.
+//! SQS consumers: each message in its producer's trace.
 //!
-//! [`each`] is all that most functions need; a [`Consumer`] handles messages side by side,
-//! chooses a [`Mode`] and is a tower layer.
+//! Most functions need only [`each`]. A [`Consumer`] handles messages concurrently, chooses a
+//! [`Mode`], and is a tower layer.
 //!
 //! | the message | what happens |
 //! |---|---|
@@ -12,9 +12,9 @@
 //! | comes from the same trace as another one | a segment of its own in that trace |
 //! | is delivered again | one more segment in the same trace; `receive_count` tells them apart |
 //!
-//! Of a large batch the first 100 messages are pointed to from the invocation's trace, of which
-//! X-Ray keeps 500 KB at most (X-Ray endpoints and quotas); the segments of the others point to
-//! the invocation all the same.
+//! The invocation's trace points to the first 100 messages of a batch: X-Ray keeps at most 500 KB
+//! of a trace (X-Ray endpoints and quotas). The segments of the other messages still point to the
+//! invocation.
 
 use std::future::Future;
 
@@ -37,18 +37,18 @@ pub use self::poller::{BatchOutcome, Poller};
 pub use self::{consumer::Consumer, each_message::EachMessage};
 pub use crate::{batch::stitch::Mode, incoming::message::SqsRecord};
 
-/// Handles each message of a batch in the message's own trace, one after the other, and says
-/// which of them failed: a [`Consumer`] as it is made.
+/// Handles the messages of a batch one after the other, each in its own trace. Returns the failed
+/// ones.
 ///
-/// A message that brings a sampled context gets a segment in its producer's trace, named after
-/// the function, under the producer's call; everything that `handle` does hangs under it, and
-/// its calls carry that trace on. The invocation's own trace gets a thin subsegment that points
-/// there. A message that brings `Sampled=0` is not recorded, and its calls carry that on. A
-/// message that brings nothing is handled in the invocation's trace.
+/// A message that carries a sampled context gets a segment in its producer's trace, named after the
+/// function, under the producer's call. Everything that `handle` does becomes a child of it, and
+/// its calls carry that trace. The invocation's trace gets a thin subsegment that points to the
+/// segment. A message with `Sampled=0` is not recorded, and its calls carry `Sampled=0`. A message
+/// without a context is handled in the invocation's trace.
 ///
-/// A message fails when `handle` returns an error or panics; the others are not touched by it.
-/// Failed messages come back in `batchItemFailures`: switch on `ReportBatchItemFailures` in the
-/// event source mapping, or Lambda takes the batch for a success (AWS Lambda developer guide,
+/// A message fails if `handle` returns an error or panics; the other messages are unaffected.
+/// Failed messages are returned in `batchItemFailures`: switch on `ReportBatchItemFailures` in the
+/// event source mapping, or Lambda counts the batch as a success (AWS Lambda developer guide,
 /// "Handling errors for an SQS event source").
 ///
 /// `Kind` is inferred: see [`Failure`](crate::Failure).
@@ -80,8 +80,8 @@ where
     Consumer::new().each(event, handle).await
 }
 
-/// The trace header that a message brings, from wherever it carries one: system attribute,
-/// message attribute, envelope or embedded field, in this order.
+/// Returns the trace header that a message carries: the first valid one of system attribute,
+/// message attribute, envelope and embedded field.
 ///
 /// ```
 /// use aws_lambda_events::sqs::SqsMessage;
@@ -95,10 +95,10 @@ pub fn trace_header(message: &impl SqsRecord) -> Option<TraceHeader> {
     embed::with_carriers(|carriers| incoming::sqs::of_message(message, carriers))
 }
 
-/// True when the producer decided that the trace of this message is recorded.
+/// Returns true if the producer decided to record the trace of this message.
 ///
-/// The X-Ray SDKs answer the same question by the text of the system attribute alone; here every
-/// place counts that [`trace_header`] knows.
+/// The X-Ray SDKs read the system attribute alone; this function reads every place of
+/// [`trace_header`].
 ///
 /// ```
 /// let message = aws_lambda_events::sqs::SqsMessage::default();

@@ -1,16 +1,15 @@
-//! Records of Kinesis and DynamoDB streams: each in the trace of whoever wrote it.
+//! Consumers of Kinesis and DynamoDB streams: each record in its producer's trace.
 //!
-//! The services carry no context: the producer puts it into the record, with
-//! [`embed::inject`](crate::embed::inject) or as one of the fields in `docs/context.md`.
-//! What happens with a record that brings one, or brings none, is that of an SQS message: see
-//! [`sqs`](crate::sqs). A batch of one whose context the invocation has taken already is handled
-//! in the invocation.
+//! The services carry no context. The producer puts it into the record, with
+//! [`embed::inject`](crate::embed::inject) or as one of the fields in `docs/context.md`. A record
+//! is then handled as an SQS message is, see [`sqs`](crate::sqs). A batch of one record whose
+//! context the invocation has taken already is handled in the invocation.
 //!
-//! Records are handled in their order, up to the first that fails: of that one, or of the first
-//! for which no time was left, the sequence number comes back in `batchItemFailures`. Lambda
-//! takes up the stream there. Switch on `ReportBatchItemFailures` in the event source mapping, or
-//! Lambda takes the batch for a success (AWS Lambda developer guide, "Configuring partial batch
-//! response with Kinesis Data Streams and Lambda", and the same for DynamoDB).
+//! Records are handled in order, up to the first that fails or for which no time is left. Its
+//! sequence number is returned in `batchItemFailures`, and Lambda continues there. Switch on
+//! `ReportBatchItemFailures` in the event source mapping, or Lambda counts the batch as a success
+//! (AWS Lambda developer guide, "Configuring partial batch response with Kinesis Data Streams and
+//! Lambda", and the section of the same name for DynamoDB).
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -31,7 +30,7 @@ use crate::{
     trace::failure::Failure,
 };
 
-/// Handles each record of a Kinesis batch in its own trace, and says where it stopped.
+/// Handles each record of a Kinesis batch in its own trace. Returns the first failed one.
 ///
 /// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
@@ -62,10 +61,10 @@ where
     response
 }
 
-/// Handles each record of a DynamoDB stream's batch in its own trace, and says where it stopped.
+/// Handles each record of a DynamoDB stream's batch in its own trace. Returns the first failed one.
 ///
-/// The context is a string field of the new item; a record without one (`REMOVE`, or a view type
-/// without new images) brings none.
+/// The context is a string attribute of the new item. A record without a new item (`REMOVE`, or a
+/// view type without new images) has no context.
 ///
 /// `Kind` is inferred: see [`Failure`](crate::Failure).
 ///
@@ -100,7 +99,7 @@ where
     response
 }
 
-/// Sequence number of the first record that is not done with.
+/// Returns the sequence number of the first record that is not done.
 async fn first_failed<R, H, F, T, E, Kind>(records: Vec<R>, handle: H) -> Option<String>
 where
     R: Record,
@@ -118,11 +117,11 @@ where
 }
 
 trait Record: Item {
-    /// Its place in the stream.
+    /// Returns the position in the stream.
     fn sequence_number(&self) -> &str;
 }
 
-/// All records of a batch come from one shard, in its order.
+/// Group of all records: a batch comes from one shard, in its order.
 const SHARD: &str = "";
 
 impl Record for KinesisEventRecord {
@@ -292,8 +291,8 @@ mod tests {
         serde_json::from_value(json!({ "Records": records })).unwrap()
     }
 
-    /// Trace and sequence number of each record's segment, and that its trace and the
-    /// invocation's point at each other.
+    /// Returns trace and sequence number of each record's segment, after a check that it and the
+    /// invocation's trace point at each other.
     #[track_caller]
     fn segments(kept: &Kept, source: &str) -> Vec<(String, String)> {
         let documents = kept.closed();
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_record_of_kinesis_is_in_its_producers_trace() {
+    async fn kinesis_record_is_handled_in_its_producers_trace() {
         let kept = Kept::default();
         let carrying = ['a', 'b'].map(|digit| json!({ "_traceId": header(digit) }).to_string());
         let event = kinesis(&[&carrying[0], "plain", &carrying[1]]);
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_record_of_dynamodb_is_in_its_producers_trace() {
+    async fn dynamodb_record_is_handled_in_its_producers_trace() {
         let kept = Kept::default();
         let event = dynamodb(&[
             json!({ "orderId": { "S": "o-1" }, "_traceId": { "S": header('a') } }),
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_of_one_stays_in_the_trace_that_the_invocation_took_from_it() {
+    async fn batch_of_one_stays_in_the_invocations_trace() {
         let kept = Kept::default();
         let event = kinesis(&[&json!({ "_traceId": header('a') }).to_string()]);
         let invocation = Trace {
@@ -367,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_decided_for_the_invocation_holds_for_its_only_record() {
+    async fn decision_of_the_invocation_holds_for_its_only_record() {
         let kept = Kept::default();
         let mut tracer = kept.tracer();
         tracer.sampling = "rate=1".parse().unwrap();
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_stops_at_the_first_record_that_fails() {
+    async fn stream_stops_at_the_first_record_that_fails() {
         for (failing, begun, expected, reason) in [
             ("1", 2, Some("1"), "by its error"),
             ("2!", 3, Some("2"), "by a panic"),

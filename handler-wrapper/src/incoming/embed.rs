@@ -80,7 +80,7 @@ mod tests {
     use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
-    async fn what_was_put_in_comes_out() {
+    async fn injected_context_is_extracted() {
         let unsampled = SAMPLED.replace("Sampled=1", "Sampled=0;Lineage=a87bd80c:1|68fd508a:5");
         for header in [SAMPLED, &unsampled] {
             Kept::default()
@@ -97,9 +97,9 @@ mod tests {
         }
     }
 
-    /// An event of API Gateway, an envelope: each with the context by which it came here.
+    /// An event of API Gateway and envelopes, each with the context by which it arrived.
     #[tokio::test]
-    async fn what_was_put_in_comes_out_of_what_carries_another() {
+    async fn injected_context_wins_over_carried_ones() {
         let other = SAMPLED.replace("Root=1-5", "Root=1-6");
         for mut carrying in [
             json!({ "X-Amzn-Trace-Id": other }),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_an_invocation_nothing_is_written() {
+    fn nothing_is_injected_outside_an_invocation() {
         let mut order = json!({});
         assert!(!inject(&mut order));
         assert_eq!((order, attribute()), (json!({}), None));

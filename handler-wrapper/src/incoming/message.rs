@@ -1,10 +1,10 @@
-//! What is read of a message of SQS, wherever it was received.
+//! Properties of an SQS message that this crate reads.
 
 use std::collections::HashMap;
 
 use aws_lambda_events::sqs::SqsMessage;
 
-/// A message that was received from SQS: in an event of Lambda, or by the process itself.
+/// A message received from SQS, in an event of Lambda or by the process itself.
 ///
 /// Implemented for [`SqsMessage`] and, with the feature `sqs-poll`, for
 /// `aws_sdk_sqs::types::Message`.
@@ -13,13 +13,13 @@ pub trait SqsRecord: sealed::Sealed {
     fn id(&self) -> Option<&str>;
     #[doc(hidden)]
     fn body(&self) -> Option<&str>;
-    /// A system attribute, such as `SentTimestamp`.
+    /// Returns a system attribute, such as `SentTimestamp`.
     #[doc(hidden)]
     fn system(&self, name: &str) -> Option<&str>;
-    /// The text of a message attribute, whose name may be written in any case.
+    /// Returns the text of a message attribute, whose name may be in any case.
     #[doc(hidden)]
     fn attribute(&self, name: &str) -> Option<&str>;
-    /// ARN of the queue.
+    /// Returns the ARN of the queue.
     #[doc(hidden)]
     fn queue(&self) -> Option<&str>;
 }
@@ -31,8 +31,8 @@ mod sealed {
     impl Sealed for aws_sdk_sqs::types::Message {}
 }
 
-/// SQS tells names of attributes apart by their case, producers do not: that which is written as
-/// `name` counts first.
+/// Looks up an attribute in any case. SQS distinguishes names by case, producers do not; the name
+/// in the given case wins.
 fn in_any_case<'a, V>(attributes: &'a HashMap<String, V>, name: &str) -> Option<&'a V> {
     attributes.get(name).or_else(|| {
         let named = attributes
@@ -87,7 +87,7 @@ impl SqsRecord for aws_sdk_sqs::types::Message {
         in_any_case(self.message_attributes()?, name)?.string_value()
     }
 
-    /// A message does not say which queue it came from.
+    /// A message of the SDK does not name its queue.
     fn queue(&self) -> Option<&str> {
         None
     }

@@ -1,4 +1,4 @@
-//! The trace that an SQS message brings.
+//! Trace context of an SQS message.
 
 use tracestitch_wire::header::TraceHeader;
 
@@ -8,7 +8,8 @@ use crate::{
     support::diagnostics::Once,
 };
 
-/// First valid one of: system attribute, message attribute, body (envelope or embedded field).
+/// Returns the first valid header of system attribute, message attribute and body (envelope or
+/// embedded field).
 pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn first_valid_one_wins() {
+    fn first_valid_carrier_wins() {
         let body = format!(r#"{{"_traceId":"{}"}}"#, header('c'));
         for (system, attribute, body, expected, reason) in [
             (
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn message_attributes_in_any_case() {
+    fn message_attribute_is_found_in_any_case() {
         let w3c = "00-5759e988aaaaaaaaaaaaaaaaaaaaaaaa-53995c3f42cd8ad8-01";
         for (attributes, state, reason) in [
             (
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_are_no_text_bring_nothing() {
+    fn binary_attribute_carries_nothing() {
         let mut message = message("", "", "{}");
         let mut value = SqsMessageAttribute::default();
         value.data_type = Some("Binary".to_owned());

@@ -1,4 +1,4 @@
-//! A trace context in a text.
+//! Trace context in a text.
 
 use tracestitch_wire::{
     header::{Sampling, TraceHeader},

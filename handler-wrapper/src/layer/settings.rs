@@ -176,20 +176,22 @@ mod tests {
         Redaction::from_fn(move |_, found| (found == "secret").then(|| text.to_owned()))
     }
 
-    /// A value that is in use, with the settings that each setter makes of it.
     #[test]
     fn setters_of_a_value_in_use_return_another_one_with_the_rule() {
         let used = TraceLayer::to_sink(Arc::new(Kept::default()));
         let tracer = used.tracer().unwrap();
-        assert!(tracer.redaction.is_none() && tracer.sampling.is_empty());
-        let both = used
-            .clone()
-            .redact(rule("gone"))
-            .sampling("rate=1".parse().unwrap());
-        let changed = both.tracer().unwrap();
-        assert!(!changed.redaction.is_none() && !changed.sampling.is_empty());
+        let redacting = used.clone().redact(rule("gone")).tracer().unwrap();
+        let sampling = used.clone().sampling("rate=1".parse().unwrap());
+        let sampling = sampling.tracer().unwrap();
         assert!(Arc::ptr_eq(&tracer, &used.tracer().unwrap()));
-        assert!(tracer.redaction.is_none() && tracer.sampling.is_empty());
+        for (tracer, redacts, samples) in [
+            (tracer, false, false),
+            (redacting, true, false),
+            (sampling, false, true),
+        ] {
+            assert_eq!(!tracer.redaction.is_none(), redacts);
+            assert_eq!(!tracer.sampling.is_empty(), samples);
+        }
     }
 
     #[test]

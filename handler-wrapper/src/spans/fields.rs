@@ -1,4 +1,4 @@
-//! What the fields of spans and events say.
+//! Readers of the fields of spans and events.
 
 use std::error::Error;
 use std::fmt;
@@ -11,21 +11,45 @@ use tracing::field::{Field, Visit};
 
 use crate::support::user_code;
 
-/// Fields that hold what a function was given to work on, and `self`, which with its clients and
-/// settings is the same in every span: they are not recorded unless they are named in
-/// [`SpanLayer::annotate`](super::SpanLayer::annotate).
+/// Fields that hold the data a function works on, and `self`, which has the same clients and
+/// settings in every span. They are recorded only if
+/// [`SpanLayer::annotate`](super::SpanLayer::annotate) names them.
 const DATA: [&str; 7] = [
     "self", "event", "request", "message", "payload", "body", "headers",
 ];
 
-/// Characters of a field's text.
+/// Words in names of fields that hold secrets, without separators. Fields with such a name are
+/// recorded only if [`SpanLayer::annotate`](super::SpanLayer::annotate) names them.
+const SECRETS: [&str; 11] = [
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "secret",
+    "session",
+    "token",
+];
+
+/// Returns true for a name with a word of [`SECRETS`], in any case, with any separators.
+fn is_secret(name: &str) -> bool {
+    let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+    let joined: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    SECRETS.iter().any(|word| joined.contains(word))
+}
+
+/// Longest text of a field, in characters.
 const FIELD_LENGTH: usize = 1000;
 
-/// Bytes that are looked at of it. Fields may be long (a file's bytes), and the handler waits.
+/// Longest part of a field that is read, in bytes. Fields may be long, such as the bytes of a file,
+/// and the handler waits.
 const READ_LENGTH: usize = 8 * 1024;
 
-/// Collects a span's fields. Their values write themselves, as the user's code has it, so the
-/// document must not be locked meanwhile.
+/// Collects a span's fields. The user's code formats their values, so the document must not be
+/// locked meanwhile.
 pub(super) struct SpanFields<'a> {
     annotations: &'a [String],
     facts: Vec<FieldValue>,
@@ -38,7 +62,7 @@ enum FieldValue {
 }
 
 impl<'a> SpanFields<'a> {
-    /// Those of these names become annotations.
+    /// Creates a reader that turns fields of these names into annotations.
     pub(super) fn new(annotations: &'a [String]) -> Self {
         Self {
             annotations,
@@ -55,7 +79,7 @@ impl<'a> SpanFields<'a> {
         if self.is_annotation(name) {
             let value = annotation(value().into());
             self.facts.push(FieldValue::Annotation(name, value));
-        } else if !DATA.contains(&name) {
+        } else if !DATA.contains(&name) && !is_secret(name) {
             self.facts.push(FieldValue::Metadata(name, value().into()));
         }
     }
@@ -121,11 +145,12 @@ impl Visit for SpanFields<'_> {
     }
 }
 
-/// Libraries put whole URLs into the fields of their spans, where they are a log's matter.
+/// Cuts a text and removes secrets of the URLs in it: libraries put whole URLs into the fields of
+/// their spans.
 fn cut(text: &str) -> String {
     let mut read = &text[..text.floor_char_boundary(READ_LENGTH)];
     if read.len() < text.len() {
-        // Half a URL does not tell its user from its host.
+        // Half of a URL does not show where its user ends.
         let last = read.rfind(char::is_whitespace);
         read = &read[..last.unwrap_or(read.len())];
     }
@@ -136,11 +161,11 @@ fn cut(text: &str) -> String {
     text
 }
 
-/// What an error event says.
+/// The message and the error of an event.
 #[derive(Default)]
 pub(super) struct ErrorEvent {
     chain: Option<Cause>,
-    /// `#[instrument(err)]` writes the error's text into this field.
+    /// Value of the field that `#[instrument(err)]` fills.
     error: Option<String>,
     message: Option<String>,
 }
@@ -171,6 +196,37 @@ impl Visit for ErrorEvent {
             "error" | "err" => self.error = Some(user_code::shown(value, READ_LENGTH)),
             "message" => self.message = Some(user_code::shown(value, READ_LENGTH)),
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_a_word_for_a_secret_are_secret() {
+        for word in SECRETS {
+            for name in [
+                word.to_owned(),
+                word.to_uppercase(),
+                format!("user_{word}"),
+                format!("{word}s"),
+                format!("db.{word}.old"),
+                format!("{}_{}", &word[..3], &word[3..]),
+            ] {
+                assert!(is_secret(&name), "{name}");
+            }
+        }
+        for name in [
+            "order_id",
+            "items",
+            "key",
+            "author",
+            "pass_rate",
+            "api_version",
+        ] {
+            assert!(!is_secret(name), "{name}");
         }
     }
 }

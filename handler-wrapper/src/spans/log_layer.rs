@@ -1,4 +1,4 @@
-//! Log lines that name their trace.
+//! Log lines with the trace they belong to.
 
 use std::fmt;
 use std::io::Write;
@@ -24,7 +24,7 @@ use crate::{
     trace::context::Context,
 };
 
-/// Keys that every line may have; fields of the same name get an underscore behind theirs.
+/// Keys of every line. A field of the same name gets an underscore as suffix.
 const RESERVED: [&str; 7] = [
     "timestamp",
     "level",
@@ -35,20 +35,19 @@ const RESERVED: [&str; 7] = [
     "segmentId",
 ];
 
-/// Writes the events of `tracing` as JSON lines that say to which trace they belong.
+/// Writes the events of `tracing` as JSON lines with the trace that they belong to.
 ///
 /// The keys are those of Lambda's JSON log format (AWS Lambda developer guide, "Configuring JSON
 /// and plain text log formats"), as its runtimes for Node and Python write them: `timestamp`,
-/// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's own
-/// fields. Lambda itself reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering").
-/// Lines that are written while an SQS message is handled carry that message's trace; so
-/// CloudWatch Logs Insights finds all lines of a trace by `filter traceId = "1-…"`. An event with a
-/// `parent:` of its own carries the trace of that span, where a [`SpanLayer`](crate::SpanLayer)
-/// knows it.
+/// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's
+/// fields. Lambda reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering"). Lines of
+/// an SQS message carry the message's trace, so CloudWatch Logs Insights finds all lines of a trace
+/// by `filter traceId = "1-…"`. An event with a `parent:` carries the trace of that span, if a
+/// [`SpanLayer`](crate::SpanLayer) has recorded it.
 ///
-/// It takes the place of the subscriber of `lambda_runtime`
-/// (`tracing::init_default_subscriber`), which writes the same level and values, but the fields in
-/// an object of their own, and no time. A process has one subscriber: a second `init` panics.
+/// This layer replaces the subscriber of `lambda_runtime` (`tracing::init_default_subscriber`).
+/// That one writes the same level and values, but the fields in a nested object, and no time. A
+/// process has one subscriber: a second `init` panics.
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;
@@ -61,13 +60,13 @@ const RESERVED: [&str; 7] = [
 /// ```
 pub struct LogLayer {
     filter: Targets,
-    /// None: standard output, which Lambda puts into the function's log.
+    /// `None` for standard output, which Lambda puts into the function's log.
     writer: Option<Mutex<Box<dyn Write + Send>>>,
 }
 
 impl LogLayer {
-    /// Writes events of the level that the function's configuration asks for
-    /// (`AWS_LAMBDA_LOG_LEVEL`, INFO where it is not set) and above, to standard output.
+    /// Writes events to standard output, at the level that the function's configuration asks for
+    /// (`AWS_LAMBDA_LOG_LEVEL`, INFO if unset) and above.
     pub fn from_env() -> Self {
         Self {
             filter: Targets::new().with_default(LevelFilter::from_level(config::log_level())),
@@ -75,16 +74,15 @@ impl LogLayer {
         }
     }
 
-    /// Writes the events that `filter` lets through, in place of those of the configured level.
+    /// Writes the events that `filter` enables, instead of those at the configured level.
     #[must_use]
     pub fn filter(mut self, filter: Targets) -> Self {
         self.filter = filter;
         self
     }
 
-    /// This layer behind its filter, which saves what [`SpanLayer::filtered`] saves.
-    ///
-    /// [`SpanLayer::filtered`]: crate::SpanLayer::filtered
+    /// Wraps this layer in its filter, with the same savings as
+    /// [`SpanLayer::filtered`](crate::SpanLayer::filtered).
     pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -93,7 +91,7 @@ impl LogLayer {
         self.with_filter(filter)
     }
 
-    /// Writes to `writer`, a line at a time, in place of standard output.
+    /// Writes to `writer`, a line at a time, instead of standard output.
     #[must_use]
     pub fn to(mut self, writer: impl Write + Send + 'static) -> Self {
         self.writer = Some(Mutex::new(Box::new(writer)));
@@ -101,7 +99,7 @@ impl LogLayer {
     }
 
     fn write(&self, line: &str) {
-        // Nobody is left to tell when the log cannot be written.
+        // An error of the log itself cannot be reported anywhere.
         let _ = match &self.writer {
             Some(writer) => {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,20 +124,29 @@ where
 {
     fn on_event(&self, event: &Event<'_>, spans: LayerContext<'_, S>) {
         let metadata = event.metadata();
-        if !self
-            .filter
-            .would_enable(metadata.target(), metadata.level())
-        {
+        let is_record_of_log = metadata.target() == "log";
+        let mut fields = LineFields {
+            is_record_of_log,
+            ..LineFields::default()
+        };
+        // The target of such a record is one of its fields.
+        if is_record_of_log {
+            event.record(&mut fields);
+        }
+        let target = fields.target.take();
+        let target = target.as_deref().unwrap_or(metadata.target());
+        if !self.filter.would_enable(target, metadata.level()) {
             return;
         }
-        let mut fields = LineFields::default();
-        event.record(&mut fields);
+        if !is_record_of_log {
+            event.record(&mut fields);
+        }
         let mut line = String::with_capacity(256);
         line.push('{');
         member(&mut line, "timestamp", &clock::rfc3339());
         member(&mut line, "level", metadata.level().as_str());
         member(&mut line, "message", &fields.message);
-        member(&mut line, "target", metadata.target());
+        member(&mut line, "target", target);
         correlate(&mut line, &span_layer::context_of_event(event, &spans));
         line.push_str(&fields.others);
         line.push_str("}\n");
@@ -164,23 +171,31 @@ fn member<V: Serialize + ?Sized>(line: &mut String, key: &str, value: &V) {
     if line.len() > 1 {
         line.push(',');
     }
-    // Strings, numbers and booleans can always be serialised.
+    // Strings, numbers and booleans always serialise.
     let json = |text: serde_json::Result<String>| text.unwrap_or_else(|_| "null".to_owned());
     line.push_str(&json(serde_json::to_string(key)));
     line.push(':');
     line.push_str(&json(serde_json::to_string(value)));
 }
 
-/// The fields of an event, in JSON, each with a comma before it.
+/// Fields of an event in JSON, each with a comma before it.
 #[derive(Default)]
 struct LineFields {
     message: String,
     others: String,
+    /// Whether the event is a record of the crate `log`, which the crate `tracing-log` forwards
+    /// with its target and place in fields `log.*`.
+    is_record_of_log: bool,
+    /// Target of a record of the crate `log`.
+    target: Option<String>,
 }
 
 impl LineFields {
     fn put<V: Serialize + ?Sized>(&mut self, field: &Field, value: &V) {
         let name = field.name();
+        if self.is_record_of_log && name.starts_with("log.") {
+            return;
+        }
         let mut text = String::new();
         if RESERVED.contains(&name) {
             member(&mut text, &format!("{name}_"), value);
@@ -210,10 +225,10 @@ impl Visit for LineFields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message.push_str(value);
-        } else {
-            self.put(field, value);
+        match field.name() {
+            "message" => self.message.push_str(value),
+            "log.target" if self.is_record_of_log => self.target = Some(value.to_owned()),
+            _ => self.put(field, value),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Spans and events of `tracing`.
+//! Layers for spans and events of `tracing`.
 
 mod fields;
 pub(crate) mod log_layer;

@@ -1,4 +1,4 @@
-//! Spans that are held longer than the handler works in them.
+//! Spans that other code holds longer than the handler works in them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,16 +10,17 @@ use crate::{
     trace::{followers::Follower, open::Open},
 };
 
-/// The subsegment of a span, and when the handler's own code last left it.
+/// The subsegment of a span, and the time at which the handler's own code last left it.
 ///
 /// A span closes when its last holder drops it. The task of a connection holds the span in which it
-/// was spawned, and the spans around that, for the life of the process. A span that the handler has
-/// left therefore ends with the handler, as of the moment it was left. A span in which only another
+/// was spawned, and the spans around it, for the life of the process. A span that the handler has
+/// left therefore ends with the handler, at the time it was left. A span in which only another task
+/// works continues.
 /// task works goes on.
 #[derive(Debug)]
 pub(super) struct OpenSpan {
     open: Arc<Open>,
-    /// In microseconds since the epoch; 0 if the handler never entered the span or is still inside.
+    /// Microseconds since the epoch; 0 if the handler never entered the span or is still inside.
     left: AtomicU64,
 }
 

@@ -29,21 +29,25 @@ use crate::{
     },
 };
 
-/// Makes a subsegment of each span: `#[instrument]` is then all that you write.
+/// Records each span as a subsegment, so that `#[instrument]` is all that you write.
 ///
-/// A span becomes a subsegment when it is created in a recorded invocation or message: name,
-/// begin and end are the span's, its fields go to the metadata, an event of level ERROR makes it
-/// a fault with the event's `error` field or message as cause. While the span is entered, in
-/// whatever task or thread, it is the current subsegment: AWS and HTTP calls made there hang
-/// under it. A spawned task that carries its span therefore carries the trace. A panic that
-/// unwinds through it makes it a fault; a future that is dropped early just ends it, because a
-/// span does not tell the one from the other. A span that the handler has left ends with the
-/// handler at the latest, though something keeps it, as the task of a connection does; one in which
-/// only a task of its own works goes on with that. Spans outside an invocation are not recorded.
+/// A span becomes a subsegment if it is created in a recorded invocation or message. Name, begin
+/// and end come from the span, metadata from its fields. An event of level ERROR makes it a fault,
+/// with the event's `error` field or message as cause. While a span is entered, in any task or
+/// thread, it is the current subsegment: AWS and HTTP calls become its children. A spawned task
+/// that carries its span therefore carries the trace.
 ///
-/// `#[instrument]` takes all arguments of a function for fields. Those named `self`, `event`,
-/// `request`, `message`, `payload`, `body` and `headers` are left out; `skip` others that must not
-/// be seen. URLs in fields lose user, query and fragment. 1000 characters are kept of a text.
+/// A panic that unwinds through a span makes it a fault. A future that is dropped early ends it
+/// without one, because a span cannot distinguish the two ends. A span ends no later than the
+/// handler, even if a background task (such as a connection driver) still holds it. A span that
+/// only a spawned task has entered continues with that task. Spans outside an invocation are not
+/// recorded.
+///
+/// `#[instrument]` turns all arguments of a function into fields. Fields named `self`, `event`,
+/// `request`, `message`, `payload`, `body` and `headers` are left out, and so are fields whose name
+/// has a word for a secret, such as `password`, `api_key` or `session_token`; `skip` other
+/// arguments that must not be recorded. URLs in fields lose user, query and fragment. Texts are cut
+/// at 1000 characters.
 ///
 /// ```
 /// use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
@@ -64,12 +68,13 @@ pub struct SpanLayer {
     annotations: Vec<String>,
 }
 
-/// Spans that are in a trace and not closed. With none, entering a span costs one load. Not of
-/// one layer: what takes its place by `tracing_subscriber::reload` goes on with its spans.
+/// Number of spans in a trace that are not closed. While it is zero, entering a span costs one
+/// load. The number covers all layers: after `tracing_subscriber::reload` the new layer continues
+/// the spans of the old one.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 impl SpanLayer {
-    /// Records spans of level INFO and above.
+    /// Creates a layer that records spans of level INFO and above.
     pub fn new() -> Self {
         Self {
             filter: Targets::new().with_default(LevelFilter::INFO),
@@ -77,8 +82,8 @@ impl SpanLayer {
         }
     }
 
-    /// Records the spans, and takes the error events, that `filter` lets through, in place of
-    /// those of level INFO and above.
+    /// Records the spans and reads the error events that `filter` enables, instead of those of
+    /// level INFO and above.
     ///
     /// ```
     /// use tracing_subscriber::filter::Targets;
@@ -93,13 +98,13 @@ impl SpanLayer {
         self
     }
 
-    /// This layer behind its filter, so that `tracing` knows what nobody wants, and makes no spans
-    /// and events of it. An AWS SDK call alone has some 90 below INFO, for which it otherwise
-    /// waits longer than for all else that tracing does. It works when every layer of the
-    /// subscriber has a filter; for others, use [`Layer::with_filter`].
+    /// Wraps this layer in its filter, so that `tracing` does not create spans and events that no
+    /// layer needs. One AWS SDK call has some 90 below INFO, which otherwise cost more than all
+    /// other work of tracing. The filter takes effect if every layer of the subscriber has one; for
+    /// other layers use [`Layer::with_filter`].
     ///
-    /// Nobody tells the layer then that a span which the filter leaves out is entered: a spawned
-    /// task that carries such a one alone carries no trace. Give it `in_current_span()`.
+    /// A filtered layer does not see that a span below its level is entered. A spawned task that
+    /// carries only such a span carries no trace: give it `in_current_span()`.
     pub fn filtered<S>(self) -> Filtered<Self, Targets, S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -108,8 +113,8 @@ impl SpanLayer {
         self.with_filter(filter)
     }
 
-    /// Fields of these names become annotations, by which X-Ray finds traces, in place of
-    /// metadata.
+    /// Records fields of these names as annotations instead of metadata. X-Ray finds traces by
+    /// annotations.
     #[must_use]
     pub fn annotate(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.annotations = fields.into_iter().map(Into::into).collect();
@@ -127,26 +132,26 @@ impl Default for SpanLayer {
     }
 }
 
-/// What a span keeps that is in a trace.
+/// State of a span that is in a trace.
 struct SpanRecord {
     subsegment: Subsegment,
     context: Context,
-    /// None where it is left out.
+    /// `None` if the span is left out.
     worked: Option<Arc<OpenSpan>>,
 }
 
-/// A span that a thread is in.
+/// A span that a thread has entered.
 struct EnteredSpan {
     id: Id,
     own: Context,
-    /// What its context took the place of.
+    /// Context that the span's context replaced.
     before: Context,
-    /// Where the handler's own code is in it, not that of a task of its own.
+    /// The span, if the handler's own code entered it rather than another task.
     worked: Option<Arc<OpenSpan>>,
 }
 
 thread_local! {
-    /// Spans that this thread is in, the last one last.
+    /// Spans that this thread has entered, the latest last.
     static ENTERED: RefCell<Vec<EnteredSpan>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -163,7 +168,7 @@ where
             return;
         }
         if context_of(&spans, id).is_some() {
-            // A second layer of this kind: it would make the same subsegment again.
+            // A second layer of this type would make the same subsegment again.
             return;
         }
         let parent = attributes.parent().and_then(|id| context_at(&spans, id));
@@ -177,7 +182,7 @@ where
             fields.put_on(document);
         });
         if let Some(span) = spans.span(id) {
-            // Also where nothing is recorded: a task that carries the span carries the trace.
+            // Kept also if nothing is recorded: a task that carries the span carries the trace.
             let context = subsegment.context();
             LIVE.fetch_add(1, Ordering::Relaxed);
             let recorded = context.recording().filter(|_| subsegment.is_recording());
@@ -221,7 +226,7 @@ where
         let (own, worked) = kept(&spans, id);
         let own = match own {
             Some(own) if own.is_recording() => Some(own),
-            // In a task of its own even a span that is not recorded says where it belongs.
+            // In another task, a span that is not recorded still leads to its trace.
             own if Context::bound().trace().is_none() => own
                 .or_else(|| context_at(&spans, id))
                 .map(Context::in_handler),
@@ -230,7 +235,8 @@ where
         if let Some(own) = own {
             let before = own.clone().swap();
             let id = id.clone();
-            // In the init phase, the only one that is recorded without a header, the two look alike.
+            // The init phase is the only one that is recorded without a header; the two look alike
+            // there.
             let init = own.trace().is_some_and(|trace| trace.header.is_none());
             entered(|entered| {
                 let around = entered.first().map_or(&before, |first| &first.before);
@@ -255,7 +261,7 @@ where
         let left = entered(|entered| {
             let index = entered.iter().rposition(|entered| entered.id == *id)?;
             let left = entered.remove(index);
-            // One that was entered later, and is left later, must not bring this one back.
+            // A span that was entered later and is left later must not restore this context.
             let later = entered.get_mut(index);
             let is_last = later.is_none();
             if let Some(later) = later
@@ -276,7 +282,7 @@ where
         {
             open.amend(|document| document.fail(cause));
         }
-        // A guard that was held across an await leaves when another context is current.
+        // A guard that was held across an await is left while another context is current.
         if is_last && left.own.is_same(&Context::bound()) {
             left.before.swap();
         }
@@ -295,7 +301,8 @@ where
     }
 }
 
-/// None while the thread ends, when its storage is gone.
+/// Calls `change` with this thread's entered spans. Returns `None` while the thread ends and its
+/// storage is gone.
 fn entered<T>(change: impl FnOnce(&mut Vec<EnteredSpan>) -> T) -> Option<T> {
     ENTERED
         .try_with(|entered| change(&mut entered.borrow_mut()))
@@ -312,7 +319,7 @@ where
     Some(recorded.context.clone())
 }
 
-/// Where an event belongs: to the span that it names, or to the code that it is in.
+/// Returns the context of an event: of the span that it names, else of the running code.
 pub(crate) fn context_of_event<S>(event: &Event<'_>, spans: &LayerContext<'_, S>) -> Context
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -321,7 +328,7 @@ where
     parent.unwrap_or_else(Context::current)
 }
 
-/// The subsegment of the span's own; None where it is left out.
+/// Returns the subsegment of this span, or `None` if it is left out.
 fn recorded<S>(spans: &LayerContext<'_, S>, id: &Id) -> Option<Arc<Open>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -335,7 +342,7 @@ where
     }
 }
 
-/// What is to be known to enter the span.
+/// Returns the state that entering the span needs.
 fn kept<S>(spans: &LayerContext<'_, S>, id: &Id) -> (Option<Context>, Option<Arc<OpenSpan>>)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -351,7 +358,7 @@ where
         })
 }
 
-/// That of the span, or of the nearest around it that has one.
+/// Returns the context of the span or of the nearest span around it that has one.
 fn context_at<S>(spans: &LayerContext<'_, S>, id: &Id) -> Option<Context>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -4,7 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 
 use tracestitch_wire::document::{Exception, StackFrame};
 
-/// Most frames of one stack. Outer frames say least: they are left out and counted.
+/// Largest number of frames of one stack. Outer frames matter least: they are left out and counted.
 const MAX_FRAMES: usize = 32;
 
 /// Puts as much of `stack` on `exception` as there is room for.
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_is_cut_to_its_inner_frames() {
+    fn stack_is_cut_to_its_inner_frames() {
         for (frames, kept, truncated) in [(0, 0, None), (32, 32, None), (35, 32, Some(3))] {
             let frame = |line| StackFrame {
                 path: "a.rs".into(),

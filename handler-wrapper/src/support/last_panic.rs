@@ -7,7 +7,7 @@ use tracestitch_wire::document::{Cause, Exception, StackFrame, clean_message};
 
 use super::backtrace::put_stack;
 
-/// A panic as the hook saw it.
+/// A panic as the hook received it.
 struct Seen {
     message: String,
     stack: Vec<StackFrame>,
@@ -30,7 +30,7 @@ pub(crate) fn forget() {
 }
 
 fn put(seen: Option<Seen>) {
-    // The thread's storage is gone while the thread ends.
+    // The storage of an ending thread is gone.
     let _ = LAST.try_with(|last| {
         if let Ok(mut last) = last.try_borrow_mut() {
             *last = seen;

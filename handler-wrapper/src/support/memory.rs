@@ -1,27 +1,27 @@
-//! Memory that is used again: a document and its frame are gone as soon as the kernel has them,
-//! and the next one is about as long.
+//! A reusable per-thread buffer for serialised documents.
 
 use std::cell::Cell;
 
 use tracestitch_wire::document::Document;
 
-/// Bytes that are kept. Most documents are far below, and what a large one took is given back.
+/// Largest buffer that is kept, in bytes. Most documents are far smaller, and the memory of a large
+/// one is freed.
 const KEPT: usize = 4 * 1024;
 
 thread_local! {
     static JSON: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Gives the JSON of `document` to `take`.
+/// Calls `take` with the JSON of `document`.
 pub(crate) fn with_json(document: &Document, take: impl FnOnce(&[u8])) {
-    // The thread's storage is gone while the thread ends.
+    // The storage of an ending thread is gone.
     let mut json = JSON.try_with(Cell::take).unwrap_or_default();
     document.write_json(&mut json);
     take(&json);
     let _ = JSON.try_with(|kept| kept.set(emptied(json)));
 }
 
-/// The same memory without what was in it.
+/// Returns the buffer, emptied.
 pub(crate) fn emptied(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.capacity() > KEPT {
         return Vec::new();
@@ -38,7 +38,7 @@ mod tests {
     use crate::tests::header::ROOT;
 
     #[test]
-    fn one_document_leaves_nothing_for_the_next() {
+    fn document_leaves_nothing_for_the_next() {
         let work = |name: &str| {
             let now = Timestamp::from_micros(1_478_293_361_271_000);
             let parent = SegmentId::new();
@@ -49,7 +49,7 @@ mod tests {
         for document in [work("a longer name"), work("short"), large, work("last")] {
             with_json(&document, |json| {
                 assert_eq!(json, document.to_json());
-                // As from a sink that records something itself.
+                // A sink may record something itself.
                 with_json(&work("inner"), |inner| assert_ne!(inner, json));
             });
         }

@@ -1,4 +1,4 @@
-//! Runs the user's code that only tracing runs: it writes, serialises or redacts a value.
+//! Runs code of the user that only tracing calls: it formats, serialises or redacts a value.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,9 +9,9 @@ thread_local! {
     static MUTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs user code of which nothing is recorded: on this thread, until it returns.
+/// Runs user code whose work is not recorded, on this thread.
 pub(crate) fn muted<T>(work: impl FnOnce() -> T) -> T {
-    // Puts the flag back, also when a panic unwinds.
+    // Restores the flag, also during unwinding.
     struct Before(bool);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -22,9 +22,9 @@ pub(crate) fn muted<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// True while this thread runs code of which nothing is recorded.
+/// Returns true while this thread runs code whose work is not recorded.
 pub(crate) fn is_muted() -> bool {
-    // The thread's storage is gone while the thread ends.
+    // The storage of an ending thread is gone.
     MUTED.try_with(Cell::get).unwrap_or_default()
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Returns the cause that `cause` makes of a user's error, which writes its own message.
+/// Returns the cause that `cause` makes of a user's error, whose code formats its message.
 pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
     contained(cause).unwrap_or_else(|| {
         let message = "an error that panicked while its message was written";

@@ -1,4 +1,4 @@
-//! Puts a context into an event, wherever its service or its producer puts one.
+//! Events with a context at each place where their service or producer puts one.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 
 use super::header::SAMPLED;
 
-/// The same context as [`SAMPLED`].
+/// The context of [`SAMPLED`] in the format of the W3C.
 const TRACEPARENT: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
 
 /// Puts a text under a name.
 type Put = fn(&mut Value, &str, &str);
 
-/// The source by which a context is found at this place, as `TRACESTITCH_IGNORE` calls it, and
-/// the name that it has there.
+/// The name in `TRACESTITCH_IGNORE` of the carrier at this place, and the field that holds the
+/// context.
 type Slot = (&'static str, &'static str, Put);
 
-/// The event with a context at each place where one of its kind may have it, by each name, with
-/// the source by which it is found. Of several records each would have its own: one is left.
+/// Returns the event with a context at each place where one of its kind may have it, under each
+/// name, with the carrier. Only one record is kept, because each would have its own context.
 pub(crate) fn carrying(kind: &str, bare: &Value) -> Vec<(&'static str, Value)> {
     let mut bare = bare.clone();
     if let Some(records) = bare.get_mut("Records").and_then(Value::as_array_mut) {
@@ -35,7 +35,7 @@ pub(crate) fn carrying(kind: &str, bare: &Value) -> Vec<(&'static str, Value)> {
             events.push((source, event));
         };
         with(source, name, SAMPLED);
-        // The system attribute is X-Ray's alone.
+        // Only X-Ray uses the system attribute.
         if source != "sqs" {
             with("w3c", "traceparent", TRACEPARENT);
         }
@@ -75,12 +75,12 @@ fn places(kind: &str, event: &Value) -> Vec<Slot> {
             event["Records"][0]["dynamodb"]["NewImage"][name] = json!({ "S": text });
         })],
         "direct" => vec![("embedded", "_traceId", in_fields)],
-        // S3 knows of no producer.
+        // S3 does not know a producer.
         _ => Vec::new(),
     }
 }
 
-/// In a message of SQS, depending on who sent it.
+/// Returns the places in a message of SQS, which depend on the sender.
 fn places_in_message(body: &Value) -> Vec<Slot> {
     let body: Value = serde_json::from_str(body.as_str().unwrap()).unwrap_or_default();
     let mut places: Vec<Slot> = vec![("sqs", "AWSTraceHeader", |event, name, text| {
@@ -117,7 +117,8 @@ fn in_body(event: &mut Value, name: &str, text: &str, put: Put) {
     in_json(&mut event["Records"][0]["body"], name, text, put);
 }
 
-/// Into the JSON object in a string. What is no such is replaced: who embeds a context sends one.
+/// Puts a field into the JSON object in a string. Replaces any other string, because a producer
+/// that embeds a context sends an object.
 fn in_json(string: &mut Value, name: &str, text: &str, put: Put) {
     let object = serde_json::from_str(string.as_str().unwrap()).ok();
     let mut object = object.filter(Value::is_object).unwrap_or_else(|| json!({}));
@@ -137,7 +138,7 @@ fn in_attributes_of_sns(notification: &mut Value, name: &str, text: &str) {
     notification["MessageAttributes"][name] = json!({ "Type": "String", "Value": text });
 }
 
-/// Into the headers of the one request that all of a batch belong to.
+/// Puts a header into the one request that all resolvers of a batch share.
 fn in_resolvers(event: &mut Value, name: &str, text: &str) {
     match event {
         Value::Array(batch) => batch
@@ -147,7 +148,7 @@ fn in_resolvers(event: &mut Value, name: &str, text: &str) {
     }
 }
 
-/// Into `headers` and `multiValueHeaders`, as far as they are there, in place of what is there.
+/// Replaces `headers` and `multiValueHeaders`, if they are there.
 fn in_headers(request: &mut Value, name: &str, text: &str) {
     if !request["headers"].is_object() && !request["multiValueHeaders"].is_object() {
         request["headers"] = json!({});

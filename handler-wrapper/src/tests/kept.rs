@@ -30,7 +30,7 @@ pub(crate) enum Event {
     End(String),
 }
 
-/// Clones share what they keep.
+/// A sink in memory. Clones share their events.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kept(Arc<Mutex<Vec<Event>>>);
 
@@ -43,7 +43,7 @@ impl Kept {
         self.0.lock().unwrap().clone()
     }
 
-    /// Finished documents, in the order in which they finished.
+    /// Returns the finished documents, in order of their ends.
     pub(crate) fn closed(&self) -> Vec<Value> {
         let closed = |event| match event {
             Event::Close(document) => Some(document),
@@ -52,7 +52,7 @@ impl Kept {
         self.events().into_iter().filter_map(closed).collect()
     }
 
-    /// The one finished document of this name.
+    /// Returns the one finished document of this name.
     #[track_caller]
     pub(crate) fn one(&self, name: &str) -> Value {
         let mut named = self.closed();

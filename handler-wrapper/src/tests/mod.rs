@@ -1,4 +1,4 @@
-//! Helpers of this crate's tests, and the tests of all of it together.
+//! Helpers of this crate's tests, and tests across its modules.
 
 pub(crate) mod carrying;
 pub(crate) mod header;

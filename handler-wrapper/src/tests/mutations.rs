@@ -1,6 +1,6 @@
-//! What the fuzz targets hold, for a bounded number of inputs in every test run: recorded events,
-//! without a context and with one, and hostile texts, each changed at random.
-//! `handler-wrapper/fuzz/run` goes on for as long as it is told.
+//! Properties of the fuzz targets, for a bounded number of inputs in every test run: recorded
+//! events with and without a context, and hostile texts, each changed at random.
+//! `handler-wrapper/fuzz/run` runs them for any time.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use crate::incoming::embed;
 
 const ROUNDS: usize = 20_000;
 
-/// What mutations put in: names, and the bytes that structure is made of.
+/// Pieces that mutations insert: names, and the bytes of JSON's structure.
 const PIECES: [&str; 24] = [
     "{",
     "}",
@@ -94,7 +94,7 @@ fn mutate(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     text
 }
 
-/// The properties of the fuzz targets.
+/// Checks the properties of the fuzz targets.
 fn hold(text: &[u8]) {
     for found in [embed::extract_event(text), embed::extract_body(text)] {
         goes_on(found);
@@ -118,7 +118,7 @@ fn goes_on(header: Option<TraceHeader>) {
 }
 
 #[test]
-fn mutated_events_do_no_harm() {
+fn mutated_events_are_handled() {
     let mut rng = Rng::with_seed(20_261_121);
     let seeds = seeds();
     for round in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! Recorded events of the real services, and where each comes from. Those that no crate ships are
-//! in `tests/events`, beside a list of their sources and licences.
+//! Recorded events of the real services and their origin. Events that no crate ships are in
+//! `tests/events`, with a list of their sources and licences.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use Origin::{Batched, Events, Here, Http, InSqs, RawInSqs};
 
-/// Where a recorded event comes from.
+/// Origin of a recorded event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Origin {
     /// The source of `aws_lambda_events`.
@@ -25,16 +25,16 @@ pub(crate) enum Origin {
     Http,
     /// `tests/events`.
     Here,
-    /// Two recorded halves: one of `Events` as the body of a recorded message, which is how S3 and
-    /// EventBridge deliver to a queue. Of an event of SNS the notification is the body.
+    /// Two recorded halves: an event of `Events` as the body of a recorded message, as S3 and
+    /// EventBridge deliver to a queue. For SNS the notification is the body.
     InSqs,
-    /// The same for SNS with raw message delivery: its message alone is the body.
+    /// A notification of SNS with raw message delivery: its message alone is the body.
     RawInSqs,
-    /// Two of `Events`, alike, in a list: AppSync's batch for a resolver.
+    /// Two equal events of `Events` in a list: AppSync's batch for a resolver.
     Batched,
 }
 
-/// Origin and name, what it is taken for, its path, and the trace of the header that it came with.
+/// Origin and name, source, path, and trace of the header in the event.
 type Row = (
     Origin,
     &'static str,
@@ -43,7 +43,7 @@ type Row = (
     Option<&'static str>,
 );
 
-/// Events of all sources that a function is invoked by.
+/// Events of all sources that invoke a function.
 #[rustfmt::skip]
 pub(crate) const RECORDED: [Row; 81] = [
     (Events, "alb-lambda-target-request-headers-only", "http", Some("/"), Some("1-5c34e93e-4dea0086f9763ac0667b115a")),
@@ -130,7 +130,7 @@ pub(crate) const RECORDED: [Row; 81] = [
     (Events, "bedrock-agent-runtime-event", "direct", None, None),
 ];
 
-/// The text of a recorded event.
+/// Returns the text of a recorded event.
 pub(crate) fn text(origin: Origin, name: &str) -> Vec<u8> {
     let file = match origin {
         Events => folder(Events).join(format!("example-{name}.json")),
@@ -146,7 +146,7 @@ pub(crate) fn event(origin: Origin, name: &str) -> Value {
     serde_json::from_slice(&text(origin, name)).unwrap()
 }
 
-/// All that is shipped, also responses and parts of events.
+/// Returns the files of all recorded events, responses and parts of events included.
 pub(crate) fn files() -> Vec<PathBuf> {
     let folders = [Events, Http, Here].map(folder);
     let entries = folders
@@ -154,7 +154,7 @@ pub(crate) fn files() -> Vec<PathBuf> {
         .flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind == "json"));
-    // The folders themselves are elsewhere on each machine.
+    // The folders differ between machines.
     files.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
     files
 }
@@ -182,7 +182,7 @@ fn folder(origin: Origin) -> PathBuf {
     }
 }
 
-/// Where Cargo keeps the source of a dependency.
+/// Returns the folder in which Cargo keeps the source of a dependency.
 fn source_of(package: &str) -> PathBuf {
     static METADATA: LazyLock<Value> = LazyLock::new(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

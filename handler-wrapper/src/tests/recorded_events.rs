@@ -1,5 +1,5 @@
-//! Recorded events of each source, from what Lambda hands over to the documents that result:
-//! without a context, and with one at each place where a service or a producer puts it.
+//! Tests of recorded events of each source, from the event to the documents: without a context, and
+//! with one at each place where a service or a producer puts it.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use crate::{
     settings::carriers::Carriers,
 };
 
-/// Those that have no place for a context of their own: they have the runtime's alone.
+/// Events without a place for a context: they have the runtime's alone.
 const WITHOUT_A_PLACE: [&str; 3] = [
     "appsync-lambda-auth-request",
     "s3-event",
@@ -33,7 +33,7 @@ const WITHOUT_A_PLACE: [&str; 3] = [
 ];
 
 #[test]
-fn each_is_told_for_what_it_is() {
+fn source_of_each_recorded_event_is_recognised() {
     for (origin, name, kind, path, trace) in RECORDED {
         let text = recorded::text(origin, name);
         let event = search::read_event(&text, &Carriers::default());
@@ -45,9 +45,9 @@ fn each_is_told_for_what_it_is() {
     }
 }
 
-/// Also responses and parts of events, which nobody hands to a function.
+/// Includes responses and parts of events, which no function receives.
 #[test]
-fn none_of_all_that_are_shipped_does_harm() {
+fn every_recorded_file_is_handled() {
     let files = recorded::files();
     for file in &files {
         let text = fs::read(file).unwrap();
@@ -66,7 +66,7 @@ fn none_of_all_that_are_shipped_does_harm() {
 }
 
 #[tokio::test]
-async fn documents_that_result() {
+async fn recorded_events_lead_to_the_expected_documents() {
     for (origin, name, kind, _, _) in RECORDED {
         let bare = recorded::event(origin, name);
         let found = documents(&bare, "").await;
@@ -89,8 +89,7 @@ async fn documents_that_result() {
     }
 }
 
-/// Hands the event to a function for which the runtime has no trace, and gives the finished
-/// documents.
+/// Passes the event to a function whose runtime has no trace. Returns the finished documents.
 async fn documents(event: &Value, ignored: &str) -> Vec<Value> {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
@@ -119,11 +118,11 @@ async fn documents(event: &Value, ignored: &str) -> Vec<Value> {
     kept.closed()
 }
 
-/// A segment under the producer: of the message, or else of the handler.
+/// Returns the expected segment under the producer, of the message or else of the handler.
 fn expected(kind: &str, event: &Value) -> Value {
     let mut expected = json!({
         "name": "order-worker", "trace_id": ROOT, "parent_id": PARENT,
-        // Lambda sends none in a trace that it does not know.
+        // Lambda sends no segment in a trace that it does not know.
         "origin": "AWS::Lambda::Function",
     });
     if kind == "sqs" {
@@ -139,7 +138,7 @@ fn expected(kind: &str, event: &Value) -> Value {
     expected
 }
 
-/// What is left of a document without its id and times, which must be in order.
+/// Returns a document without its id and times, after a check of the times.
 fn lasting(document: &Value) -> Value {
     let mut fields: Map<_, _> = document.as_object().unwrap().clone();
     let mut time = |name: &str| fields.remove(name).and_then(|time| time.as_f64()).unwrap();

@@ -1,4 +1,4 @@
-//! The context of the running code, and what is recorded on it: the only module that knows both
+//! Context of the running code, and functions that record facts on it. No other module knows both
 //! contexts and the init phase.
 
 use std::borrow::Cow;
@@ -35,11 +35,12 @@ impl Subsegment {
     }
 }
 
-/// Puts an annotation on the current subsegment: X-Ray indexes it, filter expressions find it.
+/// Puts an annotation on the current subsegment. X-Ray indexes annotations, so filter expressions
+/// find them.
 ///
-/// Keys are cleaned to ASCII letters, digits and underscores; strings are cut at 1000
-/// characters; X-Ray indexes 50 annotations in a trace (X-Ray developer guide, "Segment
-/// documents"). Does nothing where nothing is recorded.
+/// Characters of a key other than ASCII letters, digits and underscores are replaced; strings are
+/// cut at 1000 characters. X-Ray indexes 50 annotations in a trace (X-Ray developer guide, "Segment
+/// documents"). Does nothing if nothing is recorded.
 ///
 /// ```
 /// tracestitch::annotate("order_id", "o-1234");
@@ -53,8 +54,8 @@ pub fn annotate(key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationVa
 
 /// Puts a value that is not indexed on the current subsegment, in the namespace `default`.
 ///
-/// A value that cannot be serialised becomes the text of its serialisation error. Does nothing
-/// where nothing is recorded; `value` is then not serialised.
+/// A value that cannot be serialised becomes the text of its serialisation error. Does nothing if
+/// nothing is recorded; `value` is then not serialised.
 ///
 /// ```
 /// tracestitch::metadata("basket", [("apples", 3), ("pears", 1)]);
@@ -63,7 +64,8 @@ pub fn metadata(key: impl Into<Cow<'static, str>>, value: impl Serialize) {
     metadata_in(DEFAULT_NAMESPACE, key, value);
 }
 
-/// Puts a value that is not indexed on the current subsegment, in a namespace of the user's.
+/// Puts a value that is not indexed on the current subsegment, in a namespace of the caller's
+/// choice.
 ///
 /// Namespaces keep the entries of several libraries apart. Otherwise as [`metadata`].
 ///

@@ -1,4 +1,4 @@
-//! The trace that the running code belongs to.
+//! Trace and subsegment that the running code belongs to.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,17 +13,17 @@ use tracestitch_wire::header::{Sampling, TraceHeader};
 use super::{open::Open, trace::Trace};
 
 thread_local! {
-    /// Set for the time of a poll or call, then put back. Not a task-local, because entering a
-    /// span of `tracing` must be able to set it, too.
+    /// Set while a future is polled or a closure runs, then restored. A task-local would not do:
+    /// entering a span of `tracing` sets it, too.
     static CURRENT: RefCell<Context> = const { RefCell::new(Context(Inner::Outside)) };
 }
 
-/// The trace that the running code belongs to: which trace, and which subsegment in it.
+/// The trace and the subsegment that the running code belongs to.
 ///
-/// Inside a wrapped handler [`Context::current`] gives the invocation's context, inside
-/// [`capture`](crate::capture()) that of the subsegment, inside a message's closure that of the
-/// message. It follows the code through `.await`, `join!` and `select!`. A spawned task is a task
-/// of its own: hand the context over with [`Context::scope`].
+/// [`Context::current`] returns the invocation's context in a wrapped handler, the subsegment's
+/// context in [`capture`](crate::capture()), and the message's context in a message's closure. It
+/// follows the code through `.await`, `join!` and `select!`. It does not follow a spawned task:
+/// pass it on with [`Context::scope`].
 ///
 /// Outside an invocation every method is legal and does nothing.
 ///
@@ -62,22 +62,23 @@ pub(crate) struct Passing {
 }
 
 impl Context {
-    /// The context that the running code was given; outside if none, also in the init phase.
+    /// Returns the context that the running code was given, or the one outside an invocation if
+    /// none, also in the init phase.
     pub(crate) fn bound() -> Self {
-        // The thread's storage is gone while the thread ends.
+        // The storage of an ending thread is gone.
         CURRENT
             .try_with(|current| current.borrow().clone())
             .unwrap_or_default()
     }
 
-    /// Makes this the current context of the thread; gives back the one before.
+    /// Makes this the current context of the thread and returns the previous one.
     pub(crate) fn swap(self) -> Self {
         CURRENT
             .try_with(|current| current.replace(self))
             .unwrap_or_default()
     }
 
-    /// True when both are in the same subsegment, or in the same trace that is not recorded.
+    /// Returns true if both are in the same subsegment, or in the same unrecorded trace.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Inner::Recording(one), Inner::Recording(two)) => Arc::ptr_eq(one, two),
@@ -129,9 +130,10 @@ impl Context {
         work()
     }
 
-    /// The header that a call from here carries: for transports that this crate does not know.
+    /// Returns the header that a call from here carries, for transports that this crate does not
+    /// know.
     ///
-    /// None outside an invocation, and in one to which no trace was carried.
+    /// Returns `None` outside an invocation, and inside one without a trace.
     ///
     /// ```
     /// // `X-Amzn-Trace-Id: Root=..;Parent=..;Sampled=1` inside a traced invocation
@@ -146,14 +148,15 @@ impl Context {
         }
     }
 
-    /// What the answer to an HTTP request carries in `X-Amzn-Trace-Id` when the caller left the
-    /// decision to this function (`Sampled=?`) and wants to know it: `Root=..;Sampled=1`, or `0`
-    /// where no rule of sampling decided for it. None in every other invocation.
+    /// Returns the header of an HTTP response to a caller that left the sampling decision to this
+    /// function (`Sampled=?`): `Root=..;Sampled=1`, or `Sampled=0` if no sampling rule recorded the
+    /// request. Returns `None` in every other invocation.
     ///
-    /// `http::run` (feature `lambda-http`) puts it on each response by itself; a handler that builds the
-    /// response's JSON adds it to its `headers`. A gateway in between may put its own in its place.
+    /// `http::run` (feature `lambda-http`) adds it to each response as `X-Amzn-Trace-Id`. A handler
+    /// that builds the JSON of its response adds it to the `headers`. A gateway in between may
+    /// replace it.
     ///
-    /// Source: the X-Ray SDKs, which answer so in their HTTP middleware.
+    /// Source: the HTTP middleware of the X-Ray SDKs.
     ///
     /// ```
     /// let answer = tracestitch::Context::current().answer_header();
@@ -169,13 +172,14 @@ impl Context {
         Some(TraceHeader::new(header.root, None, decision))
     }
 
-    /// True where subsegments are recorded: in a sampled invocation or message.
+    /// Returns true if subsegments are recorded: in a sampled invocation or message.
     pub fn is_recording(&self) -> bool {
         matches!(self.0, Inner::Recording(_))
     }
 
-    /// The same trace with the decision not to record: for calls of which there are too many, such
-    /// as those of a fan-out. What runs in it records nothing, and its calls carry `Sampled=0`.
+    /// Returns the same trace with the decision not to record, for calls that are too many, such as
+    /// the calls of a fan-out. Code in this context records nothing, and its calls carry
+    /// `Sampled=0`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -209,7 +213,7 @@ impl Context {
     }
 }
 
-/// Puts the context before back, also when a panic unwinds.
+/// Restores the previous context, also during unwinding.
 struct Entered(Context);
 
 impl Drop for Entered {
@@ -231,7 +235,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let _entered = this.context.clone().enter();
-            // What the work leaves behind when it is dropped belongs to its context, too.
+            // Drops of the work's values belong to its context.
             this.work.set(None);
         }
     }

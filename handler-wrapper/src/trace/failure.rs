@@ -1,4 +1,4 @@
-//! What can be recorded as the cause of a fault.
+//! Values that can be recorded as the cause of a fault.
 
 use std::any::Any;
 use std::error::Error;
@@ -9,12 +9,12 @@ use tracestitch_wire::document::{Cause, Exception, clean_message};
 #[cfg(feature = "anyhow")]
 use crate::support::backtrace;
 
-/// The reason of a failure: an error with its chain of sources.
+/// An error, with its chain of sources, as the reason of a failure.
 ///
-/// Implemented for every [`std::error::Error`], for boxed errors ([`lambda_runtime::Error`]
-/// among them) and, with the features `anyhow` and `eyre`, for `anyhow::Error` and
-/// `eyre::Report`. `Kind` keeps the implementations apart: for the compiler, a box of an error may
-/// become an error itself one day. It is always inferred, never written.
+/// Implemented for every [`std::error::Error`], for boxed errors (such as
+/// [`lambda_runtime::Error`]) and, with the features `anyhow` and `eyre`, for `anyhow::Error` and
+/// `eyre::Report`. `Kind` keeps the implementations apart, because the compiler assumes that a box
+/// of an error may implement `Error` in future. It is always inferred, never written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded as the cause of a fault",
     label = "neither an error nor a box of one",
@@ -66,7 +66,7 @@ by_pointer!(eyre::Report);
 
 #[cfg(feature = "anyhow")]
 impl sealed::Sealed<ByPointer> for anyhow::Error {}
-/// With the stack of where the error was made, if `RUST_BACKTRACE` had it captured.
+/// Adds the stack at which the error was made, if `RUST_BACKTRACE` made `anyhow` capture it.
 #[cfg(feature = "anyhow")]
 impl Failure<ByPointer> for anyhow::Error {
     fn cause(&self) -> Cause {
@@ -78,11 +78,11 @@ impl Failure<ByPointer> for anyhow::Error {
     }
 }
 
-/// What a handler's error says, for Lambda and for the trace.
+/// Converts a handler's error into a cause for the trace and a diagnostic for Lambda.
 ///
-/// Handlers may fail with anything that turns into a [`Diagnostic`]. Errors of the types for which
-/// `lambda_runtime` has that keep their chain of sources; of the user's own, which decide
-/// themselves what Lambda gets, that is recorded.
+/// A handler may fail with any type that converts into a [`Diagnostic`]. Error types that
+/// `lambda_runtime` converts keep their chain of sources. A type with a conversion of the user's is
+/// recorded as that conversion describes it.
 pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Diagnostic) {
     let chain = chain_of(&error);
     let diagnostic: Diagnostic = error.into();
@@ -119,7 +119,7 @@ fn chain_of(error: &dyn Any) -> Option<Cause> {
 mod tests {
     use super::*;
 
-    /// Messages of the chain that a handler's error leaves.
+    /// Returns the messages of the chain that a handler's error leaves.
     fn messages<E: Into<Diagnostic> + 'static>(error: E) -> Vec<String> {
         let (cause, _) = of_handler(error);
         let exceptions = cause.exceptions.into_iter();
@@ -166,8 +166,8 @@ mod tests {
         assert_eq!(messages(failed), expected);
     }
 
-    /// Whether it has a stack is a matter of the environment, so this runs in a process of its
-    /// own: this same test, started again.
+    /// The environment decides whether there is a stack, so the test starts itself again in another
+    /// process.
     #[cfg(feature = "anyhow")]
     #[test]
     fn anyhow_brings_its_stack() {

@@ -1,11 +1,11 @@
-//! Work that ends with the handler, though something else still holds it.
+//! Work that ends with the handler although other code still holds it.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError, Weak};
 
-/// Something that the end of a trace's outermost document ends, too.
+/// Work that ends with a trace's outermost document.
 pub(crate) trait Follower: fmt::Debug + Send + Sync {
-    /// The outermost document is about to end.
+    /// Ends the work. The outermost document is about to end.
     fn end(&self);
 }
 
@@ -18,7 +18,7 @@ impl Followers {
         self.lock().push(follower);
     }
 
-    /// Ends all followers, the latest first: inner work ends before the work around it.
+    /// Ends all followers, latest first: inner work ends before the work around it.
     pub(crate) fn end(&self) {
         let followers = std::mem::take(&mut *self.lock());
         for follower in followers.iter().rev().filter_map(Weak::upgrade) {

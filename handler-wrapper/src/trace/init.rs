@@ -1,4 +1,4 @@
-//! The init phase: what runs before the first invocation, for which there is no trace yet.
+//! Work of the init phase. It runs before the first invocation, when there is no trace yet.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -16,25 +16,25 @@ use super::{
 };
 use crate::{settings::config, support::clock, transport::sink::NullSink};
 
-/// Documents that are held back for the first trace.
+/// Largest number of documents that are kept for the first trace.
 const MAX_HELD: usize = 200;
 
-/// None where there is no init phase: in tests, on a laptop, with tracing switched off.
+/// `None` if there is no init phase: in tests, on a developer's machine, with tracing switched off.
 static INIT: LazyLock<Option<Init>> = LazyLock::new(|| config::has_init_phase().then(Init::begin));
 
-/// The context of code that runs before the first invocation.
+/// Returns the context of code that runs before the first invocation.
 pub(crate) fn context() -> Context {
     INIT.as_ref().map(Init::context).unwrap_or_default()
 }
 
-/// Ends the init phase, if this is the first invocation, and puts its work into `trace`.
+/// Ends the init phase if this is the first invocation, and puts its work into `trace`.
 pub(crate) fn hand_over(trace: &Arc<Trace>) {
     if let Some(init) = &*INIT {
         init.hand_over(trace);
     }
 }
 
-/// One init phase.
+/// The init phase of this process.
 #[derive(Debug)]
 struct Init {
     trace: Arc<Trace>,
@@ -52,7 +52,7 @@ impl Init {
             ..Trace::new(Arc::new(tracer), None, "")
         });
         let now = clock::now();
-        // Both ids give way to those of the first trace.
+        // The first trace replaces both ids.
         let document =
             Document::subsegment("init".into(), TraceId::new(now), SegmentId::new(), now);
         Self {
@@ -71,14 +71,14 @@ impl Init {
         }
     }
 
-    /// A first invocation that is not recorded takes the init phase with it.
+    /// Discards the work of the init phase if the first invocation is not recorded.
     fn hand_over(&self, trace: &Arc<Trace>) {
         if self.over.swap(true, Ordering::Relaxed) {
             return;
         }
         self.trace.followers.end();
         if !trace.tracer.is_cold(clock::now()) {
-            // Minutes may lie between: one trace with both would last all of them.
+            // Minutes may have passed since; a trace with both would last as long.
             self.documents.drop_all();
             return;
         }
@@ -103,9 +103,10 @@ impl Init {
     }
 }
 
-/// Beside the handler: under Lambda's own segment, or a segment itself where there is none.
+/// Places the document beside the handler's: under Lambda's segment, or as a segment if there is
+/// none.
 fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Document {
-    // Nobody else records an unsampled trace: the parent would be missing.
+    // Other services do not record an unsampled trace: the parent would be missing.
     let parent = header.parent.filter(|_| !trace.is_tail_sampled());
     if parent.is_none() || !trace.has_facade_segment {
         document.become_segment(FUNCTION);
@@ -126,11 +127,11 @@ struct InitDocuments(Mutex<Phase>);
 enum Phase {
     Collecting {
         documents: Vec<Document>,
-        /// When the last of all ended, also of those that were left out.
+        /// End of the last document, including documents that were left out.
         ended: Option<Timestamp>,
         left_out: usize,
     },
-    /// What ends now goes to this trace.
+    /// Documents that end now go to this trace.
     HandedOver(Arc<Trace>),
     /// The first invocation is not recorded.
     Dropped,
@@ -179,7 +180,7 @@ impl InitDocuments {
             }
             Phase::HandedOver(trace) => {
                 let trace = trace.clone();
-                // Rules for redaction are the user's code: they run without the lock.
+                // Redaction rules are the user's code and run without the lock.
                 drop(state);
                 if let Some(header) = &trace.header {
                     document.trace_id = header.root;
@@ -190,12 +191,13 @@ impl InitDocuments {
         }
     }
 
-    /// Forgets the documents held so far and all that end later.
+    /// Discards the documents kept so far and all that end later.
     fn drop_all(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Dropped;
     }
 
-    /// What was held so far, with the ids of `trace`; None when that is not recorded.
+    /// Takes the documents kept so far, with the ids of `trace`. Returns `None` if the trace is not
+    /// recorded.
     fn release(&self, trace: &Arc<Trace>) -> Option<(Vec<Document>, Option<Timestamp>)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = match trace.recorded() {

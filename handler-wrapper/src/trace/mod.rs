@@ -1,4 +1,4 @@
-//! The core: traces, what is recorded in them, and the context that leads there.
+//! The core: traces, the documents recorded in them, and the context of the running code.
 
 pub(crate) mod ambient;
 pub(crate) mod capture;

@@ -1,4 +1,4 @@
-//! A subsegment under way: the state behind a guard.
+//! A subsegment in progress: the state behind a guard.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -26,16 +26,16 @@ pub(crate) struct Open {
     depth: u16,
     /// `None` once the subsegment is over. Boxed, because it is moved into here and out again.
     document: Mutex<Option<Box<Document>>>,
-    /// Whether the document is among the changes of its trace.
+    /// True while the document is among the changes of its trace.
     changed: AtomicBool,
     /// Held while the document leaves, so that no document in progress follows a finished one.
     leaving: Mutex<()>,
-    /// This subsegment itself, for the changes of its trace.
+    /// Reference to this subsegment for the changes of its trace.
     this: Weak<Self>,
 }
 
 impl Open {
-    /// Begins `document` as the uppermost of `trace`.
+    /// Begins `document` as the outermost of `trace`.
     pub(crate) fn begin(trace: Arc<Trace>, document: Document) -> Arc<Self> {
         Self::begin_at(0, trace, Box::new(document))
     }
@@ -51,7 +51,7 @@ impl Open {
         if !self.trace.admit(depth) {
             return None;
         }
-        // The child may be what the process is killed in.
+        // The process may be killed in the child.
         self.trace.changes.hand_over();
         let (name, now) = (name.into(), clock::now());
         let mut document = Box::new(Document::subsegment(name, self.trace_id, self.id, now));
@@ -77,11 +77,11 @@ impl Open {
         &self.trace
     }
 
-    /// What a call from here carries.
+    /// Returns the header of a call from here.
     pub(crate) fn header(&self) -> Option<TraceHeader> {
         let header = self.trace.header.as_ref()?;
         if self.trace.is_tail_sampled() {
-            // Most likely this subsegment will never be sent: nobody is to hang under it.
+            // This subsegment is most likely discarded, so nothing may refer to it as parent.
             return Some(header.clone());
         }
         Some(header.with_parent(self.id))
@@ -114,7 +114,7 @@ impl Open {
         key: Cow<'static, str>,
         value: &impl Serialize,
     ) {
-        // The user's serialiser runs before the lock is taken: it may annotate, too.
+        // The user's serialiser runs before the lock is taken, because it may annotate, too.
         let value = user_code::contained(|| serde_json::to_value(value))
             .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
             .unwrap_or_else(|error| error.to_string().into());
@@ -125,14 +125,14 @@ impl Open {
         self.fail_with(|| Cause::from_error(error));
     }
 
-    /// `cause` runs before the document is locked: errors of the user write their messages in it,
-    /// and may annotate meanwhile.
+    /// Marks the document as a fault. `cause` runs before the document is locked: the user's error
+    /// types format their messages in it, and may annotate.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
         let cause = user_code::cause_of(cause);
         self.amend(|document| document.fail(cause));
     }
 
-    /// Takes the document; what comes later is left out.
+    /// Takes the document. Later changes are ignored.
     pub(crate) fn take(&self) -> Option<Box<Document>> {
         lock(&self.document).take()
     }

@@ -1,4 +1,4 @@
-//! The panic hook: it reads the stacks of panics that are recorded.
+//! Panic hook that captures the stacks of recorded panics.
 
 use std::backtrace::Backtrace;
 use std::panic::{self, PanicHookInfo};
@@ -9,7 +9,7 @@ use tracestitch_wire::document::StackFrame;
 use super::context::Context;
 use crate::support::{backtrace, last_panic};
 
-/// Installs the hook, once in the life of the process. The hook before it runs as before.
+/// Installs the hook, once in the life of the process. The previous hook still runs.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -21,8 +21,8 @@ pub(crate) fn install() {
     });
 }
 
-/// Resolving a stack takes milliseconds, which only panics that are recorded pay for. Nothing
-/// here may panic: that would end the process.
+/// Captures the stack of a panic if it is recorded. Resolving a stack takes milliseconds. This code
+/// must not panic: that would end the process.
 fn see(info: &PanicHookInfo<'_>) {
     if !Context::current().is_recording() {
         return last_panic::forget();
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_says_what_and_where_on_each_level() {
+    async fn panic_is_recorded_with_message_and_place_on_each_level() {
         install();
         let kept = Kept::default();
         let work = kept.invoke(SAMPLED, async {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guard_that_a_panic_drops_says_which() {
+    async fn guard_dropped_by_a_panic_records_it() {
         install();
         let kept = Kept::default();
         kept.invoke(SAMPLED, async {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_without_a_hook_has_no_stack_of_another() {
+    async fn panic_without_a_hook_has_no_foreign_stack() {
         install();
         let kept = Kept::default();
         let work = kept.invoke(SAMPLED, async {

@@ -1,4 +1,4 @@
-//! One piece of work on the timeline: the guard that a user holds.
+//! The guard of a subsegment.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -26,14 +26,14 @@ pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 /// HTTP status of a throttled request.
 pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
 
-/// A subsegment that has begun: a piece of work on the timeline of the current trace.
+/// A subsegment in progress: a piece of work on the timeline of the current trace.
 ///
 /// Most code needs no guard: [`capture`](crate::capture()) begins and ends one around a future.
-/// Hold a guard where the work is not one future or closure.
+/// Hold a guard if the work is not one future or closure.
 ///
-/// A guard that is dropped without [`finish`](Self::finish) ends as a fault, with a cause that
-/// says whether a panic or a cancelled future dropped it. Where nothing is recorded the guard is
-/// empty, and every method returns at once.
+/// A guard that is dropped without [`finish`](Self::finish) ends as a fault. Its cause
+/// distinguishes a panic from a cancelled future. If nothing is recorded the guard is empty, and
+/// every method returns at once.
 ///
 /// ```
 /// let pricing = tracestitch::Subsegment::begin("price the order");
@@ -44,7 +44,7 @@ pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
 #[must_use = "a subsegment that is dropped at once ends as a fault"]
 pub struct Subsegment {
     open: Option<Arc<Open>>,
-    /// Context in which an unrecorded one was begun.
+    /// Context in which an unrecorded guard was begun.
     around: Context,
 }
 
@@ -68,7 +68,7 @@ impl Subsegment {
         }
     }
 
-    /// An empty guard: nothing is recorded, and work under it runs in `around`.
+    /// Returns an empty guard: nothing is recorded, and work under it runs in `around`.
     pub(crate) fn unrecorded(around: Context) -> Self {
         Self { open: None, around }
     }
@@ -86,7 +86,7 @@ impl Subsegment {
         Some(Self::start(trace.clone(), document))
     }
 
-    /// Begins `document` as the uppermost of `trace`.
+    /// Begins `document` as the outermost of `trace`.
     pub(crate) fn start(trace: Arc<Trace>, document: Document) -> Self {
         Self::of(Open::begin(trace, document))
     }
@@ -98,8 +98,8 @@ impl Subsegment {
         }
     }
 
-    /// The context under this subsegment: what runs in it hangs under it. Where it is not
-    /// recorded, the context in which it was begun.
+    /// Returns the context under this subsegment: work in it becomes a child. If the subsegment is
+    /// not recorded, returns the context in which it was begun.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -116,19 +116,19 @@ impl Subsegment {
         }
     }
 
-    /// Puts an annotation on it; see [`annotate`](crate::annotate).
+    /// Puts an annotation on the subsegment; see [`annotate`](crate::annotate).
     pub fn annotate(&self, key: impl Into<Cow<'static, str>>, value: impl Into<AnnotationValue>) {
         if let Some(open) = &self.open {
             open.annotate(key.into(), value.into());
         }
     }
 
-    /// Puts a value that is not indexed on it; see [`metadata`](crate::metadata()).
+    /// Puts a value that is not indexed on the subsegment; see [`metadata`](crate::metadata()).
     pub fn metadata(&self, key: impl Into<Cow<'static, str>>, value: impl Serialize) {
         self.metadata_in(DEFAULT_NAMESPACE, key, value);
     }
 
-    /// Puts a value that is not indexed on it, in a namespace; see
+    /// Puts a value that is not indexed on the subsegment, in a namespace; see
     /// [`metadata_in`](crate::metadata_in).
     pub fn metadata_in(
         &self,
@@ -147,29 +147,29 @@ impl Subsegment {
         self.amend(|document| document.set_user(user.into()));
     }
 
-    /// Marks it as an error of the caller; see [`mark_error`](crate::mark_error).
+    /// Marks the subsegment as an error of the caller; see [`mark_error`](crate::mark_error).
     pub fn mark_error(&self) {
         self.amend(|document| document.error = true);
     }
 
-    /// Marks it as throttled; see [`mark_throttle`](crate::mark_throttle).
+    /// Marks the subsegment as throttled; see [`mark_throttle`](crate::mark_throttle).
     pub fn mark_throttle(&self) {
         self.amend(|document| document.mark(TOO_MANY_REQUESTS));
     }
 
-    /// Marks it as a fault, with `error` and the chain of its sources as cause.
+    /// Marks the subsegment as a fault, with `error` and the chain of its sources as cause.
     pub fn record_error(&self, error: &(dyn Error + 'static)) {
         if let Some(open) = &self.open {
             open.record_error(error);
         }
     }
 
-    /// Marks it as a fault by a value that says how it failed.
+    /// Marks the subsegment as a fault, with `failure` as cause.
     pub(crate) fn record_failure<Kind>(&self, failure: &impl Failure<Kind>) {
         self.fail_with(|| failure.cause());
     }
 
-    /// Marks it as a fault.
+    /// Marks the subsegment as a fault, with the cause that the closure returns.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
         if let Some(open) = &self.open {
             open.fail_with(cause);
@@ -180,32 +180,31 @@ impl Subsegment {
         self.fail_with(|| last_panic::cause(payload));
     }
 
-    /// Changes the document; not called where nothing is recorded, or when it is over.
+    /// Changes the document, unless nothing is recorded or the subsegment is over.
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Document)) {
         if let Some(open) = &self.open {
             open.amend(change);
         }
     }
 
-    /// True where it is recorded.
+    /// Returns true if the subsegment is recorded.
     pub fn is_recording(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Its id; `None` where it is not recorded.
+    /// Returns the id, or `None` if the subsegment is not recorded.
     pub fn id(&self) -> Option<SegmentId> {
         self.open.as_ref().map(|open| open.id)
     }
 
-    /// Ends it. Annotations that come later, from tasks that still run in its context, are
-    /// left out.
+    /// Ends the subsegment. Later facts from tasks that still run in its context are ignored.
     pub fn finish(mut self) {
         if let Some(open) = self.open.take() {
             open.finish();
         }
     }
 
-    /// Makes it as if it had never begun.
+    /// Withdraws the subsegment, as if it had never begun.
     #[cfg_attr(
         not(feature = "aws-sdk"),
         allow(

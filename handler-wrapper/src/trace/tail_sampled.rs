@@ -1,4 +1,4 @@
-//! Documents of a trace that is not sampled, kept back until it is known how it ends.
+//! Documents of an unsampled trace, kept until its outcome is known.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,20 +7,21 @@ use tracestitch_wire::{document::Document, id::SegmentId};
 
 use super::{outlet::Outlet, tracer::Tracer};
 
-/// Most finished documents that are kept back; later ones are left out, but never the outermost.
+/// Largest number of finished documents that are kept. Later ones are left out, except the
+/// outermost.
 const MAX_DOCUMENTS: usize = 200;
 
-/// The same for those that say what went wrong, which most likely comes last.
+/// Largest number of kept documents for a document with a failure, which most likely comes last.
 const MAX_WITH_FAILURES: usize = 2 * MAX_DOCUMENTS;
 
-/// The documents of one invocation or message.
+/// Buffers the documents of one unsampled invocation or message.
 ///
-/// All of them are opened at the extension, the finished ones, too: when the process dies it sends
-/// what was finished and closes what was not. Only what the outermost comes to decides whether
-/// they are closed here, or discarded. Finished ones stay here as well, for where there is no
-/// extension.
+/// All of them are opened at the extension, finished ones too: if the process dies, the extension
+/// sends the finished ones and closes the others. The outcome of the outermost document decides
+/// whether the process closes or discards them. Finished documents are also kept here, for a
+/// process without an extension.
 ///
-/// What is sent is sent under the lock, so that nothing is opened after it was discarded.
+/// Documents are sent under the lock, so that none is opened after it was discarded.
 #[derive(Debug, Default)]
 pub(crate) struct TailSampled {
     outermost: OnceLock<SegmentId>,
@@ -31,22 +32,22 @@ pub(crate) struct TailSampled {
 #[derive(Debug)]
 enum Verdict {
     Undecided(Waiting),
-    /// It failed: what goes on in it is recorded as in a trace that is sampled.
+    /// The trace failed: later work is recorded as in a sampled trace.
     Wanted,
-    /// It went well: what goes on in it is not recorded.
+    /// The trace succeeded: later work is not recorded.
     Unwanted,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// What has begun and is not over.
+    /// Documents in progress.
     begun: Vec<SegmentId>,
     finished: Vec<(SegmentId, Vec<u8>)>,
 }
 
 impl Default for Verdict {
     fn default() -> Self {
-        // Most invocations have a few: room for them at once.
+        // Most invocations have a few documents.
         Self::Undecided(Waiting {
             begun: Vec::with_capacity(8),
             finished: Vec::with_capacity(8),
@@ -58,7 +59,7 @@ impl Outlet for TailSampled {
     /// The document that begins first ends last.
     fn open(&self, tracer: &Tracer, document: &Document) {
         let id = document.id;
-        // Rules for redaction are the user's code: they run without the lock, here and below.
+        // Redaction rules are the user's code and run without the lock, here and below.
         tracer.in_progress(document, |json| {
             let mut state = self.lock();
             match &mut *state {
@@ -93,7 +94,7 @@ impl Outlet for TailSampled {
         if is_outermost && !document.fault && !self.failed.load(Ordering::Relaxed) {
             return self.give_up(tracer);
         }
-        // What is throttled is an error as well.
+        // A throttled call is also an error.
         let most = if document.fault || document.error {
             MAX_WITH_FAILURES
         } else {
@@ -114,8 +115,8 @@ impl Outlet for TailSampled {
                     if waiting.finished.len() >= most {
                         return tracer.sink.discard(&[id]);
                     }
-                    // What ends before the outermost begins is opened with it, if that ever
-                    // begins.
+                    // A document that ends before the outermost one begins is opened together with
+                    // it, if it ever begins.
                     if self.outermost.get().is_some() {
                         tracer.sink.open(id, json);
                     }
@@ -147,7 +148,7 @@ impl Outlet for TailSampled {
 }
 
 impl TailSampled {
-    /// The trace went well: none of it is to be sent, however the process ends from now on.
+    /// Discards all documents: the trace succeeded, so none is sent, however the process ends.
     fn give_up(&self, tracer: &Tracer) {
         let mut state = self.lock();
         if let Verdict::Undecided(waiting) = std::mem::replace(&mut *state, Verdict::Unwanted) {
@@ -164,7 +165,7 @@ impl TailSampled {
 
 impl Waiting {
     fn forget(&mut self, id: SegmentId) {
-        // What began last is most often over first.
+        // The latest document is usually the first to end.
         if let Some(place) = self.begun.iter().rposition(|begun| *begun == id) {
             self.begun.swap_remove(place);
         }

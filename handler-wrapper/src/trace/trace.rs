@@ -1,4 +1,4 @@
-//! What all work for one invocation or one message has in common.
+//! State that all work for one invocation or one message shares.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,39 +21,39 @@ use super::{
     tracer::Tracer,
 };
 
-/// Subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace (X-Ray
-/// endpoints and quotas), which is as many documents of the usual 500 bytes.
+/// Largest number of subsegments of one invocation or message. X-Ray keeps 100 to 500 KB of a trace
+/// (X-Ray endpoints and quotas), as much as this number of documents of 500 bytes.
 const MAX_SUBSEGMENTS: usize = 1000;
 
-/// Subsegments that hang under each other. X-Ray names no limit, its console draws each level.
+/// Largest nesting of subsegments. X-Ray documents no limit; its console draws each level.
 const MAX_DEPTH: u16 = 64;
 
-/// The trace of one invocation or one message, as it was carried here.
+/// The trace of one invocation or one message.
 #[derive(Debug)]
 pub(crate) struct Trace {
     pub(crate) tracer: Arc<Tracer>,
-    /// None when nothing was carried: then nothing is recorded and nothing goes out.
+    /// `None` if no trace was carried: then nothing is recorded, and calls carry no header.
     pub(crate) header: Option<TraceHeader>,
     /// Id of the invocation; empty outside Lambda.
     pub(crate) request_id: Arc<str>,
     pub(crate) subsegments: AtomicUsize,
     pub(crate) left_out: AtomicUsize,
-    /// When Lambda ends the invocation; None where that is not known.
+    /// Time at which Lambda ends the invocation, if known.
     pub(crate) deadline: Option<Deadline>,
     /// True if Lambda sends a segment of its own in this trace, for the invocation: the facade of
     /// the function.
     pub(crate) has_facade_segment: bool,
     /// The way that its documents take.
     pub(crate) outlet: Box<dyn Outlet>,
-    /// True when the caller wants to know what was decided (`Sampled=?`).
+    /// True if the caller asked for the sampling decision (`Sampled=?`).
     pub(crate) asked: bool,
-    /// Work in it that ends with its outermost document.
+    /// Work that ends with the trace's outermost document.
     pub(crate) followers: Followers,
     /// Documents in progress whose latest facts the extension does not have.
     pub(crate) changes: Changes,
 }
 
-/// The time that Lambda gives an invocation.
+/// The time span that Lambda allows for an invocation.
 #[cfg_attr(
     not(any(feature = "sqs", feature = "streams")),
     expect(dead_code, reason = "only batches have something to give up")
@@ -65,8 +65,8 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// The end less `margin`, which counts as half of the invocation's time when it is more: a
-    /// margin that leaves no time for work would give up everything for ever.
+    /// Returns the end less `margin`, at most half of the time span: a margin that leaves no time
+    /// for work would return every message, again and again.
     #[cfg(any(feature = "sqs", feature = "streams"))]
     pub(crate) fn less(self, margin: Duration) -> Instant {
         let half = self.ends.saturating_duration_since(self.began) / 2;
@@ -75,7 +75,7 @@ impl Deadline {
 }
 
 impl Trace {
-    /// The trace of an invocation.
+    /// Creates the trace of an invocation.
     pub(crate) fn new(tracer: Arc<Tracer>, header: Option<TraceHeader>, request_id: &str) -> Self {
         let unsampled = |header: &TraceHeader| header.sampling == Sampling::NotSampled;
         let outlet: Box<dyn Outlet> =
@@ -99,7 +99,7 @@ impl Trace {
         }
     }
 
-    /// The trace that came with a message of this invocation.
+    /// Creates the trace that a message of this invocation carried.
     pub(crate) fn carried(&self, header: TraceHeader) -> Self {
         Self {
             deadline: self.deadline,
@@ -107,7 +107,8 @@ impl Trace {
         }
     }
 
-    /// True when there is room for one more subsegment at this depth. If not, it is counted.
+    /// Returns true if there is room for one more subsegment at this depth. Counts the subsegment
+    /// otherwise.
     pub(crate) fn admit(&self, depth: u16) -> bool {
         let admitted = depth <= MAX_DEPTH
             && self.subsegments.fetch_add(1, Ordering::Relaxed) < MAX_SUBSEGMENTS;
@@ -118,19 +119,19 @@ impl Trace {
         admitted
     }
 
-    /// Subsegments that were left out.
+    /// Returns the number of subsegments that were left out.
     pub(crate) fn left_out(&self) -> usize {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// The header, if work in this trace is to be recorded.
+    /// Returns the header if work in this trace is recorded.
     pub(crate) fn recorded(&self) -> Option<&TraceHeader> {
         self.header
             .as_ref()
             .filter(|header| header.sampling == Sampling::Sampled || self.is_tail_sampled())
     }
 
-    /// True if it is not sampled, and recorded only in case it fails.
+    /// Returns true if the trace is unsampled and recorded only in case it fails.
     pub(crate) fn is_tail_sampled(&self) -> bool {
         self.outlet.is_tail_sampled()
     }
@@ -141,8 +142,8 @@ impl Trace {
         self.outlet.fail();
     }
 
-    /// The outermost document of this trace here: a subsegment under Lambda's segment where there
-    /// is one, else a segment.
+    /// Creates the outermost document of this process in the trace: a subsegment under Lambda's
+    /// segment if there is one, else a segment.
     pub(crate) fn begin(&self, header: &TraceHeader, now: Timestamp) -> Document {
         match header.parent.filter(|_| !self.is_tail_sampled()) {
             Some(parent) if self.has_facade_segment => {
@@ -153,7 +154,7 @@ impl Trace {
         }
     }
 
-    /// A segment of this process under `parent`, marked when the trace is not sampled.
+    /// Creates a segment of this process under `parent`, marked if the trace is not sampled.
     pub(crate) fn segment(
         &self,
         header: &TraceHeader,
@@ -161,7 +162,7 @@ impl Trace {
         now: Timestamp,
     ) -> Document {
         let name = self.tracer.function_name.clone().into();
-        // Nobody else records an unsampled trace: the parent would be missing.
+        // Other services do not record an unsampled trace: the parent would be missing.
         let parent = parent.filter(|_| !self.is_tail_sampled());
         let mut segment = Document::segment(name, header.root, parent, now);
         segment.origin = self.tracer.origin;

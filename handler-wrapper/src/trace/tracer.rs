@@ -36,7 +36,7 @@ pub(crate) struct Tracer {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) carriers: Carriers,
     pub(crate) sampling: SamplingRules,
-    /// True if unsampled work is recorded in case it fails.
+    /// True if unsampled work is recorded if it fails.
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
     /// The last moment at which a first invocation can have waited for this process to start.
@@ -94,13 +94,14 @@ impl Tracer {
         memory::with_json(document, take);
     }
 
-    /// True if an invocation that begins at `now` can have waited for this process to start. An
-    /// environment that Lambda made ahead has been idle before its first invocation.
+    /// Returns true if an invocation that begins at `now` may have waited for this process to
+    /// start. An environment that Lambda made ahead has been idle before its first invocation.
     pub(crate) fn is_cold(&self, now: Timestamp) -> bool {
         now <= self.cold_until
     }
 
-    /// True for the first caller in the life of the process, if it began at `now` with a cold start.
+    /// Returns true for the first caller in the life of the process, if it began at `now` with a
+    /// cold start.
     pub(crate) fn is_cold_start(&self, now: Timestamp) -> bool {
         !self.warm.swap(true, Ordering::Relaxed) && self.is_cold(now)
     }

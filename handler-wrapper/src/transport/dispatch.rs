@@ -1,4 +1,4 @@
-//! Sends each document one of the two ways: to the extension, or to the daemon.
+//! Dispatch of each document: to the extension, or to the daemon.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,24 +21,25 @@ use crate::{
     support::clock,
 };
 
-/// To the extension where there is one, else to the daemon.
+/// Sends documents to the extension if there is one, else to the daemon.
 ///
-/// Each finished document goes one of the two ways, never both. One is given up by leaving it
-/// ([`Message::Leave`](tracestitch_wire::handoff::Message::Leave)): what the kernel has taken
-/// for the extension stays its own, all else goes to the daemon. What cannot be had: documents
-/// that lie in the kernel when the extension dies are lost, as nothing tells which it has read;
-/// and what is in progress when the extension is given up is not closed if the function is
-/// killed.
+/// Each finished document goes one of the two ways, never both. The extension is given up by a
+/// message ([`Message::Leave`](tracestitch_wire::handoff::Message::Leave)): documents that the
+/// kernel has taken for the extension stay with it, all others go to the daemon. Two losses remain.
+/// Documents in the kernel's buffer when the extension dies are lost, because nothing shows which
+/// of them it has read. Documents in progress when the extension is given up are not closed if the
+/// function is killed.
 #[derive(Debug)]
 pub(crate) struct Transport {
     handoff: Option<Mutex<Handoff>>,
     direct: Option<Direct>,
-    /// Counted here: what was finished, split, trimmed, left out, and lost between the ways.
+    /// Counters of finished, split and trimmed documents, of those left out, and of losses between
+    /// the two ways.
     counts: Mutex<Counts>,
-    /// Why a document is lost that the extension does not take, without a daemon.
+    /// Reason of the loss if the extension does not take a document and there is no daemon.
     no_daemon: Loss,
     reporter: CountsReporter,
-    /// The process was made from a snapshot and has not begun its first invocation.
+    /// True if the process was restored from a snapshot and has not begun its first invocation.
     restored: AtomicBool,
 }
 
@@ -88,7 +89,7 @@ impl Transport {
         }
     }
 
-    /// All counters of this process.
+    /// Returns all counters of this process.
     fn counts(&self) -> Counts {
         let own = *lock(&self.counts);
         let handed = self.handoff().map(|handoff| handoff.counts());
@@ -98,7 +99,7 @@ impl Transport {
     }
 }
 
-/// A number that no other process has which was made from the same snapshot.
+/// Returns a number that differs among processes restored from one snapshot.
 fn entropy() -> u64 {
     let mut bytes = [0; 8];
     let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
@@ -108,7 +109,7 @@ fn entropy() -> u64 {
     }
 }
 
-/// A panic cannot leave what is locked half-changed in a way that matters more than its data.
+/// Locks a mutex whose data a panic cannot leave in a state that matters more than the data.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -116,7 +117,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Sink for Transport {
     fn begin(&self) {
         if self.restored.swap(false, Ordering::Relaxed) {
-            // All that were made from one snapshot would make the same ids.
+            // All processes restored from one snapshot would create the same ids.
             id::reseed(entropy());
             if let Some(direct) = &self.direct {
                 direct.reopen();
@@ -134,10 +135,11 @@ impl Sink for Transport {
             let refused = self.handoff().map(|mut handoff| handoff.open(id, document));
             return self.send(&refused.unwrap_or_default());
         }
-        // The first part is the document itself; it has no parts yet, or they stand on their own.
+        // The first part is the document itself. It has no parts yet, or they are separate
+        // documents.
         match datagram::fit(document.to_vec()).documents.first() {
             Some(document) => self.open(id, document),
-            // What was opened before must not be taken for it.
+            // The earlier version of the document must not be closed in its place.
             None => self.discard(&[id]),
         }
     }
@@ -157,11 +159,11 @@ impl Sink for Transport {
             counts.lose(Loss::TooLarge, fitted.lost);
         }
         if fitted.documents.is_empty() {
-            // What was opened must not be closed as a fault later.
+            // The opened document must not be closed as a fault later.
             self.discard(&[id]);
         }
         for (part, document) in fitted.documents.into_iter().enumerate() {
-            // Parts that were split off have ids of their own, in their document only.
+            // Parts have new ids, which are in their documents alone.
             let id = if part == 0 { id } else { SegmentId::new() };
             self.hand_over(id, &document);
         }

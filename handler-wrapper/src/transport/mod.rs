@@ -1,4 +1,4 @@
-//! How documents leave the process.
+//! Transport of documents out of the process.
 
 mod counts;
 mod direct;

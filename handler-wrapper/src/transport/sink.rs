@@ -1,42 +1,42 @@
-//! Takes the documents of this process.
+//! Destination of the documents of this process.
 
 use std::fmt;
 
 use tracestitch_wire::id::SegmentId;
 
-/// Takes documents; never blocks, never fails in the caller's face.
+/// Takes documents. Never blocks, and never returns an error.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A piece of work begins: an invocation, or a batch of a poller.
     fn begin(&self);
     /// Announces an invocation of this process to the extension, which then waits for its end.
     fn announce(&self, _request_id: &str) {}
-    /// Work has begun; it is over only with `close` or `discard`. Replaces what was opened by the
-    /// same id, also by a document that is finished and closed later, or never.
+    /// Takes a document in progress. It is over only after `close` or `discard`. Replaces an
+    /// earlier document of the same id, also by a finished one that is closed later or never.
     fn open(&self, id: SegmentId, document: &[u8]);
-    /// Work is over.
+    /// Takes a finished document.
     fn close(&self, id: SegmentId, document: &[u8]);
-    /// Work that was opened turned out to be none, or not worth to be told.
+    /// Withdraws documents in progress.
     fn discard(&self, ids: &[SegmentId]);
-    /// Work was not recorded, for there is too much of it.
+    /// Counts work that was not recorded because there was too much of it.
     fn leave_out(&self) {}
-    /// Lets out what waits in the process.
+    /// Sends documents that wait in the process.
     fn flush(&self) -> Flushed;
-    /// The reply of this invocation has been posted; what still waits leaves now.
+    /// Ends the invocation, after its reply was posted. Waiting documents are sent now.
     fn end(&self, request_id: &str);
 }
 
-/// What became of what waits in the process.
+/// Result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flushed {
     /// Nothing waits any more.
     All,
-    /// Some of it has left.
+    /// Some documents have left, others still wait.
     Some,
-    /// Nobody takes it.
+    /// No document could leave.
     Nothing,
 }
 
-/// Takes nothing.
+/// Discards all documents.
 #[derive(Debug)]
 pub(crate) struct NullSink;
 

@@ -1,4 +1,4 @@
-//! A consumer of messages: the user's choices for batches of SQS.
+//! Settings of an SQS consumer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::{
 
 /// Handles batches of messages, each message in its own trace.
 ///
-/// A message fails when its closure returns an error or panics, and no other message is touched
-/// by that. In a FIFO queue the messages of a group are handled in their order, and after a
-/// failure the rest of the group is returned unprocessed; other groups go on.
+/// A message fails if its closure returns an error or panics; other messages are unaffected. The
+/// messages of a group in a FIFO queue are handled in order, and after a failure the rest of the
+/// group is returned unprocessed. Other groups continue.
 ///
-/// When less than the margin is left until the function's deadline, no message is begun any
-/// more, those in work are dropped (their segments end as cancelled), and all of them are
-/// returned as failed: so what is done stays done, where a timeout would bring the whole batch
-/// back. A closure that blocks its thread cannot be dropped.
+/// Once less than the margin is left until the function's deadline, no further message begins.
+/// Messages in progress are dropped (their segments end as cancelled), and all of these are
+/// returned as failed. Finished messages so stay finished, whereas a timeout would return the whole
+/// batch. A closure that blocks its thread cannot be dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,22 +44,23 @@ use crate::{
 /// }
 /// ```
 ///
-/// It is a [tower layer](tower::Layer), too: around a service of single messages it gives a
+/// A consumer is also a [tower layer](tower::Layer): it turns a service of single messages into a
 /// handler of batches, see [`EachMessage`](crate::sqs::EachMessage).
 pub struct Consumer<M = SqsMessage>(pub(super) Schedule<M>);
 
 impl Consumer {
-    /// One message at a time, [`Mode::Stitch`], half a second of margin. For a `Poller` it is made
-    /// by `Consumer::default()`, which gives the same for messages of other types.
+    /// Creates a consumer that handles one message at a time, with [`Mode::Stitch`] and a margin of
+    /// half a second. `Consumer::default()` creates the same for messages of other types, for a
+    /// `Poller`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Handles each message of `event` with `handle`, and says which of them failed.
+    /// Handles each message of `event` with `handle`. Returns the failed ones.
     ///
-    /// Answers with `batchItemFailures`: switch on `ReportBatchItemFailures` in the event source
-    /// mapping (AWS Lambda developer guide, "Handling errors for an SQS event source"). `Kind` is
-    /// inferred: see [`Failure`](crate::Failure).
+    /// The response has `batchItemFailures`: switch on `ReportBatchItemFailures` in the event
+    /// source mapping (AWS Lambda developer guide, "Handling errors for an SQS event source").
+    /// `Kind` is inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
         &self,
         event: SqsEvent,
@@ -72,8 +73,8 @@ impl Consumer {
     {
         let schedule = self.0.clone();
         async move {
-            // With an empty id Lambda takes the whole batch for failed (AWS Lambda developer guide,
-            // "Handling errors for an SQS event source"): then nothing is lost.
+            // For an empty id Lambda returns the whole batch (AWS Lambda developer guide, "Handling
+            // errors for an SQS event source"), so no message is lost.
             let id = |message: &SqsMessage| message.message_id.clone().unwrap_or_default();
             let ids: Vec<String> = event.records.iter().map(id).collect();
             let done = schedule.work_off(event.records, handle).await;
@@ -91,38 +92,37 @@ impl Consumer {
 }
 
 impl<M> Consumer<M> {
-    /// Handles up to `limit` messages at a time; 0 counts as 1. They share the handler's task,
-    /// so they overlap where they wait.
+    /// Handles up to `limit` messages at a time; 0 counts as 1. They share the handler's task, so
+    /// they overlap while they wait.
     #[must_use]
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.0.concurrency = limit.max(1);
         self
     }
 
-    /// The trace in which all messages are handled.
+    /// Handles all messages in this mode.
     #[must_use]
     pub fn mode(self, mode: Mode) -> Self {
         self.mode_for(move |_| mode)
     }
 
-    /// Chooses for each message the trace in which it is handled. A choice that panics counts as
-    /// [`Mode::Stitch`].
+    /// Chooses the mode of each message. A choice that panics counts as [`Mode::Stitch`].
     #[must_use]
     pub fn mode_for(mut self, choose: impl Fn(&M) -> Mode + Send + Sync + 'static) -> Self {
         self.0.choose = Arc::new(choose);
         self
     }
 
-    /// How long before the function's deadline what is not done is given up; half a second
-    /// unless set. More than half of the function's time counts as half of it.
-    /// [`Duration::MAX`] switches this off.
+    /// Sets the time before the function's deadline at which unfinished messages are given up; half
+    /// a second unless set. At most half of the function's time counts. [`Duration::MAX`] switches
+    /// this off.
     #[must_use]
     pub fn deadline_margin(mut self, margin: Duration) -> Self {
         self.0.margin = margin;
         self
     }
 
-    /// Takes messages with a message group for those of a FIFO queue.
+    /// Treats messages with a message group as messages of a FIFO queue.
     #[cfg(feature = "sqs-poll")]
     #[must_use]
     pub(crate) fn fifo(mut self, fifo: bool) -> Self {

@@ -1,4 +1,4 @@
-//! A batch handler made of a service of single messages.
+//! Handler of batches around a service of single messages.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,9 +11,10 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::consumer::Consumer;
 
-/// A handler of batches around a [`Service`] of single messages; [`Consumer`] makes it as a layer.
+/// A handler of batches around a [`Service`] of single messages. [`Consumer`] creates it as a
+/// layer.
 ///
-/// So timeouts, retries and filters of tower stand around each message:
+/// Timeouts, retries and filters of tower thus apply to each message:
 ///
 /// ```no_run
 /// use aws_lambda_events::sqs::SqsMessage;
@@ -31,7 +32,8 @@ use super::consumer::Consumer;
 /// }
 /// ```
 ///
-/// The service is cloned for each message. Its errors fail their message, never the batch.
+/// The service is cloned for each message. An error of the service fails its message, never the
+/// batch.
 #[derive(Debug, Clone)]
 pub struct EachMessage<S> {
     consumer: Consumer,
@@ -60,7 +62,7 @@ where
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<SqsBatchResponse, Infallible>> + Send>>;
 
-    /// Always ready: each clone of the inner service is asked before it gets its message.
+    /// Always returns ready: each clone of the inner service is polled before it gets its message.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }

@@ -16,9 +16,9 @@ impl<M: SqsRecord> Item for M {
         incoming::sqs::of_message(self, carriers)
     }
 
-    /// Standard queues may have groups, too, for fair delivery, which say nothing about order
-    /// (SQS developer guide, "Amazon SQS fair queues"). FIFO queues, and only they, have names
-    /// that end so (the same, "FIFO queue and message identifiers").
+    /// Standard queues may have groups, too, for fair delivery; those imply no order (SQS developer
+    /// guide, "Amazon SQS fair queues"). Only names of FIFO queues end in `.fifo` (SQS developer
+    /// guide, "FIFO queue and message identifiers").
     fn group(&self, fifo: bool) -> Option<&str> {
         let fifo = fifo || self.queue().is_some_and(|queue| queue.ends_with(".fifo"));
         self.system("MessageGroupId").filter(|_| fifo)
@@ -29,9 +29,8 @@ impl<M: SqsRecord> Item for M {
         arn.rsplit(':').next().unwrap_or(arn).to_owned()
     }
 
-    /// The time in the queue is a field: on the timeline the gap between the producer's call and
-    /// this segment shows it already, and a subsegment that begins before its segment does not
-    /// draw.
+    /// The time in the queue is a field. On the timeline it is the gap between the producer's call
+    /// and this segment; a subsegment that begins before its segment is not drawn.
     fn facts(&self, now: i64) -> Vec<(&'static str, Option<Value>)> {
         let number = |name: &str| self.system(name)?.parse::<i64>().ok();
         let waited = number("SentTimestamp").map(|sent| now.saturating_sub(sent).max(0));

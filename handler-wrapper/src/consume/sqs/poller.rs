@@ -1,4 +1,4 @@
-//! Messages that a process receives by itself.
+//! Consumer of messages that the process receives itself.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use crate::{
     trace::{failure::Failure, trace::Trace, tracer::Tracer},
 };
 
-/// Handles messages from `ReceiveMessage`, each in its producer's trace: for services in ECS, on
-/// EC2 or on a laptop.
+/// Handles messages from `ReceiveMessage`, each in its producer's trace, for services in ECS, on
+/// EC2 or on a developer's machine.
 ///
-/// SQS gives only what is asked for. With [`TraceInterceptor`](crate::aws::TraceInterceptor) the
-/// client asks for the attribute `AWSTraceHeader`, and `MessageGroupId` when the queue's URL ends in
-/// `.fifo`, by itself; without it, name them (or `All`) in `message_system_attribute_names`: messages
-/// without a group are taken for those of a standard queue. Name `SentTimestamp` and
-/// `ApproximateReceiveCount`, too, for what segments say of a message; and in
+/// SQS returns only the attributes that a request names. A client with
+/// [`TraceInterceptor`](crate::aws::TraceInterceptor) requests `AWSTraceHeader`, and
+/// `MessageGroupId` if the queue's URL ends in `.fifo`. Without it, name them (or `All`) in
+/// `message_system_attribute_names`; messages without a group count as messages of a standard
+/// queue. Also name `SentTimestamp` and `ApproximateReceiveCount`, which segments record, and in
 /// `message_attribute_names` the message attributes in which producers put a context.
 ///
-/// A message without a context is not recorded, unless a rule of `TRACESTITCH_SAMPLING` holds: then
-/// its segment begins a trace. Documents go to the X-Ray daemon at `AWS_XRAY_DAEMON_ADDRESS`; those
-/// of a batch leave before [`each`](Self::each) is ready, unless the daemon's name is still being
-/// looked up. With [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no invocation to
-/// link from.
+/// A message without a context is recorded only if a rule of `TRACESTITCH_SAMPLING` matches: its
+/// segment then begins a trace. Documents go to the X-Ray daemon at `AWS_XRAY_DAEMON_ADDRESS`. The
+/// documents of a batch leave before [`each`](Self::each) completes, unless the daemon's name is
+/// still being resolved. With [`Mode::Link`](super::Mode::Link) nothing is recorded: there is no
+/// invocation to link from.
 ///
 /// ```no_run
 /// use lambda_runtime::Error;
@@ -47,7 +47,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Poller {
-    /// None when tracing is switched off.
+    /// `None` if tracing is switched off.
     tracer: Option<Arc<Tracer>>,
     consumer: Consumer<Message>,
 }
@@ -63,9 +63,9 @@ pub struct BatchOutcome {
 }
 
 impl Poller {
-    /// A poller that traces with the rules of `layer`. Segments are named `service`.
+    /// Creates a poller that traces with the rules of `layer`. Segments are named `service`.
     ///
-    /// The poller reads the environment and connects here, apart from other uses of `layer`.
+    /// The poller reads the environment and connects here, separately from other uses of `layer`.
     pub fn new(layer: TraceLayer, service: impl Into<String>) -> Self {
         Self {
             tracer: layer.service_tracer(service.into()),
@@ -81,15 +81,15 @@ impl Poller {
         }
     }
 
-    /// Handles messages as `consumer` says.
+    /// Handles messages with the settings of `consumer`.
     #[must_use]
     pub fn with(mut self, consumer: Consumer<Message>) -> Self {
         self.consumer = consumer;
         self
     }
 
-    /// Handles each of `messages`. Messages with a group are taken for those of a FIFO queue:
-    /// after a failure the rest of the group is not handled, and is among the failed ones.
+    /// Handles each of `messages`. Messages with a group count as messages of a FIFO queue: after a
+    /// failure the rest of the group is not handled, and is among the failed ones.
     ///
     /// `Kind` is inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_rest_of_a_group_is_left() {
+    async fn rest_of_a_group_is_left_after_a_failure() {
         let grouped = |id: &str| {
             let mut message = message(id, "");
             let attributes = message.attributes.get_or_insert_default();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_local_rule_decides_for_messages_without_a_context() {
+    async fn local_rule_decides_for_messages_without_a_context() {
         let kept = Kept::default();
         let mut tracer = kept.tracer();
         tracer.sampling = "source=sqs rate=1".parse().unwrap();

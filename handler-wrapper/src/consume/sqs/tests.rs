@@ -49,14 +49,14 @@ fn producer(digit: char) -> (String, String) {
     (format!("Root={root};Parent={parent};Sampled=1"), root)
 }
 
-/// The documents of messages, in the order in which they finished.
+/// Returns the documents of messages, in order of their ends.
 fn segments(kept: &Kept) -> Vec<Value> {
     let mut documents = kept.closed();
     documents.retain(|document| document.get("origin").is_some());
     documents
 }
 
-/// Half of it is left for messages to begin in, however busy the machine is.
+/// Returns a deadline of which half is left for messages to begin, however busy the machine is.
 fn limit(milliseconds: u64) -> Deadline {
     let began = Instant::now();
     Deadline {
@@ -74,7 +74,7 @@ fn failures(response: &SqsBatchResponse) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_message_is_a_segment_in_its_producers_trace() {
+async fn message_is_a_segment_in_its_producers_trace() {
     let kept = Kept::default();
     let (a, b) = (producer('a'), producer('b'));
     let event = batch([message("m-a", &a.0), message("m-b", &b.0)]);
@@ -129,7 +129,7 @@ async fn each_message_is_a_segment_in_its_producers_trace() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_carried_on_and_not_recorded() {
+async fn unsampled_message_is_not_recorded_and_its_calls_are_unsampled() {
     let kept = Kept::default();
     let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     for invocation in [SAMPLED.to_owned(), header.clone(), String::new()] {
@@ -156,7 +156,7 @@ async fn what_is_not_sampled_is_carried_on_and_not_recorded() {
 }
 
 #[tokio::test]
-async fn without_context_a_message_is_handled_in_the_invocations_trace() {
+async fn message_without_context_is_handled_in_the_invocations_trace() {
     let kept = Kept::default();
     kept.invoke(
         SAMPLED,
@@ -175,7 +175,7 @@ async fn without_context_a_message_is_handled_in_the_invocations_trace() {
 }
 
 #[tokio::test]
-async fn a_sampled_message_is_recorded_in_an_invocation_without_a_trace() {
+async fn sampled_message_is_recorded_in_an_invocation_without_a_trace() {
     let kept = Kept::default();
     let (header, root) = producer('a');
     kept.invoke(
@@ -191,7 +191,7 @@ async fn a_sampled_message_is_recorded_in_an_invocation_without_a_trace() {
 }
 
 #[tokio::test]
-async fn outside_an_invocation_messages_are_just_handled() {
+async fn messages_outside_an_invocation_are_handled() {
     let event = batch([message("m-1", &producer('a').0), message("m-2", "")]);
     let response = each(event, |message| async move {
         assert!(Context::current().trace_header().is_none());
@@ -242,7 +242,7 @@ async fn linked_messages_stay_in_the_invocations_trace() {
 }
 
 #[tokio::test]
-async fn one_mode_may_hold_for_all_messages() {
+async fn one_mode_can_apply_to_all_messages() {
     for (mode, stitched) in [(Mode::Link, 0), (Mode::Stitch, 2)] {
         let kept = Kept::default();
         let event = batch(["m-1", "m-2"].map(|id| message(id, &producer('a').0)));
@@ -254,7 +254,7 @@ async fn one_mode_may_hold_for_all_messages() {
 }
 
 #[tokio::test]
-async fn one_trace_twice_and_one_message_again_are_segments_of_their_own() {
+async fn repeated_traces_and_deliveries_are_separate_segments() {
     let kept = Kept::default();
     let header = producer('a').0;
     for receive in ["1", "2"] {
@@ -283,7 +283,7 @@ async fn one_trace_twice_and_one_message_again_are_segments_of_their_own() {
 }
 
 #[tokio::test]
-async fn root_alone_goes_on_as_it_came() {
+async fn root_alone_is_passed_on_unchanged() {
     let kept = Kept::default();
     for header in [
         format!("Root={ROOT}"),
@@ -302,7 +302,7 @@ async fn root_alone_goes_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_call_can_be_made_unsampled() {
+async fn call_can_be_made_unsampled() {
     let kept = Kept::default();
     kept.invoke(SAMPLED, async {
         let fan_out = async {
@@ -320,7 +320,7 @@ async fn a_call_can_be_made_unsampled() {
 }
 
 #[test]
-fn sampled_messages_are_told_apart() {
+fn is_sampled_reads_the_decision_of_the_producer() {
     for (header, expected) in [
         (producer('a').0, true),
         (format!("Root={ROOT};Sampled=0"), false),
@@ -333,7 +333,7 @@ fn sampled_messages_are_told_apart() {
 }
 
 #[tokio::test]
-async fn sources_that_the_function_ignores_do_not_count() {
+async fn ignored_carriers_do_not_count() {
     let mut tracer = Kept::default().tracer();
     let ignored = Carriers::parse_ignored("sqs").unwrap();
     tracer.carriers = Carriers::new(ignored, Vec::new());
@@ -344,7 +344,7 @@ async fn sources_that_the_function_ignores_do_not_count() {
 }
 
 #[tokio::test]
-async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
+async fn failures_of_unsampled_messages_are_recorded_with_errors_always() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     tracer.errors_always = true;
@@ -385,7 +385,7 @@ async fn failures_of_unsampled_messages_are_recorded_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_local_rule_decides_for_messages() {
+async fn local_rule_decides_for_messages() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     tracer.sampling = "source=sqs rate=1".parse().unwrap();
@@ -401,7 +401,7 @@ async fn a_local_rule_decides_for_messages() {
 }
 
 #[tokio::test]
-async fn where_the_invocation_has_a_trace_no_rule_begins_another() {
+async fn no_rule_begins_a_trace_inside_another() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     tracer.sampling = "rate=1".parse().unwrap();
@@ -414,7 +414,7 @@ async fn where_the_invocation_has_a_trace_no_rule_begins_another() {
 }
 
 #[tokio::test]
-async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when_asked_for() {
+async fn messages_given_up_in_an_unsampled_invocation_are_recorded_with_errors_always() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     tracer.errors_always = true;
@@ -437,9 +437,9 @@ async fn messages_of_an_unsampled_invocation_that_are_given_up_are_recorded_when
     assert!(message.contains("deadline_margin"), "{message}");
 }
 
-/// The invocation's trace is most likely never sent: nothing points to it.
+/// The invocation's trace is most likely discarded, so nothing points to it.
 #[tokio::test]
-async fn a_sampled_message_does_not_point_to_an_invocation_that_is_only_held() {
+async fn sampled_message_does_not_point_to_a_tail_sampled_invocation() {
     for (fails, reason) in [
         (false, "nothing of the invocation is sent"),
         (true, "all of it"),
@@ -462,7 +462,7 @@ async fn a_sampled_message_does_not_point_to_an_invocation_that_is_only_held() {
         let segment = documents.iter().find(|d| d["trace_id"] == *root).unwrap();
         assert_eq!(segment.get("links"), None, "{reason}");
         if fails {
-            // What is sent in the end points to what is there.
+            // A document that is sent in the end points to a sent one.
             assert_eq!(kept.one("orders")["links"][0]["id"], segment["id"]);
         }
     }

@@ -17,7 +17,7 @@ fn found(json: &str) -> Option<String> {
 }
 
 #[test]
-fn places_where_a_header_is_found() {
+fn header_is_found_at_every_known_place() {
     for (json, reason) in [
         (
             r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#,
@@ -93,7 +93,7 @@ fn places_where_a_header_is_found() {
 }
 
 #[test]
-fn places_where_none_is() {
+fn header_elsewhere_is_not_found() {
     for json in [
         "null",
         "7",
@@ -219,10 +219,9 @@ fn texts_in_texts_are_searched_two_deep() {
     }
 }
 
-/// Whoever hands on what he got adds his own context at the outermost: the others are of earlier
-/// hops.
+/// A forwarder adds its own context as an outermost field, so the other ones are of earlier hops.
 #[test]
-fn of_several_the_latest_counts() {
+fn most_recent_hop_wins() {
     let places = |header: &str| {
         let message = json!({ "_traceId": header }).to_string();
         let parent = "00-5759e988ad862e3fe1be46a994272793-53995c3f42cd8ad8-01";
@@ -266,7 +265,7 @@ fn of_several_the_latest_counts() {
 }
 
 #[test]
-fn tracestate_comes_with_the_traceparent_beside_it() {
+fn tracestate_belongs_to_the_traceparent_beside_it() {
     for (body, expected, reason) in [
         (
             r#"{"headers":{"traceparent":"W3C","tracestate":"a=1,b=2"}}"#,
@@ -312,7 +311,7 @@ fn tracestate_comes_with_the_traceparent_beside_it() {
 }
 
 #[test]
-fn a_batch_has_no_trace_of_its_own() {
+fn batch_has_no_trace() {
     for records in [
         r#"[{"dynamodb":{"NewImage":{"_traceId":{"S":"HEADER"}}}},{}]"#,
         r#"[{"dynamodb":{"NewImage":{"traceparent":{"S":"W3C"}}}},{}]"#,
@@ -326,7 +325,7 @@ fn a_batch_has_no_trace_of_its_own() {
 }
 
 #[test]
-fn sources_that_are_switched_off_are_passed_over() {
+fn ignored_carriers_are_skipped() {
     for (name, json) in [
         ("http", r#"{"headers":{"X-Amzn-Trace-Id":"HEADER"}}"#),
         ("envelope", r#"{"detail":{"traceHeader":"HEADER"}}"#),
@@ -344,7 +343,7 @@ fn sources_that_are_switched_off_are_passed_over() {
 }
 
 #[test]
-fn paths_of_the_user_count_after_the_known_places() {
+fn paths_of_the_user_come_after_the_known_places() {
     let carriers = Carriers::new(0, vec!["order.meta.ctx".to_owned(), "tp".to_owned()]);
     for (json, expected, reason) in [
         (
@@ -372,13 +371,13 @@ fn paths_of_the_user_count_after_the_known_places() {
 }
 
 #[test]
-fn hostile_text_is_passed_over() {
+fn hostile_text_carries_nothing() {
     let deep = "[".repeat(100_000);
     let deep_objects = r#"{"headers":"#.repeat(50_000);
     let messages = r#"{"Message":"#.repeat(50_000);
     let many: String = (0..10_000).map(|n| format!(r#""trace{n}":{n},"#)).collect();
     let many = format!(r#"{{{many}"_traceId":"HEADER"}}"#);
-    // Each is a value that has no end.
+    // Each is a value without an end.
     let endless = [
         r#""_traceId":1"#,
         r#""headers":1"#,
@@ -450,7 +449,7 @@ fn hostile_text_is_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_json_is_told_by_its_ends() {
+fn invalid_json_is_recognised_by_its_ends() {
     for (text, json, reason) in [
         ("{\"a\":1}", true, "an object"),
         (" [1]\n", true, "a list in white space"),

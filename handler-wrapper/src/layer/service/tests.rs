@@ -347,7 +347,7 @@ fn public_types_are_send_and_sync() {
 
 #[tokio::test]
 async fn local_rule_decides_if_the_caller_did_not() {
-    let event = json!({ "requestContext": {}, "rawPath": "/orders" }).to_string();
+    let event = json!({ "requestContext": { "apiId": "a" }, "rawPath": "/orders" }).to_string();
     let undecided = format!("Root={ROOT};Parent={PARENT}");
     for (rules, own, recorded, reason) in [
         ("", &*undecided, false, "no rule"),

@@ -9,7 +9,7 @@ use crate::tests::{
     kept::Kept,
 };
 
-/// Clones write to the same log.
+/// A log in memory. Clones write to the same log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -33,7 +33,7 @@ impl Log {
     }
 }
 
-/// Runs `work` as a handler under this layer; its log and what it records.
+/// Runs `work` as a handler under this layer. Returns the log and the documents.
 async fn logged<F: Future>(header: &str, work: F) -> (Vec<Value>, Kept) {
     let log = Log::default();
     let layer = LogLayer::from_env().to(log.clone());
@@ -44,7 +44,7 @@ async fn logged<F: Future>(header: &str, work: F) -> (Vec<Value>, Kept) {
 }
 
 #[tokio::test]
-async fn a_line_says_to_which_trace_it_belongs() {
+async fn line_names_its_trace_and_segment() {
     let (mut lines, kept) = logged(SAMPLED, async {
         crate::capture("price", async {
             tracing::warn!(
@@ -83,7 +83,7 @@ async fn a_line_says_to_which_trace_it_belongs() {
 }
 
 #[tokio::test]
-async fn an_unsampled_invocation_has_a_trace_too() {
+async fn line_of_an_unsampled_invocation_names_its_trace() {
     let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
     let (lines, _) = logged(&header, async { tracing::info!("hello") }).await;
     assert_eq!(
@@ -94,13 +94,13 @@ async fn an_unsampled_invocation_has_a_trace_too() {
 }
 
 #[tokio::test]
-async fn lines_below_the_level_are_not_written() {
+async fn line_below_the_level_is_not_written() {
     let (lines, _) = logged(SAMPLED, async { tracing::debug!("detail") }).await;
     assert!(lines.is_empty());
 }
 
 #[test]
-fn outside_an_invocation_there_is_no_trace() {
+fn line_outside_an_invocation_names_no_trace() {
     let log = Log::default();
     let layer = LogLayer::from_env().to(log.clone());
     let subscriber = tracing_subscriber::registry().with(layer);
@@ -114,7 +114,7 @@ fn outside_an_invocation_there_is_no_trace() {
 
 #[cfg(feature = "sqs")]
 #[tokio::test]
-async fn lines_of_a_message_carry_its_trace() {
+async fn line_of_a_message_names_its_trace() {
     let root = "1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa";
     let mut message = aws_lambda_events::sqs::SqsMessage::default();
     message.attributes.insert(
@@ -140,7 +140,7 @@ async fn lines_of_a_message_carry_its_trace() {
 }
 
 #[tokio::test]
-async fn a_line_that_names_its_span_carries_the_trace_of_that() {
+async fn line_with_a_parent_names_the_trace_of_that_span() {
     let log = Log::default();
     let layers = tracing_subscriber::registry()
         .with(crate::SpanLayer::new())
@@ -153,7 +153,7 @@ async fn a_line_that_names_its_span_carries_the_trace_of_that() {
             (outer.clone(), tracing::debug_span!(parent: &outer, "inner"))
         })
         .await;
-    // In a thread that knows nothing of the invocation.
+    // In a thread without a context of the invocation.
     std::thread::spawn({
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         move || {
@@ -161,7 +161,7 @@ async fn a_line_that_names_its_span_carries_the_trace_of_that() {
             tracing::info!(parent: &outer, "of it");
             tracing::info!(parent: &inner, "of one in it");
             tracing::info!("of nothing");
-            // While the subscriber is there, which closes `outer` when `inner` is gone.
+            // Dropped while the subscriber lives, which closes `outer` when `inner` is gone.
             drop((inner, outer));
         }
     })
@@ -175,7 +175,7 @@ async fn a_line_that_names_its_span_carries_the_trace_of_that() {
     assert_eq!(ids.collect::<Vec<_>>(), [id.clone(), id, Value::Null]);
 }
 
-/// Values whose own code fails or panics.
+/// A value whose own code fails or panics.
 struct Broken(bool);
 
 impl fmt::Debug for Broken {
@@ -187,7 +187,7 @@ impl fmt::Debug for Broken {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_shown_harms_nobody() {
+async fn value_that_fails_or_panics_is_replaced() {
     let (lines, _) = logged(SAMPLED, async {
         for panics in [false, true] {
             tracing::info!(value = ?Broken(panics), "shown");
@@ -207,4 +207,34 @@ async fn a_value_that_cannot_be_shown_harms_nobody() {
         (said, None),
     ];
     assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn record_of_the_log_crate_has_its_own_target() {
+    let (lines, _) = logged(SAMPLED, async {
+        let record = log::Record::builder()
+            .args(format_args!("connected"))
+            .level(log::Level::Warn)
+            .target("my::lib")
+            .module_path(Some("my::lib"))
+            .file(Some("lib.rs"))
+            .line(Some(7))
+            .build();
+        tracing_log::format_trace(&record).unwrap();
+    })
+    .await;
+    let [line] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert_eq!(
+        (&line["message"], &line["target"]),
+        (&json!("connected"), &json!("my::lib"))
+    );
+    assert_eq!(line["level"], "WARN");
+    let log_fields = line
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|key| key.starts_with("log."));
+    assert_eq!(log_fields.count(), 0, "{line}");
 }

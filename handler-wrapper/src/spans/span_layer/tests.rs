@@ -15,7 +15,7 @@ use crate::tests::{
     kept::Kept,
 };
 
-/// Runs `work` as a handler under this layer; what it records.
+/// Runs `work` as a handler under this layer. Returns its documents.
 async fn traced<F: Future>(layer: SpanLayer, header: &str, work: F) -> Kept {
     let subscriber = tracing_subscriber::registry().with(layer);
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -32,7 +32,7 @@ async fn price(order_id: &str, items: u32, message: Option<&str>) -> u32 {
 }
 
 #[tokio::test]
-async fn an_instrumented_function_is_a_subsegment() {
+async fn instrumented_function_is_a_subsegment() {
     let layer = SpanLayer::new().annotate(["order_id"]);
     let kept = traced(layer, SAMPLED, async {
         assert_eq!(price("o-1", 3, Some("a body")).await, 15);
@@ -136,7 +136,7 @@ async fn error_events_are_causes() {
 }
 
 #[tokio::test]
-async fn the_filter_goes_by_target_and_level() {
+async fn filter_selects_by_target_and_level() {
     let mut names = Vec::new();
     for filter in [
         None,
@@ -154,7 +154,7 @@ async fn the_filter_goes_by_target_and_level() {
                 tracing::info_span!("own info"),
                 tracing::debug_span!("own debug"),
             ] {
-                // What is not recorded is not in the way either.
+                // An unrecorded span does not hide its parent either.
                 span.in_scope(|| crate::capture_sync("call", || {}));
             }
         })
@@ -186,7 +186,7 @@ async fn nothing_is_recorded_outside_or_unsampled() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_span_is_its_fault() {
+async fn panic_in_a_span_is_its_fault() {
     crate::trace::panic_hook::install();
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let work = async { panic!("in a span") }.instrument(info_span!("charge"));
@@ -201,7 +201,7 @@ async fn a_panic_in_a_span_is_its_fault() {
 }
 
 #[tokio::test]
-async fn a_guard_that_leaves_late_does_not_change_the_context() {
+async fn guard_that_leaves_late_does_not_change_the_context() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let (one, two) = (info_span!("one"), info_span!("two"));
         let one_entered = one.enter();
@@ -235,7 +235,7 @@ async fn spans_beyond_the_limit_are_counted_and_left_out() {
 }
 
 #[tokio::test]
-async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
+async fn field_may_annotate_while_it_is_formatted() {
     struct Chatty;
     impl fmt::Debug for Chatty {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,7 +257,7 @@ async fn a_field_that_annotates_while_it_is_written_is_not_in_the_way() {
 }
 
 #[tokio::test]
-async fn spans_that_are_left_out_of_order_leave_nothing_behind() {
+async fn spans_left_out_of_order_restore_the_context() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let (one, two) = (info_span!("one"), info_span!("two"));
         let one_entered = one.enter();
@@ -274,7 +274,7 @@ async fn spans_that_are_left_out_of_order_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_second_layer_is_no_second_subsegment() {
+async fn second_layer_makes_no_second_subsegment() {
     let layers = tracing_subscriber::registry()
         .with(SpanLayer::new())
         .with(SpanLayer::new());
@@ -306,7 +306,7 @@ async fn urls_in_fields_are_cleaned() {
 }
 
 #[tokio::test]
-async fn an_error_that_panics_while_it_is_read_harms_nobody() {
+async fn error_that_panics_while_it_is_read_is_contained() {
     #[derive(Debug)]
     struct Broken;
     impl fmt::Display for Broken {
@@ -327,12 +327,12 @@ async fn an_error_that_panics_while_it_is_read_harms_nobody() {
 }
 
 #[tokio::test]
-async fn what_no_filter_lets_through_is_not_made() {
+async fn disabled_spans_are_not_created() {
     let log = crate::LogLayer::from_env().to(std::io::sink());
     let layers = tracing_subscriber::registry()
         .with(SpanLayer::new().filtered())
         .with(log.filtered());
-    // By this `tracing` knows, before it asks anybody.
+    // `tracing` uses this hint before it asks any layer.
     assert_eq!(layers.max_level_hint(), Some(LevelFilter::INFO));
     let _guard = tracing::subscriber::set_default(layers);
     let kept = Kept::default();
@@ -349,7 +349,7 @@ async fn what_no_filter_lets_through_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_layer_may_be_replaced() {
+async fn layer_can_be_reloaded() {
     let (layer, reload) = tracing_subscriber::reload::Layer::new(SpanLayer::new());
     let subscriber = tracing_subscriber::registry().with(layer);
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -387,7 +387,7 @@ async fn values_keep_their_types() {
         ));
     })
     .await;
-    // As text: what is equal may still be written otherwise.
+    // Compared as text, because equal values may be written differently.
     assert_eq!(
         kept.one("annotations")["annotations"].to_string(),
         json!({ "half": 0.5, "less": -3, "most": u64::MAX, "text": "t", "yes": true }).to_string()
@@ -399,7 +399,7 @@ async fn values_keep_their_types() {
 }
 
 #[tokio::test]
-async fn numbers_that_json_does_not_have_are_texts() {
+async fn numbers_without_a_json_form_are_texts() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         drop(info_span!("work", share = f64::NAN, rate = 0.5));
     })
@@ -408,7 +408,24 @@ async fn numbers_that_json_does_not_have_are_texts() {
     assert_eq!(metadata, &json!({ "share": "NaN", "rate": 0.5 }));
 }
 
-/// As a team writes it: a client and its settings, and `#[instrument]` on each method.
+#[tracing::instrument]
+fn login(user: &str, password: &str, api_key: &str, credentials: &[&str], attempt: u32) {}
+
+#[tokio::test]
+async fn arguments_with_names_of_secrets_are_not_recorded() {
+    let kept = traced(SpanLayer::new(), SAMPLED, async {
+        login("ada", "SECRET1", "SECRET2", &["SECRET3"], 2);
+    });
+    let login = kept.await.one("login");
+    let expected = json!({ "user": "ada", "attempt": 2 });
+    assert_eq!(login["metadata"]["default"], expected);
+    let layer = SpanLayer::new().annotate(["api_key"]);
+    let kept = traced(layer, SAMPLED, async { login("ada", "", "k-1", &[], 1) });
+    let login = kept.await.one("login");
+    assert_eq!(login["annotations"]["api_key"], "k-1", "named by the user");
+}
+
+/// A client with settings and `#[instrument]` on each method, as teams write it.
 #[derive(Debug)]
 struct Repository {
     _client: &'static str,
@@ -420,7 +437,7 @@ impl Repository {
 }
 
 #[tokio::test]
-async fn what_a_method_belongs_to_is_no_fact_of_a_call() {
+async fn self_of_a_method_is_not_recorded() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let _client = "Client { config: .. }";
         Repository { _client }.load(7);
@@ -430,7 +447,7 @@ async fn what_a_method_belongs_to_is_no_fact_of_a_call() {
     assert_eq!(load["metadata"], json!({ "default": { "id": 7 } }));
 }
 
-/// Counts what is written of it, which has no end.
+/// A value with endless output that counts what is read of it.
 struct Endless(&'static str, AtomicUsize);
 
 impl fmt::Debug for Endless {
@@ -443,9 +460,9 @@ impl fmt::Debug for Endless {
 }
 
 #[tokio::test]
-async fn no_more_is_written_of_a_field_than_is_kept() {
+async fn formatting_of_a_field_stops_at_its_limit() {
     let long = "x ".repeat(10_000) + "https://me:SECRET@h/";
-    // The password is not over where it is cut.
+    // The password continues beyond the cut.
     let half = format!(
         "{}https://me:{}@h/",
         "x ".repeat(490),

@@ -13,7 +13,7 @@ fn first_invocation(kept: &Kept, header: &str) -> Arc<Trace> {
 }
 
 #[test]
-fn its_work_is_in_the_first_trace() {
+fn init_work_is_in_the_first_trace() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context().sync_scope(|| {
@@ -45,9 +45,9 @@ fn its_work_is_in_the_first_trace() {
     assert!(!init.context().is_recording(), "it is over");
 }
 
-/// Of an invocation that is only recorded if it fails.
+/// An invocation that is recorded only if it fails.
 #[test]
-fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
+fn init_work_has_no_parent_in_an_unsampled_trace() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context()
@@ -67,7 +67,7 @@ fn in_a_trace_that_nobody_else_records_it_has_no_parent() {
 }
 
 #[test]
-fn work_that_ends_later_is_in_it_too() {
+fn init_work_that_ends_later_is_in_the_first_trace() {
     let kept = Kept::default();
     let init = Init::begin();
     let warm_up = init.context().sync_scope(|| Subsegment::begin("warm up"));
@@ -77,14 +77,14 @@ fn work_that_ends_later_is_in_it_too() {
 }
 
 #[test]
-fn nothing_is_said_where_nothing_was_done() {
+fn init_without_work_is_not_recorded() {
     let kept = Kept::default();
     Init::begin().hand_over(&first_invocation(&kept, SAMPLED));
     assert!(kept.events().is_empty());
 }
 
 #[test]
-fn what_is_known_of_it_is_said_though_nothing_else_was_done() {
+fn init_with_an_annotation_alone_is_recorded() {
     let facts: [(&str, fn()); 2] = [
         ("annotations", || crate::annotate("version", 3)),
         ("metadata", || crate::metadata("version", 3)),
@@ -99,7 +99,7 @@ fn what_is_known_of_it_is_said_though_nothing_else_was_done() {
 }
 
 #[test]
-fn what_failed_is_said_though_nothing_else_was_done() {
+fn init_with_a_failure_alone_is_recorded() {
     let kept = Kept::default();
     let init = Init::begin();
     let settings = "x".parse::<i32>().unwrap_err();
@@ -112,7 +112,7 @@ fn what_failed_is_said_though_nothing_else_was_done() {
 }
 
 #[test]
-fn a_first_invocation_that_is_not_recorded_drops_it() {
+fn unrecorded_first_invocation_drops_init_work() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context()
@@ -140,7 +140,7 @@ fn init_long_before_the_first_invocation_is_not_in_its_trace() {
 }
 
 #[test]
-fn it_is_a_segment_where_lambda_has_none() {
+fn init_is_a_segment_without_a_segment_of_lambda() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context()
@@ -152,7 +152,7 @@ fn it_is_a_segment_where_lambda_has_none() {
 }
 
 #[test]
-fn it_is_a_segment_under_a_caller_that_is_not_lambda() {
+fn init_is_a_segment_under_another_caller() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context()
@@ -172,7 +172,7 @@ fn it_is_a_segment_under_a_caller_that_is_not_lambda() {
 
 #[cfg(feature = "tracing")]
 #[tokio::test]
-async fn spans_that_are_kept_end_with_it() {
+async fn spans_that_are_kept_end_with_init() {
     use tracing::Instrument;
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -195,7 +195,7 @@ async fn spans_that_are_kept_end_with_it() {
 
 #[cfg(feature = "aws-sdk")]
 #[tokio::test]
-async fn aws_calls_are_in_it_and_get_no_header_of_ours() {
+async fn aws_calls_in_init_are_recorded_and_keep_their_header() {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
     use tokio::io::AsyncReadExt;
 
@@ -229,7 +229,7 @@ async fn aws_calls_are_in_it_and_get_no_header_of_ours() {
 }
 
 #[test]
-fn it_is_bounded() {
+fn kept_init_documents_are_bounded() {
     let kept = Kept::default();
     let init = Init::begin();
     init.context().sync_scope(|| {

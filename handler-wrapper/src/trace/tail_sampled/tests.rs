@@ -11,7 +11,7 @@ use crate::{
 
 use super::MAX_DOCUMENTS;
 
-/// The trace of an unsampled invocation, with `errors always`.
+/// Returns the trace of an unsampled invocation, with `TRACESTITCH_ERRORS=always`.
 fn unsampled(redaction: Redaction) -> (Kept, Arc<Trace>) {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
@@ -22,7 +22,7 @@ fn unsampled(redaction: Redaction) -> (Kept, Arc<Trace>) {
     (kept, Arc::new(trace))
 }
 
-/// The handler of an unsampled invocation.
+/// Begins the handler of an unsampled invocation.
 fn handler() -> (Kept, Subsegment) {
     let (kept, trace) = unsampled(Redaction::default());
     let handler = Subsegment::begin_handler(&trace).unwrap();
@@ -49,7 +49,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_extension_has_all_that_a_death_would_leave() {
+fn extension_holds_all_documents_before_a_kill() {
     let (kept, handler) = handler();
     has(&kept, &[], &["order-worker in progress"]);
     under(&handler, || {
@@ -68,7 +68,7 @@ fn the_extension_has_all_that_a_death_would_leave() {
 }
 
 #[test]
-fn what_fails_is_sent_in_the_order_in_which_it_ended() {
+fn failed_trace_is_sent_in_order_of_the_ends() {
     let (kept, handler) = handler();
     under(&handler, || {
         crate::capture_sync("one", || {});
@@ -78,9 +78,9 @@ fn what_fails_is_sent_in_the_order_in_which_it_ended() {
     has(&kept, &["one", "two", "order-worker"], &[]);
 }
 
-/// What is over is no longer kept among what has begun, however many there are.
+/// Finished documents are no longer among those in progress, however many there are.
 #[test]
-fn each_is_given_up_once() {
+fn documents_are_discarded_once() {
     let (kept, handler) = handler();
     under(&handler, || {
         crate::capture_sync("finished", || {});
@@ -93,7 +93,7 @@ fn each_is_given_up_once() {
 }
 
 #[test]
-fn what_goes_on_after_a_success_is_not_told() {
+fn work_after_a_success_is_not_recorded() {
     let (kept, handler) = handler();
     let late = under(&handler, || Subsegment::begin("late"));
     let presigned = under(&handler, || Subsegment::begin("presigned"));
@@ -109,7 +109,7 @@ fn what_goes_on_after_a_success_is_not_told() {
 }
 
 #[test]
-fn what_goes_on_after_a_failure_is_told_as_in_any_trace() {
+fn work_after_a_failure_is_recorded() {
     let (kept, handler) = handler();
     let late = under(&handler, || Subsegment::begin("late"));
     let context = late.context();
@@ -121,7 +121,7 @@ fn what_goes_on_after_a_failure_is_told_as_in_any_trace() {
 }
 
 #[test]
-fn what_turns_out_to_be_none_is_forgotten() {
+fn withdrawn_document_is_discarded() {
     let (kept, handler) = handler();
     under(&handler, || Subsegment::begin("presigned").discard());
     has(&kept, &[], &["order-worker in progress"]);
@@ -132,7 +132,7 @@ fn what_turns_out_to_be_none_is_forgotten() {
 }
 
 #[test]
-fn there_are_not_more_than_so_many() {
+fn kept_documents_are_bounded() {
     let (kept, handler) = handler();
     let outer = under(&handler, || Subsegment::begin("outer"));
     under(&outer, || {
@@ -149,9 +149,9 @@ fn there_are_not_more_than_so_many() {
     assert_eq!(open, [""; 0]);
 }
 
-/// What went wrong most likely comes last.
+/// A failure most likely comes last.
 #[test]
-fn failures_are_kept_beyond_that() {
+fn failures_are_kept_beyond_the_bound_of_other_documents() {
     let (kept, handler) = handler();
     under(&handler, || {
         for _ in 0..MAX_DOCUMENTS + 3 {
@@ -176,9 +176,9 @@ fn failures_are_kept_beyond_that() {
     assert_eq!(open, [""; 0]);
 }
 
-/// Of the init phase.
+/// Work of the init phase.
 #[test]
-fn what_ended_before_all_began_counts_too() {
+fn document_that_ended_before_the_outermost_began_is_sent() {
     let ended = |trace: &Trace| {
         let header = trace.recorded().unwrap();
         let mut document = trace.segment(header, None, crate::support::clock::now());
@@ -201,7 +201,7 @@ fn what_ended_before_all_began_counts_too() {
 }
 
 #[test]
-fn the_users_rules_hold_for_all_that_leaves_the_process() {
+fn redaction_applies_to_all_documents_that_leave() {
     const SECRET: &str = "sk_live_4242";
     let rules = Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let (kept, trace) = unsampled(rules);
@@ -230,9 +230,9 @@ fn the_users_rules_hold_for_all_that_leaves_the_process() {
     );
 }
 
-/// A message in its producer's trace, in an invocation in a trace of its own.
+/// A message in its producer's trace, in an invocation with another trace.
 #[test]
-fn each_trace_is_decided_for_itself() {
+fn outcomes_of_message_and_invocation_are_independent() {
     let (kept, trace) = unsampled(Redaction::default());
     let invocation = Subsegment::begin_handler(&trace).unwrap();
     let message = |name: &'static str| {
@@ -256,9 +256,9 @@ fn each_trace_is_decided_for_itself() {
     has(&kept, &["in the bad one", "bad"], &[]);
 }
 
-/// Threads that end their work while the outermost ends: what is discarded stays so.
+/// Threads end their work while the outermost document ends: discarded documents stay discarded.
 #[test]
-fn ends_at_the_same_time_leave_nothing_open() {
+fn concurrent_ends_leave_nothing_open() {
     for round in 0..200 {
         let (kept, handler) = handler();
         let failing = round % 2 == 0;

@@ -10,10 +10,10 @@ use tracestitch_wire::handoff::{Decoder, Message};
 use super::*;
 use crate::settings::config::Route;
 
-/// How long something may take before the test fails.
+/// Longest time that a step may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// After this time nothing more comes.
+/// Time after which no further datagram arrives.
 const IDLE: Duration = Duration::from_millis(500);
 
 fn daemon() -> (UdpSocket, Config) {
@@ -33,7 +33,7 @@ fn document(n: usize) -> Vec<u8> {
     format!("{{\"n\":{n},\"k\":\"{}\"}}", "x".repeat(480)).into_bytes()
 }
 
-/// What comes, until it is `count` or nothing comes any more.
+/// Receives datagrams until there are `count`, or none arrives any more.
 fn receive(socket: &UdpSocket, count: usize, idle: Duration) -> Vec<Vec<u8>> {
     let (mut read, mut last) = (Vec::new(), Instant::now());
     while read.len() < count && last.elapsed() < idle {
@@ -46,7 +46,7 @@ fn receive(socket: &UdpSocket, count: usize, idle: Duration) -> Vec<Vec<u8>> {
     read
 }
 
-/// Adds what there is to `read`; waits a little where there is nothing.
+/// Adds the datagrams that have arrived to `read`; waits a little if there are none.
 fn read_all(socket: &UdpSocket, read: &mut Vec<Vec<u8>>) {
     let mut buffer = vec![0; 65_536];
     while let Ok(length) = socket.recv(&mut buffer) {
@@ -54,10 +54,10 @@ fn read_all(socket: &UdpSocket, read: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// The receiver has the kernel's default buffer, and this thread: no busy machine keeps it from
-/// reading while the sender pauses.
+/// The receiver has the kernel's default buffer and runs on this thread, so it reads while the
+/// sender pauses, on a busy machine too.
 #[test]
-fn a_burst_of_thousands_reaches_the_daemon_whole() {
+fn burst_of_thousands_reaches_the_daemon_whole() {
     let documents: Vec<_> = (0..2_000).map(document).collect();
     let (socket, config) = daemon();
     socket.set_nonblocking(true).unwrap();
@@ -79,7 +79,7 @@ fn a_burst_of_thousands_reaches_the_daemon_whole() {
 }
 
 #[test]
-fn what_waits_at_the_end_leaves_all_the_same() {
+fn waiting_documents_leave_at_the_end() {
     let (socket, config) = daemon();
     let transport = Transport::new(&config);
     for n in 0..100 {
@@ -95,7 +95,7 @@ fn what_waits_at_the_end_leaves_all_the_same() {
 }
 
 #[test]
-fn an_absent_daemon_costs_nothing_but_the_documents() {
+fn absent_daemon_costs_only_the_documents() {
     let (socket, config) = daemon();
     drop(socket);
     let transport = Transport::new(&config);
@@ -104,13 +104,13 @@ fn an_absent_daemon_costs_nothing_but_the_documents() {
     }
     transport.end("r-1");
     let counts = transport.counts();
-    // Nobody hears of the last one before another is sent.
+    // The kernel reports the last one with the next send only.
     assert!(counts.lost(Loss::NotSent) >= 9, "{counts}");
     assert_eq!(counts.sent + counts.lost(Loss::NotSent), 10);
 }
 
 #[test]
-fn what_the_path_does_not_carry_is_made_smaller() {
+fn document_too_large_for_the_path_is_made_smaller() {
     let (socket, config) = daemon();
     let direct = Direct::new(&config.daemon.unwrap());
     let filler = "x".repeat(70_000);
@@ -127,7 +127,7 @@ fn what_the_path_does_not_carry_is_made_smaller() {
 }
 
 #[test]
-fn a_name_is_resolved_beside_the_handler() {
+fn name_is_resolved_beside_the_handler() {
     let (socket, config) = daemon();
     let port = socket.local_addr().unwrap().port();
     let named = |host: &str| Config {
@@ -154,7 +154,7 @@ fn a_name_is_resolved_beside_the_handler() {
 }
 
 #[test]
-fn after_a_restore_the_socket_is_opened_again() {
+fn socket_is_reopened_after_a_restore() {
     let (socket, config) = daemon();
     let snapshot = Config {
         snapshot: true,
@@ -174,7 +174,7 @@ fn after_a_restore_the_socket_is_opened_again() {
     assert_eq!(sender(3), after, "only for the first invocation");
 }
 
-/// An extension that reads when it is told to.
+/// An extension that reads on request.
 struct Extension {
     listener: UnixListener,
     _folder: tempfile::TempDir,
@@ -206,7 +206,7 @@ impl Extension {
     }
 }
 
-/// The documents that are closed in what lies on `data`.
+/// Returns the closed documents among the frames on `data`.
 fn closed(mut data: &UnixStream, decoder: &mut Decoder) -> Vec<Vec<u8>> {
     let (mut documents, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
     while let Ok(length) = data.read(&mut chunk) {
@@ -224,8 +224,8 @@ fn closed(mut data: &UnixStream, decoder: &mut Decoder) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn each_document_goes_one_way_whenever_the_extension_stops_reading() {
-    // How many documents it reads before it hangs.
+fn document_goes_one_way_whenever_the_extension_stops_reading() {
+    // Number of documents that the extension reads before it hangs.
     for reads in [0, 1, 57, 400] {
         let extension = Extension::listen();
         let transport = Transport::new(&extension.config);
@@ -254,7 +254,7 @@ fn each_document_goes_one_way_whenever_the_extension_stops_reading() {
 }
 
 #[test]
-fn documents_that_are_too_large_are_split_and_trimmed_before_they_leave() {
+fn large_documents_are_split_and_trimmed_before_they_leave() {
     let extension = Extension::listen();
     let transport = Transport::new(&extension.config);
     let (data, _signal) = extension.accept();
@@ -328,7 +328,7 @@ fn documents_that_are_too_large_are_split_and_trimmed_before_they_leave() {
 }
 
 #[test]
-fn beyond_what_waits_for_the_extension_documents_go_to_the_daemon() {
+fn documents_beyond_the_waiting_limit_go_to_the_daemon() {
     let extension = Extension::listen();
     let transport = Transport::new(&extension.config);
     let (data, _signal) = extension.accept();

@@ -1,4 +1,4 @@
-//! What of a batch is handled, when, and what of it comes back.
+//! Tests of the schedule of a batch, and of the messages it returns.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use super::*;
 
 const MARGIN_IN_TESTS: Duration = Duration::from_secs(3);
 
-/// Longer than anything takes that ends at all.
+/// Longer than any work that ends at all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn messages_overlap_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn after_a_failure_the_rest_of_its_group_comes_back_unprocessed() {
+async fn rest_of_a_group_is_returned_unprocessed_after_a_failure() {
     let event = batch(
         ["a1", "b1", "a2!", "b2", "a3", "c1!", "b3", "c2"].map(|id| {
             let mut message = message(id, "");
@@ -61,7 +61,7 @@ async fn after_a_failure_the_rest_of_its_group_comes_back_unprocessed() {
 }
 
 #[tokio::test]
-async fn what_is_not_done_before_the_margin_comes_back() {
+async fn messages_unfinished_at_the_margin_are_returned() {
     let kept = Kept::default();
     let event = batch(["done", "stuck", "later"].map(|id| message(id, &producer('a').0)));
     let begun = Mutex::new(Vec::new());
@@ -92,7 +92,7 @@ async fn what_is_not_done_before_the_margin_comes_back() {
 }
 
 #[tokio::test]
-async fn messages_that_never_wait_are_given_up_in_time_too() {
+async fn messages_that_never_wait_are_given_up_in_time() {
     let event = batch((0..100).map(|n| message(&format!("m-{n}"), "")));
     let deadline = limit(1_000);
     let work = Consumer::new().each(event, |_| {
@@ -106,7 +106,7 @@ async fn messages_that_never_wait_are_given_up_in_time_too() {
 }
 
 #[test]
-fn a_margin_leaves_half_of_the_time_for_work() {
+fn margin_leaves_half_of_the_time_for_work() {
     let deadline = limit(1000);
     for (margin, left) in [(0, 1000), (300, 700), (500, 500), (800, 500), (9000, 500)] {
         let until = deadline.less(Duration::from_millis(margin));
@@ -118,7 +118,7 @@ fn a_margin_leaves_half_of_the_time_for_work() {
 }
 
 #[tokio::test]
-async fn a_batch_of_ten_thousand_is_not_all_pointed_to() {
+async fn pointers_to_a_batch_of_ten_thousand_are_bounded() {
     let kept = Kept::default();
     let headers: Vec<_> = (1..=10_000u64)
         .map(|n| format!("Root=1-5759e988-{n:024x};Parent={n:016x};Sampled=1"))
@@ -141,7 +141,7 @@ async fn a_batch_of_ten_thousand_is_not_all_pointed_to() {
 }
 
 #[tokio::test]
-async fn it_is_a_tower_service() {
+async fn consumer_is_a_tower_layer() {
     let kept = Kept::default();
     let inner = tower::service_fn(async |message: SqsMessage| {
         message.message_id.filter(|id| id != "bad").ok_or("refused")
@@ -159,7 +159,7 @@ async fn it_is_a_tower_service() {
 }
 
 #[tokio::test]
-async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
+async fn unsampled_messages_given_up_are_recorded_with_errors_always() {
     let kept = Kept::default();
     let mut tracer = kept.tracer();
     tracer.errors_always = true;
@@ -182,7 +182,7 @@ async fn unsampled_messages_that_are_given_up_are_recorded_when_asked_for() {
 }
 
 #[tokio::test]
-async fn only_what_failed_comes_back() {
+async fn only_failed_messages_are_returned() {
     let kept = Kept::default();
     let headers = ['a', 'b', 'c'].map(|digit| producer(digit).0);
     let event = batch(
@@ -213,7 +213,7 @@ async fn only_what_failed_comes_back() {
     assert_eq!(faults, [json!(null), json!("no stock"), json!("poison")]);
 }
 
-/// A client that must not be dropped in asynchronous code, for example.
+/// A value that must not be dropped in asynchronous code, such as some clients.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -223,7 +223,7 @@ impl Drop for Bomb {
 }
 
 #[tokio::test]
-async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
+async fn message_that_panics_when_given_up_affects_no_other() {
     let kept = Kept::default();
     let ids = ["done", "bomb-1", "bomb-2", "stuck"];
     let event = batch(ids.map(|id| message(id, &producer('a').0)));
@@ -256,7 +256,7 @@ async fn messages_that_panic_when_they_are_given_up_touch_no_other() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_leaves_all_unprocessed() {
+async fn past_deadline_leaves_all_unprocessed() {
     let began = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
     let passed = Deadline {
         began,
@@ -275,7 +275,7 @@ async fn a_deadline_that_has_passed_leaves_all_unprocessed() {
 }
 
 #[tokio::test]
-async fn a_consumer_in_a_consumer_hangs_under_the_message_around_it() {
+async fn nested_consumer_records_under_the_outer_message() {
     let kept = Kept::default();
     let (outer, inner) = (producer('a'), producer('b'));
     let event = batch([message("outer", &outer.0)]);
@@ -311,7 +311,7 @@ async fn a_consumer_in_a_consumer_hangs_under_the_message_around_it() {
 }
 
 #[tokio::test]
-async fn a_consumer_in_a_consumer_knows_the_deadline() {
+async fn nested_consumer_has_the_deadline() {
     let event = batch([message("outer", &producer('a').0)]);
     let consumer = Consumer::new().deadline_margin(Duration::MAX);
     let work = consumer.each(event, async |_| {
@@ -330,7 +330,7 @@ async fn a_consumer_in_a_consumer_knows_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_closure_that_panics_before_its_future_fails_that_message_only() {
+async fn closure_that_panics_fails_its_message_only() {
     let kept = Kept::default();
     let event = batch(["bad", "good", "bad"].map(|id| message(id, &producer('a').0)));
     let work = each(event, |message| {
@@ -349,7 +349,7 @@ async fn a_closure_that_panics_before_its_future_fails_that_message_only() {
 }
 
 #[tokio::test]
-async fn a_message_without_an_id_brings_all_of_the_batch_back() {
+async fn message_without_an_id_returns_the_whole_batch() {
     let mut nameless = message("", "");
     nameless.message_id = None;
     let work = each(batch([message("m", ""), nameless]), async |message| {

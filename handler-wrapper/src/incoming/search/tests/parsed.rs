@@ -1,10 +1,10 @@
-//! The search against one by the same rules in the parsed text.
+//! Comparison of the search with one that applies the same rules to the parsed text.
 
 use serde_json::{Map, Value};
 
 use super::*;
 
-/// What is found under each hop, and of the W3C.
+/// The header of each hop, and the W3C context.
 #[derive(Default)]
 struct Found {
     hops: [Option<TraceHeader>; HOPS],
@@ -106,7 +106,7 @@ fn any_object(rng: &mut fastrand::Rng, depth: u8) -> Value {
 }
 
 #[test]
-fn finds_what_is_found_in_the_parsed_text() {
+fn search_finds_the_header_of_the_parsed_text() {
     let mut rng = fastrand::Rng::with_seed(20_261_125);
     let mut times_found = 0;
     for round in 0..ROUNDS {

@@ -1,9 +1,9 @@
-//! Spans that tasks and threads carry.
+//! Tests of spans that tasks and threads carry.
 
 use super::*;
 
 #[tokio::test]
-async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
+async fn spawned_task_with_its_span_carries_the_trace() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let task = async { crate::capture("call", async {}).await };
         tokio::spawn(task.instrument(info_span!("task")))
@@ -17,13 +17,13 @@ async fn a_spawned_task_that_carries_its_span_carries_the_trace() {
     assert_eq!(kept.closed().len(), 3, "a task without its span is outside");
 }
 
-/// As the task of a connection, which lives on.
+/// Keeps a span as the task of a connection does.
 fn keep(span: tracing::Span) -> tokio::task::AbortHandle {
     tokio::spawn(std::future::pending::<()>().instrument(span)).abort_handle()
 }
 
 #[tokio::test]
-async fn a_span_that_is_kept_ends_with_the_handler() {
+async fn kept_span_ends_with_the_handler() {
     let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
     let _guard = tracing::subscriber::set_default(subscriber);
     let kept = Kept::default();
@@ -51,7 +51,7 @@ async fn a_span_that_is_kept_ends_with_the_handler() {
 }
 
 #[tokio::test]
-async fn a_span_goes_on_that_a_task_of_its_own_or_nobody_has_left() {
+async fn span_that_the_handler_has_not_left_continues() {
     let subscriber = tracing_subscriber::registry().with(SpanLayer::new());
     let _guard = tracing::subscriber::set_default(subscriber);
     let kept = Kept::default();
@@ -81,7 +81,7 @@ async fn a_span_goes_on_that_a_task_of_its_own_or_nobody_has_left() {
 }
 
 #[tokio::test]
-async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
+async fn task_with_an_unrecorded_span_passes_the_trace_on() {
     let header = || {
         Context::current()
             .trace_header()
@@ -117,7 +117,7 @@ async fn a_task_that_carries_its_span_passes_on_what_is_not_recorded() {
 }
 
 #[tokio::test]
-async fn a_span_that_is_filtered_out_is_no_gap() {
+async fn filtered_span_leaves_no_gap() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         let outer = info_span!("outer");
         let middle = tracing::debug_span!(parent: &outer, "middle");
@@ -137,10 +137,10 @@ async fn a_span_that_is_filtered_out_is_no_gap() {
     }
 }
 
-/// The runtime's span is made before the handler's subsegment, and is current in a handler that
-/// has no span of its own.
+/// The runtime's span is created before the handler's subsegment. It is current in a handler
+/// without a span.
 #[tokio::test]
-async fn a_task_that_carries_the_runtimes_span_is_in_the_handler() {
+async fn task_with_the_runtimes_span_is_in_the_handler() {
     use lambda_runtime::{LambdaEvent, LambdaInvocation, layers::TracingLayer, service_fn};
     use tower::{Layer as _, ServiceExt};
 
@@ -174,7 +174,7 @@ async fn a_task_that_carries_the_runtimes_span_is_in_the_handler() {
 }
 
 #[tokio::test]
-async fn a_span_may_be_entered_on_several_threads() {
+async fn span_may_be_entered_on_several_threads() {
     let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(SpanLayer::new()));
     let _guard = tracing::dispatcher::set_default(&dispatch);
     let kept = Kept::default();
