@@ -1,10 +1,10 @@
-// The layer, both functions, their queue and table, as template.yaml deploys them.
+// The layer, two functions, their queue and table, as in template.yaml.
 //
 //   cargo layer
 //   cargo lambda build --release --bin order-api --bin order-worker
 //   cd cdk && npm ci && npm run deploy
 //
-// cargo-lambda comes by `cargo layer tools`, see docs/deploy.md. For arm64: `cargo lambda build
+// `cargo layer tools` installs cargo-lambda, see docs/deploy.md. For arm64: `cargo lambda build
 // --arm64`, and `npm run deploy -- -c architecture=arm64`.
 
 import { join } from "node:path";
@@ -28,7 +28,7 @@ const layer = new lambda.LayerVersion(stack, "Tracestitch", {
   code: lambda.Code.fromAsset(join(built, "layer", `tracestitch-${architecture.name}.zip`)),
   compatibleArchitectures: [architecture],
   compatibleRuntimes: [lambda.Runtime.PROVIDED_AL2023, lambda.Runtime.PROVIDED_AL2],
-  removalPolicy: RemovalPolicy.RETAIN, // a rollback needs the old version
+  removalPolicy: RemovalPolicy.RETAIN, // for rollbacks
 });
 
 const table = new dynamodb.Table(stack, "Table", {
@@ -53,7 +53,7 @@ const tracedFunction = (name: string, environment: Record<string, string>) => {
     assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com"),
   });
   logGroup.grantWrite(role);
-  // `tracing: ACTIVE` grants the two X-Ray actions that sending needs, and no more.
+  // `tracing: ACTIVE` grants only the two X-Ray actions that sending needs.
   return new lambda.Function(stack, name, {
     code: lambda.Code.fromAsset(join(built, "lambda", name)),
     runtime: lambda.Runtime.PROVIDED_AL2023,
@@ -75,7 +75,7 @@ queue.grant(api, "sqs:SendMessage");
 
 const worker = tracedFunction("order-worker", {});
 table.grant(worker, "dynamodb:GetItem", "dynamodb:UpdateItem");
-// `addEventSource` would grant more than a mapping needs.
+// `addEventSource` would grant more than an event source mapping needs.
 queue.grant(worker, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes");
 worker.addEventSourceMapping("Orders", {
   eventSourceArn: queue.queueArn,

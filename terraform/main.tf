@@ -1,11 +1,11 @@
-# The layer, both functions, their queue and table: what template.yaml deploys, less the parts
-# that are the same in any stack (API, event bus, state machine, alarms).
+# The layer, two functions, their queue and table: template.yaml without the parts that are the same
+# in every stack (API, event bus, state machine, alarms).
 #
 #   cargo layer
 #   cargo lambda build --release --output-format zip --bin order-api --bin order-worker
 #   cd terraform && terraform init && terraform apply
 #
-# cargo-lambda comes by `cargo layer tools`, see docs/deploy.md. For arm64: `cargo lambda build
+# `cargo layer tools` installs cargo-lambda, see docs/deploy.md. For arm64: `cargo lambda build
 # --arm64`, and `terraform apply -var architecture=arm64`.
 
 terraform {
@@ -66,7 +66,7 @@ resource "aws_lambda_layer_version" "tracestitch" {
   source_code_hash         = filebase64sha256("${local.built}/layer/tracestitch-${var.architecture}.zip")
   compatible_architectures = [var.architecture]
   compatible_runtimes      = ["provided.al2023", "provided.al2"]
-  skip_destroy             = true # a rollback needs the old version
+  skip_destroy             = true # for rollbacks
 }
 
 resource "aws_lambda_function" "this" {
@@ -167,7 +167,7 @@ resource "aws_iam_role_policy" "this" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(local.allowed[each.key], [
-      # These two know no resources.
+      # IAM accepts only `*` as the resource of these two.
       { Effect = "Allow", Action = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], Resource = "*" },
       { Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = "${aws_cloudwatch_log_group.this[each.key].arn}:*" },
     ])

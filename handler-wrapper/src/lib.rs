@@ -1,6 +1,6 @@
 //! X-Ray tracing for Rust on AWS Lambda that does not break at a queue.
 //!
-//! Put `tracestitch::run` where `lambda_runtime::run` stood, give AWS SDK clients the
+//! Replace `lambda_runtime::run` by `tracestitch::run`, give AWS SDK clients the
 //! `TraceInterceptor`, and handle SQS messages with `sqs::each`:
 //!
 //! ```no_run
@@ -14,7 +14,7 @@
 //!
 //! async fn handler(event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
 //!     Ok(tracestitch::sqs::each(event.payload, |message| async move {
-//!         // Runs in the trace of whoever sent the message.
+//!         // Runs in the trace of the message's producer.
 //!         tracestitch::annotate("bytes", message.body.as_deref().unwrap_or_default().len());
 //!         Ok::<_, Error>(())
 //!     })
@@ -25,76 +25,60 @@
 //! | you want | use |
 //! |---|---|
 //! | a traced function | [`run()`] |
-//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `http`) |
+//! | the same with axum or `lambda_http` | `http::run`, `http::run_with_streaming_response` (feature `lambda-http`) |
 //! | the same on Managed Instances | `run_concurrent` (feature `concurrency-tokio`) |
+//! | any of these with rules for redaction and sampling | methods of [`TraceLayer`] |
+//! | a [`Runtime`](lambda_runtime::Runtime) that you build yourself | [`TraceLayer`] |
+//! | values that must not leave the process | [`Redaction`], by patterns with feature `regex` |
+//! | a decision to record if the caller made none | [`SamplingRules`] |
 //! | handlers and messages that fail with `anyhow::Error`, `eyre::Report` | features `anyhow`, `eyre` |
 //! | AWS SDK calls | [`aws::TraceInterceptor`] |
 //! | requests of hyper, other `tower` clients, reqwest | `http_client::TraceRequests` (features `http-client`, `reqwest`) |
 //! | database calls | `sql::Database` (feature `sql`) |
 //! | each SQS message in its producer's trace | [`sqs::each`] |
 //! | several messages at a time, links, a tower service | [`sqs::Consumer`] |
-//! | the same where you call `ReceiveMessage` yourself | `sqs::Poller` (feature `sqs-poll`) |
+//! | the same if you call `ReceiveMessage` yourself | `sqs::Poller` (feature `sqs-poll`) |
 //! | each record of a Kinesis or DynamoDB stream in its producer's trace | `streams` (feature `streams`) |
 //! | the trace in a payload of your own | [`embed`] |
 //! | own work on the timeline | [`capture()`], [`try_capture`], [`capture_sync`], [`try_capture_sync`], [`Subsegment`] |
+//! | the same as a method of a future | [`Capture`] |
 //! | `#[instrument]` on the timeline | `SpanLayer` (feature `tracing`) |
 //! | log lines that name their trace | `LogLayer` (feature `tracing`) |
-//! | facts on the current subsegment | [`annotate`], [`metadata()`], [`record_error`] |
+//! | facts on the current subsegment | [`annotate`], [`metadata()`], [`metadata_in`], [`set_user`], [`record_error`], [`mark_error`], [`mark_throttle`] |
 //! | calls that are not recorded | [`Context::unsampled`] |
 //! | the trace in a spawned task | [`Context::scope`] |
-//! | values that must not leave the process | [`Redaction`], by patterns with feature `regex` |
-//! | a decision to record where nobody has made one | [`SamplingRules`] |
-//! | a [`Runtime`](lambda_runtime::Runtime) of your own | [`TraceLayer`] |
+//! | assertions on the traces of your handlers | `test::Traces` (feature `test-util`) |
 //!
-//! Documents go to the tracestitch extension, which sends them to X-Ray also when the function
-//! is killed; without the extension they go to the X-Ray daemon directly. Nothing here fails,
-//! panics or blocks the handler; outside an invocation every call is legal and does nothing,
-//! except in a function's init phase: its work is kept, bounded, for the first trace.
+//! Documents go to the tracestitch extension. It sends them to X-Ray, also if the function is
+//! killed. Without the extension they go to the X-Ray daemon directly. Tracing never fails, panics
+//! or blocks the handler. Outside an invocation every call is legal and does nothing, except in a
+//! function's init phase, whose work is kept, bounded, for the first trace.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "aws-sdk", feature = "sqs", feature = "tracing")),
+    not(all(
+        feature = "aws-sdk",
+        feature = "lambda-http",
+        feature = "sqs",
+        feature = "tracing"
+    )),
     allow(dead_code, reason = "some of the core serves these features only")
 )]
 
-#[cfg(feature = "aws-sdk")]
-pub mod aws;
-mod capture;
-mod clock;
-mod config;
-mod context;
-pub mod embed;
-mod failure;
-mod held;
-#[cfg(feature = "http")]
-pub mod http;
-#[cfg(feature = "http-client")]
-pub mod http_client;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+mod batch;
+#[cfg(any(feature = "sqs", feature = "streams"))]
+mod consume;
 mod incoming;
-mod init;
-mod invocation;
+mod layer;
+mod outgoing;
+mod settings;
 #[cfg(feature = "tracing")]
-mod log;
-mod memory;
-mod panics;
-mod redact;
-mod report;
-mod response_stream;
-mod run;
-mod sampling;
-mod service;
-#[cfg(feature = "sql")]
-pub mod sql;
-#[cfg(feature = "sqs")]
-pub mod sqs;
-#[cfg(feature = "streams")]
-pub mod streams;
-mod subsegment;
+mod spans;
+mod support;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod trace;
-mod tracer;
-#[cfg(feature = "tracing")]
-mod tracing_layer;
 mod transport;
 
 pub use tracestitch_wire::{
@@ -103,20 +87,40 @@ pub use tracestitch_wire::{
     id::{SegmentId, TraceId},
 };
 
-#[cfg(feature = "regex")]
-pub use self::redact::BadPattern;
+#[cfg(feature = "sqs")]
+pub use self::consume::sqs;
+#[cfg(feature = "streams")]
+pub use self::consume::streams;
+#[cfg(feature = "lambda-http")]
+pub use self::layer::http;
 #[cfg(feature = "concurrency-tokio")]
-pub use self::run::run_concurrent;
-pub use self::{
-    capture::{Recorded, capture, capture_sync, try_capture, try_capture_sync},
-    context::{Context, Scope, annotate, metadata, record_error},
-    failure::{ByError, ByPointer, Failure},
-    invocation::InvocationFuture,
-    redact::Redaction,
-    run::run,
-    sampling::{InvalidRule, SamplingRules},
-    service::{TraceLayer, TraceService},
-    subsegment::Subsegment,
-};
+pub use self::layer::run::run_concurrent;
+#[cfg(feature = "test-util")]
+pub use self::layer::test;
+#[cfg(feature = "aws-sdk")]
+pub use self::outgoing::aws;
+#[cfg(feature = "http-client")]
+pub use self::outgoing::http_client;
+#[cfg(feature = "sql")]
+pub use self::outgoing::sql;
+#[cfg(feature = "regex")]
+pub use self::settings::redaction::BadPattern;
 #[cfg(feature = "tracing")]
-pub use self::{log::LogLayer, tracing_layer::SpanLayer};
+pub use self::spans::{log_layer::LogLayer, span_layer::SpanLayer};
+pub use self::{
+    incoming::embed,
+    layer::{invocation::InvocationFuture, run::run, service::TraceService, settings::TraceLayer},
+    settings::{
+        redaction::Redaction,
+        sampling::{InvalidRule, SamplingRules},
+    },
+    trace::{
+        ambient::{
+            annotate, mark_error, mark_throttle, metadata, metadata_in, record_error, set_user,
+        },
+        capture::{Capture, Recorded, capture, capture_sync, try_capture, try_capture_sync},
+        context::{Context, Scope},
+        failure::{ByError, ByPointer, Failure},
+        subsegment::Subsegment,
+    },
+};

@@ -1,5 +1,6 @@
-//! A real process that runs a handler: its init phase, a panic, its rules for redaction and a
-//! streamed response, as they reach the X-Ray daemon. The process is this one, started again as the function.
+//! A real process that runs a handler: its init phase, a panic, its rules and a streamed response, as
+//! they reach the X-Ray daemon, by each entry point. The process is this one, started again as the
+//! function.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,14 +28,105 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("function") => function(),
-        #[cfg(feature = "http")]
+        #[cfg(feature = "lambda-http")]
         Some("app") => app(),
-        _ => {
-            what_a_process_does_reaches_the_daemon();
-            #[cfg(feature = "http")]
-            what_an_app_streams_reaches_the_daemon();
+        Some(entry_point) => with_rules(entry_point),
+        None => {
+            work_of_a_process_reaches_the_daemon();
+            #[cfg(feature = "lambda-http")]
+            streamed_response_of_an_app_reaches_the_daemon();
+            rules_of_one_settings_value_act_in_each_entry_point();
         }
     }
+}
+
+fn redaction() -> Redaction {
+    Redaction::from_fn(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()))
+}
+
+/// A function, or a poller, with one settings value.
+#[tokio::main(flavor = "current_thread")]
+async fn with_rules(entry_point: &str) {
+    let settings = TraceLayer::new()
+        .redact(redaction())
+        .sampling("rate=1".parse().unwrap());
+    let handler = service_fn(async |_: LambdaEvent<Value>| {
+        tracestitch::annotate("key", SECRET);
+        Ok::<_, Error>(Value::Null)
+    });
+    #[cfg(feature = "lambda-http")]
+    let app = service_fn(async |_: lambda_http::Request| {
+        tracestitch::annotate("key", SECRET);
+        Ok::<_, Error>(lambda_http::Response::new(lambda_http::Body::Empty))
+    });
+    let ended = match entry_point {
+        "run" => settings.run(handler).await,
+        #[cfg(feature = "concurrency-tokio")]
+        "run_concurrent" => settings.run_concurrent(handler).await,
+        #[cfg(feature = "lambda-http")]
+        "run_http" => settings.run_http(app).await,
+        #[cfg(feature = "lambda-http")]
+        "run_http_streaming" => settings.run_http_streaming(app).await,
+        #[cfg(all(feature = "lambda-http", feature = "concurrency-tokio"))]
+        "run_http_concurrent" => settings.run_http_concurrent(app).await,
+        #[cfg(feature = "sqs-poll")]
+        "poller" => {
+            let message = aws_sdk_sqs::types::Message::builder().build();
+            let poller = tracestitch::sqs::Poller::new(settings, "poller");
+            let outcome = poller.each(vec![message], async |_| {
+                tracestitch::annotate("key", SECRET);
+                Ok::<_, Error>(())
+            });
+            assert_eq!(outcome.await.done.len(), 1);
+            return;
+        }
+        other => panic!("no entry point {other}"),
+    };
+    ended.unwrap();
+}
+
+fn rules_of_one_settings_value_act_in_each_entry_point() {
+    let mut entry_points = vec![("run", vec!["shop"])];
+    if cfg!(feature = "concurrency-tokio") {
+        entry_points.push(("run_concurrent", vec!["shop"]));
+    }
+    if cfg!(feature = "lambda-http") {
+        entry_points.push(("run_http", vec!["shop"]));
+        entry_points.push(("run_http_streaming", vec!["shop", "response"]));
+    }
+    if cfg!(all(feature = "lambda-http", feature = "concurrency-tokio")) {
+        entry_points.push(("run_http_concurrent", vec!["shop"]));
+    }
+    if cfg!(feature = "sqs-poll") {
+        entry_points.push(("poller", vec!["poller"]));
+    }
+    for (entry_point, names) in entry_points {
+        let (api, daemon) = servers();
+        let _function = Function(start(entry_point, &api, &daemon));
+        if entry_point != "poller" {
+            let undecided = format!("Root={ROOT};Parent={PARENT}");
+            invoke_with(&api, "r-1", &undecided, &http_event("/orders"));
+        }
+        let found = documents(&daemon, &names);
+        let key = &found[names[0]]["annotations"]["key"];
+        assert_eq!(key, "[gone]", "{entry_point}: sampled and redacted");
+    }
+}
+
+fn servers() -> (TcpListener, UdpSocket) {
+    let api = TcpListener::bind("127.0.0.1:0").unwrap();
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+    (api, daemon)
+}
+
+fn http_event(path: &str) -> String {
+    let event = serde_json::json!({
+        "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": {},
+        "requestContext": { "http": { "method": "GET", "path": path } },
+        "isBase64Encoded": false,
+    });
+    event.to_string()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,7 +136,6 @@ async fn function() {
         assert!(tracestitch::Context::current().trace_header().is_none());
     })
     .await;
-    let rules = Redaction::by(|_, text| text.contains(SECRET).then(|| "[gone]".to_owned()));
     let handler = service_fn(async |event: LambdaEvent<Value>| {
         tracestitch::capture("work", async {}).await;
         if event.payload["fail"] == true {
@@ -56,7 +147,8 @@ async fn function() {
             FunctionResponse::BufferedResponse(Value::Null)
         })
     });
-    TraceLayer::redacting(rules).run(handler).await.unwrap();
+    let settings = TraceLayer::new().redact(redaction());
+    settings.run(handler).await.unwrap();
 }
 
 /// A stream that works when it is polled.
@@ -65,14 +157,12 @@ fn parts() -> Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>> {
     Box::pin(stream::iter(["one", "two"]).then(part))
 }
 
-fn what_a_process_does_reaches_the_daemon() {
-    let api = TcpListener::bind("127.0.0.1:0").unwrap();
-    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
-    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+fn work_of_a_process_reaches_the_daemon() {
+    let (api, daemon) = servers();
     let _function = Function(start("function", &api, &daemon));
 
     invoke(&api, "r-1", "{}");
-    let first = documents(&daemon, ["load settings", "init", "work", "shop"]);
+    let first = documents(&daemon, &["load settings", "init", "work", "shop"]);
     let (init, settings) = (&first["init"], &first["load settings"]);
     assert_eq!(
         (&init["trace_id"], &init["parent_id"]),
@@ -86,7 +176,7 @@ fn what_a_process_does_reaches_the_daemon() {
     assert!(settings["end_time"].as_f64() <= first["shop"]["start_time"].as_f64());
 
     invoke(&api, "r-2", r#"{"fail":true}"#);
-    let second = documents(&daemon, ["work", "shop"]);
+    let second = documents(&daemon, &["work", "shop"]);
     let exception = &second["shop"]["cause"]["exceptions"][0];
     assert_eq!(
         (&exception["type"], &exception["message"]),
@@ -99,7 +189,7 @@ fn what_a_process_does_reaches_the_daemon() {
     );
 
     invoke(&api, "r-3", r#"{"stream":true}"#);
-    let third = documents(&daemon, ["work", "shop", "one", "two", "response"]);
+    let third = documents(&daemon, &["work", "shop", "one", "two", "response"]);
     let response = &third["response"];
     assert_eq!(response["parent_id"], third["shop"]["id"]);
     for part in ["one", "two"] {
@@ -109,7 +199,7 @@ fn what_a_process_does_reaches_the_daemon() {
 }
 
 /// An app of `lambda_http` that streams.
-#[cfg(feature = "http")]
+#[cfg(feature = "lambda-http")]
 #[tokio::main(flavor = "current_thread")]
 async fn app() {
     use http_body_util::StreamBody;
@@ -129,20 +219,13 @@ async fn app() {
         .unwrap();
 }
 
-#[cfg(feature = "http")]
-fn what_an_app_streams_reaches_the_daemon() {
-    let api = TcpListener::bind("127.0.0.1:0").unwrap();
-    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
-    daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+#[cfg(feature = "lambda-http")]
+fn streamed_response_of_an_app_reaches_the_daemon() {
+    let (api, daemon) = servers();
     let _function = Function(start("app", &api, &daemon));
     for (path, status) in [("orders", 200), ("busy", 503)] {
-        let event = serde_json::json!({
-            "version": "2.0", "rawPath": format!("/{path}"), "rawQueryString": "", "headers": {},
-            "requestContext": { "http": { "method": "GET", "path": format!("/{path}") } },
-            "isBase64Encoded": false,
-        });
-        invoke(&api, path, &event.to_string());
-        let documents = documents(&daemon, ["shop", "one", "two", "response"]);
+        invoke(&api, path, &http_event(&format!("/{path}")));
+        let documents = documents(&daemon, &["shop", "one", "two", "response"]);
         let shop = &documents["shop"];
         assert_eq!(shop["http"]["response"]["status"], status, "{shop}");
         assert_eq!(shop["fault"] == true, status == 503, "{shop}");
@@ -182,15 +265,20 @@ fn start(what: &str, api: &TcpListener, daemon: &UdpSocket) -> Child {
         .unwrap()
 }
 
-/// Gives the event to the function that asks for one, and takes its answer.
+/// Answers the function's request for the next event, and takes its response.
 fn invoke(api: &TcpListener, request_id: &str, event: &str) {
+    let sampled = format!("Root={ROOT};Parent={PARENT};Sampled=1");
+    invoke_with(api, request_id, &sampled, event);
+}
+
+fn invoke_with(api: &TcpListener, request_id: &str, header: &str, event: &str) {
     let (asks, mut stream) = request(api);
     assert!(asks.contains("/runtime/invocation/next"), "{asks}");
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\ncontent-type: application/json\r\n\
          lambda-runtime-aws-request-id: {request_id}\r\nlambda-runtime-deadline-ms: 4102444800000\
          \r\nlambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:shop\r\n\
-         lambda-runtime-trace-id: Root={ROOT};Parent={PARENT};Sampled=1\r\n\
+         lambda-runtime-trace-id: {header}\r\n\
          connection: close\r\n\r\n",
         event.len(),
     );
@@ -239,9 +327,9 @@ fn read_chunk(reader: &mut BufReader<TcpStream>) -> usize {
 }
 
 /// The finished documents of these names, and no others before the last of them.
-fn documents<const N: usize>(daemon: &UdpSocket, names: [&str; N]) -> HashMap<String, Value> {
+fn documents(daemon: &UdpSocket, names: &[&str]) -> HashMap<String, Value> {
     let mut documents = HashMap::new();
-    while documents.len() < N {
+    while documents.len() < names.len() {
         let mut datagram = vec![0; 65_536];
         let length = daemon
             .recv(&mut datagram)

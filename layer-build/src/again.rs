@@ -1,4 +1,4 @@
-//! The same build from another folder.
+//! A second build in another folder, to check that the bytes do not depend on the place.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,13 +11,13 @@ use crate::arch::Arch;
 use crate::compile::{self, Elsewhere, Workspace};
 use crate::package;
 
-/// Where the second build takes place. Kept: the next time only what has changed is built.
+/// Returns the folder of the second build. It is kept, so that the next build is incremental.
 pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.root().join("target/layer-again")
 }
 
-/// Digest of the zip of `arch`, built from a copy of the sources in another folder, with other
-/// folders for what is built and for the crates.
+/// Returns the digest of the zip of `arch`, built from a copy of the sources, with another target
+/// folder and another `CARGO_HOME`.
 pub(crate) fn sha256(workspace: &Workspace, arch: Arch) -> Result<String> {
     let folder = folder(workspace);
     let sources = folder.join("sources");
@@ -30,7 +30,7 @@ pub(crate) fn sha256(workspace: &Workspace, arch: Arch) -> Result<String> {
     Ok(package::layer(&copied, arch, &built.binary)?.sha256)
 }
 
-/// A folder with links to everything in `home`: the same crates under other names.
+/// Fills a folder with links to everything in `home`, so that the same crates have other paths.
 fn borrow(home: &Path, links: &Path) -> Result<()> {
     fs::create_dir_all(links).with_context(|| format!("make {}", links.display()))?;
     for entry in fs::read_dir(home).with_context(|| format!("list {}", home.display()))? {
@@ -45,8 +45,8 @@ fn borrow(home: &Path, links: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies what has changed, except what was built and what is hidden: times of files that are the
-/// same stay, so that cargo does not build them again.
+/// Copies files whose content differs, except build output and hidden files. An equal file keeps its
+/// time of modification, so cargo does not rebuild it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
@@ -59,7 +59,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             continue;
         }
         let (source, copy) = (entry.path(), to.join(&name));
-        let kind = entry.file_type().context("look at a file")?;
+        let kind = entry.file_type().context("read the type of a file")?;
         if kind.is_dir() {
             self::copy(&source, &copy)?;
         } else if kind.is_file() {

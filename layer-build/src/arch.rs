@@ -1,4 +1,4 @@
-//! The processors of Lambda and their names.
+//! Processors of Lambda and their names.
 
 /// A processor on which Lambda runs functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Arch {
         }
     }
 
-    /// Name in Rust's and the kernel's world.
+    /// Name in Rust's targets and in the kernel.
     pub(crate) const fn machine(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -28,9 +28,9 @@ impl Arch {
         }
     }
 
-    /// The target for which the extension is built. musl, because its programs need no library of
-    /// the system they run on, and because libc and linker come with Rust: nothing else has to be
-    /// installed, and the same Rust gives the same bytes.
+    /// Target of the extension. A musl program needs no library of the system that runs it. Libc and
+    /// linker come with Rust, so nothing else has to be installed and the same Rust gives the same
+    /// bytes.
     pub(crate) const fn target(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-musl",
@@ -38,7 +38,7 @@ impl Arch {
         }
     }
 
-    /// The target for which cargo-lambda builds functions.
+    /// Target for which cargo-lambda builds functions.
     pub(crate) const fn function_target(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
@@ -50,7 +50,7 @@ impl Arch {
         format!("tracestitch-{}.zip", self.name())
     }
 
-    /// True when this machine runs such programs itself.
+    /// Returns true if this machine runs such programs without an emulator.
     pub(crate) fn is_here(self) -> bool {
         std::env::consts::ARCH == self.machine()
     }

@@ -1,4 +1,4 @@
-//! Builds the extension so that the bytes depend on the sources and on Rust's version only.
+//! Builds the extension so that its bytes depend only on the sources and on the version of Rust.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use crate::arch::Arch;
 const PACKAGE: &str = "tracestitch-extension";
 const PROFILE: &str = "layer";
 
-/// Where the sources are and where results go.
+/// A copy of the sources, with the folders for results.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
-    /// What cargo builds into and where it keeps crates; `None`: cargo's own choice.
+    /// Cargo's target folder and home; `None` for cargo's defaults.
     elsewhere: Option<Elsewhere>,
 }
 
-/// Other folders than usual, to see whether they matter.
+/// Folders other than the defaults, to check that they do not change the bytes.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     pub(crate) target: PathBuf,
     pub(crate) home: PathBuf,
 }
 
-/// What a build left behind.
+/// The output of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) binary: PathBuf,
-    /// The linker's account of it.
+    /// The linker's map of the binary.
     pub(crate) map: PathBuf,
 }
 
 impl Workspace {
-    /// The one that this program belongs to.
+    /// The workspace of this program.
     pub(crate) fn here() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         Self {
@@ -55,7 +55,7 @@ impl Workspace {
         &self.root
     }
 
-    /// Where cargo keeps the sources of crates.
+    /// Cargo's home, which holds the sources of crates.
     pub(crate) fn cargo_home(&self) -> Result<PathBuf> {
         if let Some(elsewhere) = &self.elsewhere {
             return Ok(elsewhere.home.clone());
@@ -72,7 +72,11 @@ impl Workspace {
     }
 }
 
-/// Fails with the command that helps when this Rust cannot build for one of `targets`.
+/// Checks that this Rust can build for `targets`.
+///
+/// # Errors
+///
+/// If it cannot; the message contains the command that installs the missing targets.
 pub(crate) fn require_targets(targets: &[&str]) -> Result<()> {
     let mut missing = Vec::new();
     for target in targets {
@@ -84,8 +88,7 @@ pub(crate) fn require_targets(targets: &[&str]) -> Result<()> {
     ensure!(
         missing.is_empty(),
         "this Rust has no standard library for {}. Run:\n  rustup target add {}\n\
-         (a Rust that did not come by rustup lacks that command: install rustup, \
-         https://rustup.rs, beside it)",
+         (if Rust was not installed with rustup, install rustup as well: https://rustup.rs)",
         missing.join(" and "),
         missing.join(" ")
     );
@@ -132,8 +135,8 @@ pub(crate) fn extension(workspace: &Workspace, arch: Arch) -> Result<Built> {
     })
 }
 
-/// The executable that cargo's messages name. Only one is built, and its path is the only string
-/// under this key.
+/// Returns the executable that cargo's messages name. Only one is built, so its path is the only
+/// string with this key.
 fn executable(messages: &str) -> Option<&str> {
     let key = r#""executable":""#;
     messages.lines().find_map(|line| {
@@ -142,8 +145,8 @@ fn executable(messages: &str) -> Option<&str> {
     })
 }
 
-/// Compiler flags, as `CARGO_ENCODED_RUSTFLAGS` wants them. Paths of this machine are replaced:
-/// panic messages contain those of the sources.
+/// Returns compiler flags in the form of `CARGO_ENCODED_RUSTFLAGS`. They replace the paths of this
+/// machine, because panic messages contain paths of sources.
 fn flags(home: &Path) -> Result<OsString> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let mut flags = OsString::from("--remap-path-prefix=");
@@ -154,7 +157,7 @@ fn flags(home: &Path) -> Result<OsString> {
     Ok(flags)
 }
 
-/// The compiler, which is an input of every byte.
+/// Returns the version of the compiler, on which every byte depends.
 pub(crate) fn compiler() -> Result<String> {
     rustc(&["--version"])
 }
@@ -171,7 +174,7 @@ fn rustc(arguments: &[&str]) -> Result<String> {
             String::from_utf8_lossy(&done.stderr).trim()
         );
     }
-    let text = String::from_utf8(done.stdout).context("rustc's answer is not UTF-8")?;
+    let text = String::from_utf8(done.stdout).context("rustc's output is not UTF-8")?;
     Ok(text.trim().to_owned())
 }
 
@@ -180,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executable_is_found_among_the_messages() {
+    fn executable_is_found_among_the_messages() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","executable":null}"#,
             "\n",

@@ -1,4 +1,4 @@
-//! What the binary needs of the system it runs on, and what it is made of.
+//! Requirements of a binary on its system, and the sizes of its parts.
 
 use std::fmt;
 use std::path::Path;
@@ -10,15 +10,15 @@ use object::{Endianness, elf};
 
 use crate::arch::Arch;
 
-/// The newest glibc symbols of Amazon Linux 2.
+/// The newest version of glibc symbols in Amazon Linux 2.
 pub(crate) const AMAZON_LINUX_2: (u32, u32) = (2, 26);
-/// The same of Amazon Linux 2023.
+/// The newest version of glibc symbols in Amazon Linux 2023.
 pub(crate) const AMAZON_LINUX_2023: (u32, u32) = (2, 34);
 
 /// Facts about a binary.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// The newest version of glibc that a symbol asks for; `None`: static.
+    /// The newest version of glibc that a symbol requires; `None` for a static binary.
     glibc: Option<(u32, u32)>,
     machine: elf::Machine,
     size: u64,
@@ -29,11 +29,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Reads the binary, which has to run on `arch` where glibc has symbols up to `newest`.
+    /// Reads a binary and checks that it runs on `arch` with a glibc of version `newest`.
     ///
     /// # Errors
     ///
-    /// When it is no 64-bit ELF file, or would not run there.
+    /// If it is not a 64-bit ELF file, or would not run there.
     pub(crate) fn of(binary: &Path, arch: Arch, newest: (u32, u32)) -> Result<Self> {
         let bytes = std::fs::read(binary).with_context(|| format!("read {}", binary.display()))?;
         let facts = Self::read(&bytes).with_context(|| binary.display().to_string())?;
@@ -50,13 +50,13 @@ impl Facts {
         };
         ensure!(
             self.machine == machine,
-            "it is not for {}: ELF machine {:?}, expected {machine:?}",
+            "wrong processor for {}: ELF machine {:?}, expected {machine:?}",
             arch.name(),
             self.machine
         );
         if let Some((major, minor)) = self.glibc.filter(|version| *version > newest) {
             bail!(
-                "it needs glibc {major}.{minor}; where it has to run there is {}.{}",
+                "requires glibc {major}.{minor}, but its system has {}.{}",
                 newest.0,
                 newest.1
             );
@@ -76,7 +76,7 @@ impl Facts {
         for segment in file.elf_program_headers() {
             dynamic |= segment.p_type(endian) == PT_INTERP;
             if segment.p_type(endian) == PT_DYNAMIC {
-                // A static program that loads at any address has such a segment too, to relocate
+                // A static position-independent program also has such a segment, to relocate
                 // itself, but names no library in it.
                 let entries = segment.dynamic(endian, bytes)?.unwrap_or_default();
                 dynamic |= entries
@@ -104,14 +104,14 @@ impl Facts {
             facts.glibc = newest_glibc(bytes);
             ensure!(
                 facts.glibc.is_some(),
-                "a dynamic program that needs something else than glibc"
+                "dynamic program without glibc symbols, expected a static one or glibc"
             );
         }
         Ok(facts)
     }
 }
 
-/// The newest `GLIBC_x.y` among the version names, which are plain strings in the file.
+/// Returns the newest `GLIBC_x.y` among the version names, which are plain strings in the file.
 fn newest_glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     bytes
         .split(|byte| *byte == 0)
@@ -149,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_version_counts_by_number() {
+    fn newest_version_is_compared_by_number() {
         let bytes = b"\0GLIBC_2.9\0GLIBC_2.17\0GLIBC_2.2.5\0GLIBC_PRIVATE\0XGLIBC_9.9\0";
         assert_eq!(newest_glibc(bytes), Some((2, 17)));
         assert_eq!(newest_glibc(b"nothing"), None);
     }
 
     #[test]
-    fn this_test_is_a_dynamic_program() {
+    fn dynamic_program_requires_glibc_and_its_processor() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let facts = Facts::read(&bytes).unwrap();
         assert!(facts.glibc.is_some());
@@ -167,13 +167,13 @@ mod tests {
         };
         facts.require(here, (9, 9)).unwrap();
         let error = facts.require(here, (2, 0)).unwrap_err().to_string();
-        assert!(error.contains("needs glibc 2."), "{error}");
+        assert!(error.contains("requires glibc 2."), "{error}");
         let error = facts.require(other, (9, 9)).unwrap_err().to_string();
-        assert!(error.contains("it is not for"), "{error}");
+        assert!(error.contains("wrong processor"), "{error}");
     }
 
     #[test]
-    fn other_files_are_refused() {
+    fn file_that_is_not_elf_is_an_error() {
         assert!(Facts::read(b"#!/bin/sh\n").is_err());
     }
 }

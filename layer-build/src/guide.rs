@@ -1,4 +1,4 @@
-//! The commands that docs/deploy.md gives to a newcomer, as they stand there.
+//! Runs the commands that docs/deploy.md lists for the example stack.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::tools::run;
 
-/// Goes from the clone to the built template by the guide's commands, all but those that need an
-/// AWS account.
+/// Runs the guide's commands from the clone to the built template, without the last ones, which need
+/// an AWS account.
 ///
 /// # Errors
 ///
-/// When one fails, or the guide cannot be read.
+/// If a command fails, or the guide cannot be read.
 pub(crate) fn follow(root: &Path) -> Result<()> {
     let path = root.join("docs/deploy.md");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -22,13 +22,13 @@ pub(crate) fn follow(root: &Path) -> Result<()> {
         .args(["-e", "-x", "-c", &commands.join("\n")])
         .envs(QUICK)
         .env("SAM_CLI_TELEMETRY", "0")
-        // sam looks for the binaries in the workspace's own target folder.
+        // sam expects the binaries in the workspace's target folder.
         .env_remove("CARGO_TARGET_DIR")
         .current_dir(root))
 }
 
-/// Whether the functions build is the question, not how fast they are: for this machine, without
-/// zig, optimisation and debug information, the answer comes in a fraction of the time.
+/// Settings for a fast build of the functions: for this machine, without zig, optimisation and debug
+/// information.
 const QUICK: [(&str, &str); 4] = [
     ("SAM_BUILD_MODE", "debug"),
     ("CARGO_LAMBDA_COMPILER", "cargo"),
@@ -36,12 +36,12 @@ const QUICK: [(&str, &str); 4] = [
     ("CARGO_INCREMENTAL", "0"),
 ];
 
-/// The lines of the first block of commands, up to the deployment.
+/// Returns the lines of the first block of commands, up to the deployment.
 fn commands(guide: &str) -> Result<Vec<&str>> {
     let block = guide
         .split_once("\n```sh\n")
         .and_then(|(_, rest)| rest.split_once("\n```"));
-    let (block, _) = block.context("it has no block of commands")?;
+    let (block, _) = block.context("no block of commands")?;
     let commands: Vec<_> = block
         .lines()
         .take_while(|line| !line.starts_with("sam deploy"))
@@ -49,7 +49,7 @@ fn commands(guide: &str) -> Result<Vec<&str>> {
     for wanted in ["cargo layer", "sam validate", "sam build"] {
         ensure!(
             commands.iter().any(|line| line.starts_with(wanted)),
-            "its first block of commands lacks {wanted}"
+            "the first block of commands lacks {wanted}"
         );
     }
     Ok(commands)
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guide_ends_where_an_account_is_needed() {
+    fn commands_end_before_the_deployment() {
         let guide = "# A\n```sh\ncargo layer\nsam validate\nsam build   # x\nsam deploy\n```\n";
         assert_eq!(
             commands(guide).unwrap(),

@@ -1,5 +1,5 @@
-//! Builds the container image as the recipe says, on nothing instead of Lambda's base image: are
-//! all files where Lambda looks for them?
+//! Builds the container image from an empty base instead of Lambda's, and checks that all files are
+//! in the folders that Lambda reads.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,14 +9,15 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::output::say;
+use crate::package;
 use crate::tools::{is_missing, run};
-use crate::{package, say};
 
 /// Builds the image of one function for each processor.
 ///
 /// # Errors
 ///
-/// When the recipe fails or leaves something out. Without buildah there is a line that says so.
+/// If buildah is missing, the build fails, or a file is missing or differs.
 pub(crate) fn check(root: &Path) -> Result<()> {
     for arch in Arch::ALL {
         let folder = tempfile::tempdir().context("make a folder")?;
@@ -53,24 +54,24 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             &root.join("target/lambda/order-api/bootstrap"),
         )?;
     }
-    say("container/Dockerfile puts extension and function where Lambda looks for them")
+    say("container/Dockerfile: extension and function are in the folders that Lambda reads")
 }
 
-/// The file in the image is the one that was built, and may be run.
+/// Checks that a file in the image equals the one that was built, and is executable.
 fn same(copied: &Path, built: &Path) -> Result<()> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
     ensure!(
         read(copied)? == read(built)?,
-        "{} is not {}",
+        "{} differs from {}",
         copied.display(),
         built.display()
     );
     let mode = fs::metadata(copied)
-        .context("look at a file")?
+        .context("read the mode of a file")?
         .permissions();
     ensure!(
         mode.mode() & 0o111 == 0o111,
-        "{} lacks the run bit",
+        "{} is not executable",
         copied.display()
     );
     Ok(())

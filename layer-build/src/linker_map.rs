@@ -1,4 +1,4 @@
-//! Which crates the bytes come from, by the linker's account.
+//! Sizes of crates in the binary, read from the linker's map.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// How many crates are named.
+/// Number of crates that are listed by name.
 const NAMED: usize = 8;
 
-/// One line: the crates with the most bytes of code, and their share.
+/// Returns one line with the crates that have the most bytes of code, and their shares.
 pub(crate) fn shares(map: &Path) -> Result<String> {
     let text = match fs::read_to_string(map) {
         Ok(text) => text,
-        // The linker writes it, and it does not run when nothing has changed.
+        // The linker writes it, and does not run if nothing has changed.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok(format!(
-                "code by crate: unknown, {} is gone (cargo clean, then cargo layer)",
+                "code by crate: unknown, because {} is missing (run cargo clean, then cargo layer)",
                 map.display()
             ));
         }
@@ -45,9 +45,9 @@ pub(crate) fn shares(map: &Path) -> Result<String> {
     ))
 }
 
-/// Bytes of the functions of each crate. A line of the map is address, load address, size and
-/// alignment (all hexadecimal but the last), then a name; those of symbols are indented most and
-/// have no parenthesis.
+/// Adds up the bytes of the functions of each crate. A line of the map is address, load address, size
+/// and alignment (hexadecimal except the alignment), then a name. Names of symbols are indented most
+/// and have no parenthesis.
 fn by_crate(map: &str) -> BTreeMap<String, u64> {
     let mut sizes = BTreeMap::new();
     for line in map.lines() {
@@ -73,8 +73,8 @@ fn by_crate(map: &str) -> BTreeMap<String, u64> {
     sizes
 }
 
-/// The crate of a symbol: the first name in it. An implementation for a type of another crate,
-/// `<a::T as b::U>::f`, counts for the type's.
+/// Returns the crate of a symbol, which is the first name in it. An implementation for a type of
+/// another crate, `<a::T as b::U>::f`, belongs to the type's crate.
 fn crate_of(symbol: &str) -> String {
     let symbol = symbol.strip_prefix("unlikely.").unwrap_or(symbol);
     if !symbol.starts_with("_ZN") && !symbol.starts_with("_R") {
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn crates_of_symbols() {
+    fn symbols_belong_to_the_first_crate_in_their_name() {
         for (symbol, expected, reason) in [
             ("memcpy", "libc", "not Rust"),
             (
                 "_ZN51_$LT$hyper..Error$u20$as$u20$core..fmt..Display$GT$3fmt17h0123456789abcdefE",
                 "hyper",
-                "an implementation counts for its type",
+                "an implementation belongs to its type",
             ),
             ("_RNvCs1234_7mycrate3foo", "mycrate", "the newer mangling"),
         ] {

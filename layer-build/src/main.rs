@@ -1,21 +1,22 @@
-//! `cargo layer`: makes the layer zips, says what is in them, and checks what is deployed with
+//! `cargo layer`: makes the layer zips, reports their contents, and checks the stacks that deploy
 //! them.
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | `arch` | which processors, and what do their names look like? |
-//! | `compile` | how is the extension built to the same bytes everywhere? |
-//! | `elf` | will the binary start on Amazon Linux, and what is it made of? |
+//! | `arch` | which processors are there, and what are their names? |
+//! | `compile` | how is the extension built to the same bytes on every machine? |
+//! | `elf` | will the binary start on Amazon Linux, and how large are its parts? |
 //! | `linker_map` | which crates do its bytes come from? |
 //! | `start` | does it start, register and end? |
+//! | `output` | how do lines reach the user? |
 //! | `package` | how do the bytes become a layer? |
-//! | `sbom` | what is it made of? |
-//! | `again` | are they the same from another folder? |
-//! | `facts` | do the three stacks deploy the same? |
+//! | `sbom` | which crates are in it? |
+//! | `again` | does another folder give the same bytes? |
+//! | `facts` | do the three stacks agree? |
 //! | `guide` | do the commands of docs/deploy.md work? |
 //! | `image` | does the container image have all files? |
 //! | `tools` | where do the validators come from? |
-//! | `validate` | what do they say, and does the template build? |
+//! | `validate` | do they accept the stacks, and does the template build? |
 
 mod again;
 mod arch;
@@ -25,32 +26,34 @@ mod facts;
 mod guide;
 mod image;
 mod linker_map;
+mod output;
 mod package;
 mod sbom;
 mod start;
 mod tools;
 mod validate;
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use crate::arch::Arch;
 use crate::compile::Workspace;
+use crate::output::say;
 use crate::validate::Build;
 
 const USAGE: &str = "\
 cargo layer             target/layer/tracestitch-{x86_64,arm64}.zip and a report
-cargo layer --strict    the same; fails when a start-up check cannot be made, runs the
+cargo layer --strict    the same; fails if a start-up check is not possible, runs the
                         extension's tests with both binaries, and builds everything again in
                         another folder to compare the bytes
-cargo layer tools       puts sam, cfn-lint and cargo-lambda into target/tools (by pip)
-cargo layer validate    follows docs/deploy.md from the clone to a built template; checks
-                        template.yaml, terraform/, cdk/ and container/ with their validators and
-                        against each other
+cargo layer tools       installs sam, cfn-lint and cargo-lambda in target/tools (with pip)
+cargo layer validate    runs the commands of docs/deploy.md from the clone to a built template;
+                        checks template.yaml, terraform/, cdk/ and container/ with their
+                        validators and against each other
 cargo layer validate --full
-                        builds the template also as for a deployment, for both processors
+                        also builds the template as for a deployment, for both processors
 ";
 
 fn main() -> ExitCode {
@@ -69,16 +72,11 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            // If standard error is closed, there is no other place for the message.
+            let _ = writeln!(stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// Writes to stdout.
-fn say(text: impl std::fmt::Display) -> Result<()> {
-    writeln!(stdout(), "{text}").context("write to stdout")
 }
 
 fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
@@ -97,7 +95,7 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
         say(format_args!("  {}", linker_map::shares(&built.map)?))?;
         match start::check(arch, &built.binary)? {
             start::Started::Yes(took) => say(format_args!(
-                "  started: registered after {:.1} ms, ended by itself after SHUTDOWN",
+                "  started: registered after {:.1} ms, ended after SHUTDOWN",
                 took.as_secs_f64() * 1000.0
             ))?,
             start::Started::NoEmulator(advice) if strict => bail!("{advice}"),
@@ -105,12 +103,12 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
         }
         if strict {
             start::pass_tests(workspace, arch, &built.binary)?;
-            say("  tested: the extension's tests pass with it")?;
+            say("  tested: the extension's tests pass with this binary")?;
             let digest = again::sha256(workspace, arch)?;
             if digest != layer.sha256 {
                 bail!(
-                    "{} has digest {} here and {digest} when built in {}: the build depends on \
-                     where it runs",
+                    "{} has digest {} here and {digest} if built in {}: the bytes depend on the \
+                     folder",
                     arch.zip_name(),
                     layer.sha256,
                     again::folder(workspace).display()

@@ -1,4 +1,4 @@
-//! From the binary to the layer: a zip with the same bytes on every machine.
+//! Packs the binary as a layer: a zip with the same bytes on every machine.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -14,16 +14,16 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::arch::Arch;
 use crate::compile::Workspace;
 
-/// Where Lambda looks for extensions, below `/opt`, and the name under which ours registers.
+/// Path of the extension below `/opt`: the folder that Lambda searches, and the name of ours.
 pub(crate) const ENTRY: &str = "extensions/tracestitch";
 
-/// Everyone may run it.
+/// Mode of the file in the zip: every user may run it.
 const MODE: u32 = 0o755;
 
-/// Most bytes of a zip: what a cold start may have to load.
+/// Most bytes of a zip. Every cold start loads them.
 const MAX_SIZE: usize = 700_000;
 
-/// A zip that has been written.
+/// A zip file on disk.
 #[derive(Debug)]
 pub(crate) struct Layer {
     path: PathBuf,
@@ -35,13 +35,13 @@ pub(crate) struct Layer {
 ///
 /// # Errors
 ///
-/// When it would be larger than 700,000 bytes, or cannot be written.
+/// If it would be larger than 700,000 bytes, or cannot be written.
 pub(crate) fn layer(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<Layer> {
     let bytes = fs::read(binary).with_context(|| format!("read {}", binary.display()))?;
     let zip = pack(&bytes).context("pack the layer")?;
     ensure!(
         zip.len() <= MAX_SIZE,
-        "{} would have {} bytes; the limit is {MAX_SIZE}",
+        "{} would have {} bytes, expected at most {MAX_SIZE}",
         arch.zip_name(),
         zip.len()
     );
@@ -58,8 +58,8 @@ pub(crate) fn layer(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<
     })
 }
 
-/// What a layer would put under `/opt`, for container images. Lambda runs what is in them as a user
-/// of its own, so each may read it, whatever the umask of this process.
+/// Writes the files that a layer would put under `/opt`, for container images. Lambda runs an image as
+/// another user, so every user may read them, whatever the umask of this process is.
 fn unpack(binary: &Path, folder: &Path) -> std::io::Result<()> {
     let entry = folder.join(ENTRY);
     let extensions = entry.parent().unwrap_or(folder);
@@ -75,7 +75,7 @@ fn pack(binary: &[u8]) -> Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(9))
-        // The zip format's first day: the time of a build is not one of its inputs.
+        // The first day of the zip format, because the bytes must not depend on the time.
         .last_modified_time(DateTime::default())
         .unix_permissions(MODE);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -103,19 +103,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_zip_is_a_layer() {
+    fn zip_has_one_executable_entry() {
         let packed = pack(b"\x7fELF").unwrap();
         let mut zip = zip::ZipArchive::new(Cursor::new(&packed)).unwrap();
         assert_eq!(zip.len(), 1);
         let mut entry = zip.by_name(ENTRY).unwrap();
-        assert_eq!(entry.unix_mode().unwrap() & 0o7777, 0o755, "its run bit");
+        assert_eq!(entry.unix_mode().unwrap() & 0o7777, 0o755, "executable");
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"\x7fELF");
     }
 
     #[test]
-    fn others_may_run_what_was_built_by_somebody_with_a_closed_umask() {
+    fn unpacked_files_are_executable_by_all_despite_a_closed_umask() {
         let root = tempfile::tempdir().unwrap();
         let binary = root.path().join("binary");
         fs::write(&binary, "x").unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_bytes() {
+    fn equal_input_gives_equal_bytes() {
         // Pinned: a change of the packing changes the digest of every layer.
         assert_eq!(sha256(&pack(b"input").unwrap()), PINNED);
     }

@@ -1,4 +1,4 @@
-//! What the layer's binary is made of, as a CycloneDX document.
+//! Lists the crates in the layer's binary as a CycloneDX document.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,14 @@ use crate::compile::Workspace;
 
 const PACKAGE: &str = "tracestitch-extension";
 
-/// Writes `tracestitch.cdx.json`; gives its path and the number of components.
+/// Writes `tracestitch.cdx.json` and returns its path and the number of components.
 pub(crate) fn write(workspace: &Workspace) -> Result<(PathBuf, usize)> {
     let mut components = BTreeMap::new();
     for arch in Arch::ALL {
         for line in tree(workspace, arch)?.lines() {
-            let component = Component::read(line)
-                .with_context(|| format!("cargo tree says {line:?}, expected name v1|license"))?;
+            let component = Component::read(line).with_context(|| {
+                format!("cargo tree printed {line:?}, expected name v1|license")
+            })?;
             components.insert(
                 (component.name.clone(), component.version.clone()),
                 component,
@@ -37,7 +38,7 @@ pub(crate) fn write(workspace: &Workspace) -> Result<(PathBuf, usize)> {
     Ok((path, components.len()))
 }
 
-/// All crates that are linked into the extension, one a line.
+/// Lists all crates that are linked into the extension, one per line.
 fn tree(workspace: &Workspace, arch: Arch) -> Result<String> {
     let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace.root())
@@ -59,7 +60,7 @@ fn tree(workspace: &Workspace, arch: Arch) -> Result<String> {
             String::from_utf8_lossy(&done.stderr).trim()
         );
     }
-    String::from_utf8(done.stdout).context("cargo tree's answer is not UTF-8")
+    String::from_utf8(done.stdout).context("the output of cargo tree is not UTF-8")
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Component {
         Some(Self {
             name: words.next()?.to_owned(),
             version: words.next()?.strip_prefix('v')?.to_owned(),
-            // The slash is an old form of the same.
+            // The slash is the older form of `OR`.
             license: license
                 .split('/')
                 .map(str::trim)
@@ -86,7 +87,8 @@ impl Component {
         })
     }
 
-    /// No member needs escaping: names, versions and licences of crates are plain ASCII.
+    /// Formats the component. No member needs escaping, because names, versions and licences of
+    /// crates are plain ASCII.
     fn json(&self, kind: &str) -> String {
         let Self {
             name,
@@ -119,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_tree() {
+    fn lines_of_the_tree_are_components() {
         let component = Component::read("tower v0.5.3 (/some/where)|MIT/Apache-2.0").unwrap();
         assert_eq!(component.name, "tower");
         assert_eq!(component.version, "0.5.3");
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_json() {
+    fn document_is_json() {
         let component = || Component::read("a v1.0.0|MIT").unwrap();
         let text = document(&component(), &[component(), component()]);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! Starts the binary as Lambda does: it registers, asks for an event, is told to shut down, ends.
+//! Starts the binary as Lambda does: it registers, requests an event, receives SHUTDOWN, ends.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,26 +14,27 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::arch::Arch;
 use crate::compile::Workspace;
 
-/// Generous: an emulated program on a busy machine. Lambda gives ten seconds.
+/// Time limit for each step, generous because the machine may be busy and the program emulated. Lambda
+/// allows ten seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of it.
+/// The result of a start-up check.
 #[derive(Debug)]
 pub(crate) enum Started {
-    /// It did all that, and registered after this time.
+    /// The binary passed, and registered after this time.
     Yes(Duration),
-    /// This machine cannot run it; what would help.
+    /// This machine cannot run the binary. The text names the missing package.
     NoEmulator(String),
 }
 
-/// Starts `binary` and goes through one life with it.
+/// Starts `binary` and leads it through registration, one event and shutdown.
 ///
 /// # Errors
 ///
-/// When it does not behave.
+/// If it calls something else, is too slow, or ends with an error.
 pub(crate) fn check(arch: Arch, binary: &Path) -> Result<Started> {
     let folder = tempfile::tempdir().context("make a folder")?;
-    // The name of its file is the name under which it registers.
+    // An extension registers with its file name.
     let program = folder.path().join("tracestitch");
     fs::copy(binary, &program).context("copy the binary")?;
     let mut command = match emulator(arch) {
@@ -62,19 +63,18 @@ pub(crate) fn check(arch: Arch, binary: &Path) -> Result<Started> {
         Ok(Started::Yes(registered))
     });
     if life.is_err() {
-        // It may have ended by itself.
+        // Either fails if the process has already ended.
         let _ = child.kill();
         let _ = child.wait();
     }
     life.with_context(|| format!("start-up check of {}", binary.display()))
 }
 
-/// Runs the tests of the extension, alone and with the wrapper, with `binary` in place of the one
-/// that they were built with.
+/// Runs the tests of the extension, alone and together with the wrapper, on `binary`.
 ///
 /// # Errors
 ///
-/// When one fails, or this machine cannot run the binary.
+/// If a test fails, or this machine cannot run the binary.
 pub(crate) fn pass_tests(workspace: &Workspace, arch: Arch, binary: &Path) -> Result<()> {
     let folder = tempfile::tempdir().context("make a folder")?;
     let program = match emulator(arch) {
@@ -107,7 +107,7 @@ pub(crate) fn pass_tests(workspace: &Workspace, arch: Arch, binary: &Path) -> Re
     Ok(())
 }
 
-/// The program that runs foreign ones, if one is needed.
+/// Returns the program that runs binaries of `arch`, if one is needed.
 fn emulator(arch: Arch) -> Result<Option<String>, String> {
     if arch.is_here() {
         return Ok(None);
@@ -129,15 +129,16 @@ fn emulator(arch: Arch) -> Result<Option<String>, String> {
     })
 }
 
-/// Answers the extension's two calls, in a thread of its own: a program that never calls must not
-/// hold us. Gives the time after which it registered.
+/// Answers the extension's two calls and returns the time after which it registered. A separate thread
+/// answers, so that a program that makes no calls cannot block this one.
 fn serve(listener: TcpListener, begun: Instant) -> Result<Duration> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        // Nobody listens any more when the patience has run out.
-        let _ = tell.send(answer(&listener, begun));
+        // Fails if the receiver has stopped waiting.
+        let _ = sender.send(answer(&listener, begun));
     });
-    told.recv_timeout(PATIENCE)
+    receiver
+        .recv_timeout(PATIENCE)
         .context("the extension did not call the Extensions API in time")?
 }
 
@@ -146,30 +147,32 @@ fn answer(listener: &TcpListener, begun: Instant) -> Result<Duration> {
     loop {
         let (stream, _) = listener.accept().context("accept")?;
         let mut stream = BufReader::new(stream);
-        // One connection may carry both calls, or each its own.
+        // Both calls may share a connection.
         while let Some(request) = request(&mut stream)? {
             if request.starts_with("POST /2020-01-01/extension/register ") {
                 ensure!(
                     request
                         .to_ascii_lowercase()
                         .contains("lambda-extension-name: tracestitch\r\n"),
-                    "it registers under another name than that of its file: {request}"
+                    "expected registration with the file name `tracestitch`, found: {request}"
                 );
                 registered = Some(begun.elapsed());
-                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", "{}")?;
+                let function =
+                    r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#;
+                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", function)?;
             } else if request.starts_with("GET /2020-01-01/extension/event/next ") {
                 let event =
                     r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":0}"#;
                 reply(&mut stream, "", event)?;
-                return registered.context("it asked for an event before it registered");
+                return registered.context("requested an event before registration");
             } else {
-                bail!("an unexpected call: {request}");
+                bail!("unexpected call: {request}");
             }
         }
     }
 }
 
-/// The head of the next request; `None` when the connection ended.
+/// Reads the next request and returns its head, or `None` at the end of the connection.
 fn request(stream: &mut BufReader<TcpStream>) -> Result<Option<String>> {
     let mut head = String::new();
     loop {
@@ -203,15 +206,18 @@ fn reply(stream: &mut BufReader<TcpStream>, headers: &str, body: &str) -> Result
     .context("answer")
 }
 
-/// Waits for the end, which must come by itself and be a good one.
+/// Waits until the process ends, which it must do with success after SHUTDOWN.
 fn wait(child: &mut Child) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().context("wait for the extension")? {
-            ensure!(status.success(), "it ended with {status} after SHUTDOWN");
+            ensure!(status.success(), "ended with {status} after SHUTDOWN");
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "it did not end after SHUTDOWN");
+        ensure!(
+            Instant::now() < deadline,
+            "did not end within 30 s after SHUTDOWN"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! The validators of the templates: installed under `target/tools`, versions pinned.
+//! Validators of the templates, with pinned versions, installed in `target/tools`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::compile::Workspace;
-use crate::say;
+use crate::output::say;
 
-/// What pip installs. cargo-lambda brings zig, with which it links for Amazon Linux.
+/// Packages for pip. cargo-lambda links for Amazon Linux with zig.
 const REQUIREMENTS: &str = include_str!("../tools.txt");
 
-/// Installs the tools, unless these versions are there. Gives the folder of their programs.
+/// Installs the tools unless these versions are installed, and returns the folder of their programs.
 pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.root().join("target/tools");
     let programs = folder.join("bin");
@@ -27,17 +27,17 @@ pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
             .with_context(|| format!("write {}", installed.display()))?;
     }
     say(format_args!(
-        "sam, cfn-lint and cargo-lambda are here:\n  export PATH={}:$PATH",
+        "sam, cfn-lint and cargo-lambda are installed:\n  export PATH={}:$PATH",
         programs.display()
     ))?;
     Ok(programs)
 }
 
-/// Runs a command, which is shown first.
+/// Prints a command and runs it.
 ///
 /// # Errors
 ///
-/// When it cannot be started or fails.
+/// If it cannot be started or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = format!("{command:?}");
     say(format_args!("+ {line}"))?;
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// True when the error of [`run`] is that there is no such program.
+/// Returns true if [`run`] failed because the program is not installed.
 pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()

@@ -1,4 +1,4 @@
-//! Lets each validator look at what is deployed, and builds the template.
+//! Runs each validator on the stacks, and builds the template.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,34 +9,35 @@ use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
 use crate::compile::{self, Workspace};
+use crate::output::say;
 use crate::tools::{self, is_missing, run};
-use crate::{elf, facts, guide, image, say};
+use crate::{elf, facts, guide, image};
 
-/// Functions of template.yaml, by their names there.
+/// Logical names of the functions in template.yaml.
 const FUNCTIONS: [&str; 3] = ["OrderApi", "OrderWorker", "OrderNotifier"];
 
-/// How the functions are built.
+/// Kind of build of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
-    /// By the guide's commands, for this machine and without optimisation.
+    /// With the guide's commands, for this machine and without optimisation.
     Quick,
-    /// The same, then as for a deployment, for both processors.
+    /// First `Quick`, then as for a deployment, for both processors.
     Full,
 }
 
-/// Everything, in the order in which it fails soonest.
+/// Runs all validators, the fastest first.
 ///
 /// # Errors
 ///
-/// When a validator is not content, or one that is needed is missing.
+/// If a validator reports an error, or a required one is missing.
 pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
     let root = workspace.root();
     facts::compare_terraform(root)?;
-    say("terraform/main.tf deploys what template.yaml does")?;
+    say("terraform/main.tf agrees with template.yaml")?;
     terraform(&root.join("terraform"))?;
     guide::follow(root)?;
     built(&root.join(".aws-sam/build"))?;
-    say("the commands of docs/deploy.md lead to a built template")?;
+    say("the commands of docs/deploy.md build the template")?;
     let programs = tools::install(workspace)?;
     if how == Build::Full {
         compile::require_targets(&Arch::ALL.map(Arch::function_target))?;
@@ -70,7 +71,7 @@ fn build_for(root: &Path, programs: &Path, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// What `sam build` left in `folder`.
+/// Returns the binaries that `sam build` put into `folder`.
 fn built(folder: &Path) -> Result<Vec<PathBuf>> {
     FUNCTIONS
         .into_iter()
@@ -78,7 +79,7 @@ fn built(folder: &Path) -> Result<Vec<PathBuf>> {
             let bootstrap = folder.join(function).join("bootstrap");
             ensure!(
                 bootstrap.is_file(),
-                "sam build left no {}",
+                "sam build did not make {}",
                 bootstrap.display()
             );
             Ok(bootstrap)
@@ -86,31 +87,31 @@ fn built(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Terraform's own check needs the AWS provider, which only its registry has; the form can be
-/// checked without.
+/// Checks the format of the Terraform configuration. `terraform validate` would need the AWS provider,
+/// which only Terraform's registry has.
 fn terraform(folder: &Path) -> Result<()> {
     let mut format = Command::new("terraform");
     format.args(["fmt", "-check", "-diff"]).current_dir(folder);
     match run(&mut format) {
         Err(error) if is_missing(&error) => {
-            say("  terraform is not installed: its form was not checked")
+            say("  terraform is not installed: the format was not checked")
         }
         outcome => outcome,
     }
 }
 
-/// Makes a template of the CDK stack for each processor and checks that too.
+/// Makes a template of the CDK stack for each processor and checks it.
 fn synthesize(root: &Path, programs: &Path) -> Result<()> {
     let cdk = root.join("cdk");
     run(Command::new("npm")
         .args(["ci", "--silent", "--no-audit", "--no-fund"])
         .current_dir(&cdk))
-    .context("Node.js 20 or later with npm is needed")?;
+    .context("this step needs Node.js 20 or later with npm")?;
     run(Command::new("npm")
         .args(["run", "--silent", "compile"])
         .current_dir(&cdk))?;
     for arch in Arch::ALL {
-        // CDK keeps a copy of every asset that it ever saw.
+        // CDK keeps a copy of every asset of earlier runs.
         match fs::remove_dir_all(cdk.join("cdk.out")) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).context("remove cdk.out");
@@ -122,14 +123,14 @@ fn synthesize(root: &Path, programs: &Path) -> Result<()> {
             .args(["run", "--silent", "synth"])
             .env("CDK_CONTEXT_JSON", context)
             .current_dir(&cdk))?;
-        // W3005: CDK writes out dependencies that it need not.
+        // W3005: CDK writes dependencies that are implied.
         run(Command::new(programs.join("cfn-lint"))
             .args(["--ignore-checks", "W3005", "--"])
             .arg("cdk.out/Orders.template.json")
             .current_dir(&cdk))?;
         facts::compare_cdk(root, arch)?;
         say(format_args!(
-            "cdk/app.ts deploys what template.yaml does, on {}",
+            "cdk/app.ts agrees with template.yaml on {}",
             arch.name()
         ))?;
     }

@@ -1,9 +1,6 @@
-//! The sums in docs/cost.md.
+//! Checks the sums in docs/cost.md.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +8,7 @@ use std::path::Path;
 const SECONDS: f64 = 30.0 * 24.0 * 3600.0;
 const GB_SECOND: f64 = 0.000_016_666_7;
 const TRACE: f64 = 0.000_005;
-/// Each starts a trace of its own: one the order's, the others for their batches.
+/// Functions per request. Each starts a trace: the first for the order, the others for batches.
 const FUNCTIONS: f64 = 3.0;
 const FREE: f64 = 100_000.0;
 
@@ -37,12 +34,12 @@ fn thousands(number: f64) -> String {
 }
 
 #[test]
-fn the_table_is_right() {
+fn table_of_costs_is_correct() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cost.md");
     let text = fs::read_to_string(path).unwrap();
     let invocation = 0.001 * 0.25 * GB_SECOND;
     assert!(
-        text.contains(&format!("= {invocation:.10}.")),
+        text.contains(&format!("= {invocation:.10}`")),
         "{invocation:.10}"
     );
 

@@ -1,13 +1,13 @@
-//! What README and docs point to exists: files, headings, commands, variables, messages.
+//! Checks that the files, headings, commands, variables and messages in the documents exist.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -17,22 +17,22 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Paths of all documents.
+/// Lists the paths of all documents.
 fn documents() -> Vec<String> {
-    let mut paths = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    let mut paths = ["README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md"]
         .map(str::to_owned)
         .to_vec();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         paths.push(format!("docs/{name}"));
     }
-    assert!(paths.len() > 8);
+    assert!(paths.len() > 9);
     paths
 }
 
-/// What stands in a cell too many is not shown.
+/// A surplus cell would not be shown.
 #[test]
-fn rows_of_tables_have_the_cells_of_their_heads() {
+fn rows_have_as_many_cells_as_the_head_of_their_table() {
     let cells = |line: &str| line.replace("\\|", "").matches('|').count();
     for path in documents() {
         let mut head = None;
@@ -47,8 +47,21 @@ fn rows_of_tables_have_the_cells_of_their_heads() {
     }
 }
 
+/// Rows of tables and blocks of code cannot be wrapped.
 #[test]
-fn links_lead_somewhere() {
+fn text_is_wrapped_at_100_columns() {
+    for path in documents() {
+        let mut code = false;
+        for (number, line) in (1..).zip(read(&path).lines()) {
+            code ^= line.trim_start().starts_with("```");
+            let fits = line.chars().count() <= 100;
+            assert!(fits || code || line.starts_with('|'), "{path}:{number}");
+        }
+    }
+}
+
+#[test]
+fn targets_of_links_exist() {
     let mut links = 0;
     for path in documents() {
         let text = read(&path);
@@ -100,7 +113,7 @@ fn files_named_as_proof_exist() {
     assert!(files > 8);
 }
 
-/// Every `cargo …` of the documents, without what follows as a remark.
+/// Lists every `cargo …` in the documents, without a remark after it.
 fn commands() -> Vec<(String, Vec<String>)> {
     let mut commands = Vec::new();
     for path in documents() {
@@ -121,6 +134,24 @@ fn commands() -> Vec<(String, Vec<String>)> {
     commands
 }
 
+/// The names of the workspace's test and bench targets.
+fn tests_and_benches() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .flat_map(|package| package["targets"].as_array().unwrap())
+        .filter(|target| target["kind"] == json!(["test"]) || target["kind"] == json!(["bench"]))
+        .map(|target| target["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn commands_exist() {
     let aliases = read(".cargo/config.toml");
@@ -129,6 +160,7 @@ fn commands_exist() {
         .filter(|package| !package.contains("\nsource = "))
         .filter_map(|package| package.lines().next()?.split('"').nth(1).map(str::to_owned))
         .collect();
+    let targets = tests_and_benches();
     for (place, words) in commands() {
         let (command, arguments) = words.split_first().unwrap();
         let takes = |source: &str, quoted: fn(&str) -> String| {
@@ -165,9 +197,12 @@ fn commands_exist() {
                     builtin.contains(&known) || installed.contains(&known),
                     "{place}"
                 );
-                let pairs = arguments.windows(2);
-                for pair in pairs.filter(|pair| ["-p", "--package"].contains(&pair[0].as_str())) {
-                    assert!(manifests.contains(&pair[1]), "{place}");
+                for pair in arguments.windows(2) {
+                    match pair[0].as_str() {
+                        "-p" | "--package" => assert!(manifests.contains(&pair[1]), "{place}"),
+                        "--test" | "--bench" => assert!(targets.contains(&pair[1]), "{place}"),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -178,8 +213,8 @@ fn commands_exist() {
 }
 
 #[test]
-fn readme_and_guide_give_the_same_commands() {
-    // `cargo layer validate` runs those of the guide.
+fn readme_and_guide_list_the_same_commands() {
+    // `cargo layer validate` runs the commands of the guide.
     let guide = read("docs/deploy.md");
     let guide = guide.split_once("\n```sh\n").unwrap().1;
     let without_remark = |line: &str| {
@@ -197,8 +232,8 @@ fn readme_and_guide_give_the_same_commands() {
     for line in read("README.md").lines() {
         let command = without_remark(line);
         let about = ["rustup ", "cargo layer", "sam ", "export PATH"];
-        let stands_alone = about.iter().any(|start| command.starts_with(start));
-        if stands_alone && !command.contains('`') {
+        let is_command = about.iter().any(|start| command.starts_with(start));
+        if is_command && !command.contains('`') {
             assert!(known.contains(&command), "docs/deploy.md lacks {command}");
             found += 1;
         }
@@ -206,7 +241,7 @@ fn readme_and_guide_give_the_same_commands() {
     assert!(found >= 2);
 }
 
-/// Names of variables in a text, with quotes around them if `quoted`.
+/// Finds the names of variables in a text; only names after a quote if `quoted`.
 fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
     let parts = text.split("TRACESTITCH_");
     let starts = parts.clone().map(|before| !quoted || before.ends_with('"'));
@@ -222,10 +257,77 @@ fn variables(text: &str, quoted: bool) -> BTreeSet<String> {
         .collect()
 }
 
+/// Lists the Rust sources in a folder.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// Finds the names of variables that the sources in a folder quote, outside of comments and tests.
+fn variables_of(folder: &str) -> BTreeSet<String> {
+    let is_test = |part: &std::path::Component<'_>| {
+        ["tests", "tests.rs"]
+            .iter()
+            .any(|name| part.as_os_str() == *name)
+    };
+    let mut found = BTreeSet::new();
+    for path in sources(folder) {
+        let inside = path.strip_prefix(root().join(folder)).unwrap();
+        if !inside.components().any(|part| is_test(&part)) {
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("\nmod tests {").next().unwrap();
+            let lines = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            found.extend(lines.flat_map(|line| variables(line, true)));
+        }
+    }
+    found
+}
+
+/// The last column of the table of messages in docs/context.md.
 #[test]
-fn the_readme_lists_the_variables_that_are_read() {
-    let function = variables(&read("handler-wrapper/src/config.rs"), true);
-    let extension = variables(&read("extension/src/config.rs"), true);
+fn tests_that_the_guide_names_exist() {
+    let mut tests = String::new();
+    for path in sources("handler-wrapper/src") {
+        tests += &fs::read_to_string(path).unwrap();
+    }
+    let guide = read("docs/context.md");
+    let table = guide.split_once("| test |\n|---|---|---|\n").unwrap().1;
+    let mut found = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let column = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+        for name in column.split('`').skip(1).step_by(2) {
+            let is_file = name.ends_with(".rs");
+            let exists = match is_file {
+                true => root().join("handler-wrapper/src").join(name).exists(),
+                false => tests.contains(&format!("fn {name}(")),
+            };
+            assert!(exists, "docs/context.md names {name}");
+            found += 1;
+        }
+    }
+    assert!(found > 15);
+}
+
+#[test]
+fn readme_lists_the_variables_that_are_read() {
+    let shared = variables_of("wire/src");
+    let mut function = variables_of("handler-wrapper/src");
+    let mut extension = variables_of("extension/src");
+    function.extend(shared.iter().cloned());
+    extension.extend(shared);
     let readme = read("README.md");
     let table = readme
         .lines()
@@ -262,10 +364,10 @@ fn the_readme_lists_the_variables_that_are_read() {
 }
 
 #[test]
-fn the_runbook_quotes_what_is_really_said() {
+fn runbook_quotes_existing_messages() {
     let runbook = read("docs/runbook.md");
-    // Every reason for a loss, as the closing report names it.
-    let report = read("extension/src/report.rs");
+    // Every reason for a loss, in the form of the closing report.
+    let report = read("wire/src/delivery.rs");
     let reasons = report.split_once("enum Loss {").unwrap().1;
     let reasons = reasons.split_once("\n}").unwrap().0;
     let mut found = 0;
@@ -302,7 +404,7 @@ fn the_runbook_quotes_what_is_really_said() {
 }
 
 #[test]
-fn every_symptom_has_a_section_in_the_runbook() {
+fn runbook_has_a_section_for_every_symptom() {
     let runbook = read("docs/runbook.md");
     for symptom in [
         "No traces at all",

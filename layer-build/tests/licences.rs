@@ -1,9 +1,6 @@
-//! Every dependency, of every feature and platform, has a licence that `deny.toml` allows.
+//! Checks that every dependency, of every feature and platform, has a licence that `deny.toml` allows.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +8,7 @@ use std::process::Command;
 
 use spdx::{Expression, LicenseReq, ParseMode};
 
-/// The quoted texts between `allow = [` and `]`.
+/// Returns the licences between `allow = [` and `]`.
 fn allowed(settings: &str) -> Vec<LicenseReq> {
     let list = settings.split_once("\nallow = [").unwrap().1;
     let list = list.split_once(']').unwrap().0;
@@ -26,7 +23,7 @@ fn allowed(settings: &str) -> Vec<LicenseReq> {
 }
 
 #[test]
-fn licences() {
+fn every_dependency_has_an_allowed_licence() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let allowed = allowed(&fs::read_to_string(root.join("deny.toml")).unwrap());
     assert!(allowed.len() > 5);
@@ -52,7 +49,7 @@ fn licences() {
     for package in packages {
         let name = &package["name"];
         let text = package["license"].as_str();
-        let text = text.unwrap_or_else(|| panic!("{name} names no licence"));
+        let text = text.unwrap_or_else(|| panic!("{name} has no licence"));
         let expression = Expression::parse_mode(text, ParseMode::LAX).unwrap();
         assert!(
             expression.evaluate(|requirement| allowed.contains(requirement)),

@@ -1,15 +1,13 @@
-//! What a machine lacks is named, with the command that helps.
+//! Checks that an error names a missing tool and the command that installs it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// What `cargo layer` says with a Rust that has the standard library of one target only.
+/// Runs `cargo layer` with a Rust that has the standard library of one target only, and returns its
+/// error.
 fn with_one_target(target: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let rustc = folder.path().join("rustc");
@@ -28,29 +26,29 @@ fn with_one_target(target: &str) -> String {
 }
 
 #[test]
-fn the_target_that_is_not_installed_is_named_with_the_command_that_installs_it() {
+fn error_names_the_missing_target_and_the_command_that_installs_it() {
     let [x86, arm] = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
     for (installed, missing) in [(x86, arm), (arm, x86)] {
-        let said = with_one_target(installed);
+        let error = with_one_target(installed);
         let command = format!("\n  rustup target add {missing}\n");
-        assert!(said.contains(&command), "{said}");
-        assert!(said.contains("has no standard library for"), "{said}");
-        assert!(said.contains("https://rustup.rs"), "{said}");
+        assert!(error.contains(&command), "{error}");
+        assert!(error.contains("has no standard library for"), "{error}");
+        assert!(error.contains("https://rustup.rs"), "{error}");
     }
-    let said = with_one_target("neither");
+    let error = with_one_target("neither");
     let command = format!("\n  rustup target add {x86} {arm}\n");
-    assert!(said.contains(&command), "{said}");
+    assert!(error.contains(&command), "{error}");
 }
 
 #[test]
-fn an_unknown_word_is_answered_with_the_known_ones() {
+fn error_on_an_unknown_argument_lists_the_known_ones() {
     let done = Command::new(env!("CARGO_BIN_EXE_layer-build"))
         .arg("everything")
         .output()
         .unwrap();
     assert!(!done.status.success());
-    let said = String::from_utf8(done.stderr).unwrap();
+    let error = String::from_utf8(done.stderr).unwrap();
     for known in ["--strict", "tools", "validate", "--full"] {
-        assert!(said.contains(known), "{said}");
+        assert!(error.contains(known), "{error}");
     }
 }

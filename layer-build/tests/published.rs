@@ -1,14 +1,12 @@
-//! What crates.io would get: `cargo publish --workspace --dry-run` asks whether it can be packed.
+//! Checks the crates as crates.io would receive them. `cargo publish --workspace --dry-run` checks
+//! that they can be packed.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -28,7 +26,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The workspace's packages that may be published.
+/// Lists the packages of the workspace that may be published.
 fn published() -> Vec<Value> {
     let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]);
     let mut metadata: Value = serde_json::from_str(&metadata).unwrap();
@@ -38,7 +36,7 @@ fn published() -> Vec<Value> {
 }
 
 #[test]
-fn four_crates_are_published_of_one_version_and_fully_described() {
+fn published_crates_have_one_version_and_all_fields() {
     let packages = published();
     let mut names: Vec<_> = packages
         .iter()
@@ -73,12 +71,12 @@ fn four_crates_are_published_of_one_version_and_fully_described() {
         assert_eq!(package["version"], version, "{name}");
         for dependency in package["dependencies"].as_array().unwrap() {
             let other = dependency["name"].as_str().unwrap();
-            // Those of tests go by path alone: they are left out of what is published.
+            // Dev-dependencies have a path alone, and publishing removes them.
             if names.contains(&other) && dependency["kind"] != "dev" {
                 assert_eq!(
                     dependency["req"],
                     format!("^{version}"),
-                    "{name} wants {other}; Cargo.toml has the version twice"
+                    "{name} depends on another version of {other}; Cargo.toml has the version twice"
                 );
             }
         }
@@ -86,12 +84,20 @@ fn four_crates_are_published_of_one_version_and_fully_described() {
     let wrapper = packages
         .iter()
         .find(|package| package["name"] == "tracestitch");
-    let shown = &wrapper.unwrap()["metadata"]["docs"]["rs"]["all-features"];
-    assert_eq!(*shown, true, "docs.rs shows what is optional, too");
+    let docs = &wrapper.unwrap()["metadata"]["docs"]["rs"];
+    assert_eq!(
+        docs["all-features"], true,
+        "docs.rs must show optional items"
+    );
+    let marks_features = json!(["--cfg", "docsrs"]);
+    assert_eq!(
+        docs["rustdoc-args"], marks_features,
+        "docs.rs must show their features"
+    );
 }
 
 #[test]
-fn each_crate_carries_its_licences_and_a_readme() {
+fn each_crate_contains_its_licences_and_a_readme() {
     for package in published() {
         let name = package["name"].as_str().unwrap();
         let files = cargo(&[

@@ -1,10 +1,7 @@
-//! What the linters do not look at in template.yaml: event sources, tracing, permissions. That the
-//! other two stacks say the same is checked where they are read: `src/facts.rs`.
+//! Checks event sources, tracing and permissions in template.yaml, which linters do not. `src/facts.rs`
+//! compares the other two stacks with it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +17,7 @@ fn template() -> Value {
     serde_yaml_ng::from_str(&text).unwrap()
 }
 
-/// Resources of a type, with their names.
+/// Returns the resources of a type, with their names.
 fn resources<'a>(template: &'a Value, kind: &str) -> Vec<(&'a str, &'a Value)> {
     let all = template["Resources"].as_mapping().unwrap();
     let found: Vec<_> = all
@@ -28,11 +25,11 @@ fn resources<'a>(template: &'a Value, kind: &str) -> Vec<(&'a str, &'a Value)> {
         .filter(|(_, resource)| resource["Type"] == kind)
         .map(|(name, resource)| (name.as_str().unwrap(), &resource["Properties"]))
         .collect();
-    assert!(!found.is_empty(), "there is no {kind}");
+    assert!(!found.is_empty(), "no {kind}");
     found
 }
 
-/// The name in `!Ref name`, or the names in `!GetAtt name.attribute`.
+/// Formats `!Ref name` or `!GetAtt name.attribute`, with its tag.
 fn tagged(value: &Value) -> String {
     match value {
         Value::Tagged(tagged) => format!("{} {}", tagged.tag, tagged.value.as_str().unwrap()),
@@ -41,7 +38,7 @@ fn tagged(value: &Value) -> String {
 }
 
 #[test]
-fn every_function_is_traced_and_has_the_layer_and_a_role_of_its_own() {
+fn every_function_is_traced_and_has_the_layer_and_a_separate_role() {
     let template = template();
     let globals = &template["Globals"]["Function"];
     assert_eq!(globals["Tracing"], "Active");
@@ -50,20 +47,23 @@ fn every_function_is_traced_and_has_the_layer_and_a_role_of_its_own() {
         for replaced in ["Tracing", "Layers", "Architectures", "Runtime"] {
             assert!(function[replaced].is_null(), "{name} replaces {replaced}");
         }
-        // Without one SAM attaches a policy that may do more.
+        // Without a role SAM attaches a policy with more rights.
         assert_eq!(tagged(&function["Role"]), format!("!GetAtt {name}Role.Arn"));
     }
 }
 
 #[test]
-fn there_is_a_layer_for_each_processor() {
+fn each_processor_has_a_layer() {
     let template = template();
     let layers = resources(&template, "AWS::Serverless::LayerVersion");
     let contents = layers.iter().map(|(_, layer)| {
         let processor = layer["CompatibleArchitectures"][0].as_str().unwrap();
         let zip = layer["ContentUri"].as_str().unwrap();
         assert_eq!(zip, format!("target/layer/tracestitch-{processor}.zip"));
-        assert_eq!(layer["RetentionPolicy"], "Retain", "a rollback needs it");
+        assert_eq!(
+            layer["RetentionPolicy"], "Retain",
+            "a rollback needs old versions"
+        );
         processor
     });
     assert_eq!(contents.collect::<Vec<_>>(), ["x86_64", "arm64"]);
@@ -76,11 +76,11 @@ fn api_topic_and_state_machine_are_traced() {
         assert_eq!(api["TracingEnabled"], true, "{name}");
         assert!(
             !api["Auth"]["DefaultAuthorizer"].is_null(),
-            "{name} is open"
+            "{name} has no authorizer"
         );
         assert_eq!(
             api["Auth"]["InvokeRole"], "NONE",
-            "{name} lends its caller's rights"
+            "{name} calls with the rights of its caller"
         );
     }
     for (name, topic) in resources(&template, "AWS::SNS::Topic") {
@@ -92,7 +92,7 @@ fn api_topic_and_state_machine_are_traced() {
 }
 
 #[test]
-fn consumers_report_single_failures_and_give_up_into_the_dead_letter_queue() {
+fn consumers_report_single_failures_and_have_a_dead_letter_queue() {
     let template = template();
     for (function, event, queue) in [
         ("OrderWorker", "Orders", "OrdersQueue"),
@@ -123,7 +123,7 @@ fn consumers_report_single_failures_and_give_up_into_the_dead_letter_queue() {
 }
 
 #[test]
-fn the_api_calls_order_api() {
+fn api_invokes_order_api() {
     let template = template();
     let event = &template["Resources"]["OrderApi"]["Properties"]["Events"]["PostOrder"];
     assert_eq!(event["Type"], "Api");
@@ -136,7 +136,7 @@ fn the_api_calls_order_api() {
 }
 
 #[test]
-fn the_topic_reaches_the_notifier_by_its_queue() {
+fn topic_sends_to_the_notifier_through_its_queue() {
     let template = template();
     let subscription = &template["Resources"]["NotificationsSubscription"]["Properties"];
     assert_eq!(tagged(&subscription["TopicArn"]), "!Ref ProcessedOrders");
@@ -157,10 +157,10 @@ fn the_topic_reaches_the_notifier_by_its_queue() {
 }
 
 #[test]
-fn the_event_bus_reaches_the_queue_by_the_state_machine() {
+fn event_bus_starts_the_state_machine_that_sends_to_the_queue() {
     let template = template();
     let [(_, rule)] = resources(&template, "AWS::Events::Rule")[..] else {
-        panic!("one rule is expected");
+        panic!("expected one rule");
     };
     assert_eq!(tagged(&rule["Targets"][0]["Arn"]), "!Ref OrderIntake");
     let machine = &template["Resources"]["OrderIntake"]["Properties"];
@@ -176,7 +176,7 @@ fn the_event_bus_reaches_the_queue_by_the_state_machine() {
 }
 
 #[test]
-fn roles_may_send_to_xray_and_do_no_more_there() {
+fn roles_may_send_to_xray_and_nothing_else() {
     let template = template();
     let mut xray = Vec::new();
     let roles = resources(&template, "AWS::IAM::Role");
@@ -205,7 +205,7 @@ fn roles_may_send_to_xray_and_do_no_more_there() {
                 actions.iter().all(|a| !a.contains('*')),
                 "{name}: {actions:?}"
             );
-            // Of the statements on all resources, each is about actions that know none.
+            // Only actions that have no resources may be allowed on all of them.
             let sends = actions[0] == "xray:PutTraceSegments";
             let open = sends || actions[0] == "logs:CreateLogDelivery";
             assert_eq!(open, statement["Resource"] == "*", "{name}: {statement:?}");
@@ -225,16 +225,16 @@ fn roles_may_send_to_xray_and_do_no_more_there() {
 }
 
 #[test]
-fn xray_lets_in_the_topic_of_this_stack_only() {
+fn xray_accepts_only_the_topic_of_this_stack() {
     let template = template();
     let policy = &template["Resources"]["ProcessedOrdersTracing"]["Properties"];
     let Value::Tagged(document) = &policy["PolicyDocument"] else {
-        panic!("a text with names of this stack is expected");
+        panic!("expected a text with names of this stack");
     };
     let document: serde_json::Value =
         serde_json::from_str(document.value.as_str().unwrap()).unwrap();
     let [statement] = &document["Statement"].as_array().unwrap()[..] else {
-        panic!("one statement is expected");
+        panic!("expected one statement");
     };
     assert_eq!(statement["Principal"]["Service"], "sns.amazonaws.com");
     let condition = &statement["Condition"];
@@ -248,7 +248,7 @@ fn xray_lets_in_the_topic_of_this_stack_only() {
 }
 
 #[test]
-fn logs_end() {
+fn log_groups_have_a_retention() {
     let template = template();
     let groups = resources(&template, "AWS::Logs::LogGroup");
     assert_eq!(groups.len(), 4, "three functions and the state machine");
@@ -287,7 +287,7 @@ fn faults_raise_an_alarm_and_traces_are_sampled_and_grouped() {
 }
 
 #[test]
-fn every_parameter_has_a_default_and_the_functions_get_what_they_read() {
+fn every_parameter_has_a_default_and_functions_have_the_variables_they_read() {
     let template = template();
     for (name, parameter) in template["Parameters"].as_mapping().unwrap() {
         assert!(!parameter["Default"].is_null(), "{name:?}");
@@ -311,7 +311,7 @@ fn every_parameter_has_a_default_and_the_functions_get_what_they_read() {
 }
 
 #[test]
-fn the_image_copies_what_cargo_layer_unpacks() {
+fn image_copies_the_files_that_cargo_layer_unpacks() {
     let recipe = fs::read_to_string(root().join("container/Dockerfile")).unwrap();
     let package = fs::read_to_string(root().join("layer-build/src/package.rs")).unwrap();
     assert!(package.contains("const ENTRY: &str = \"extensions/tracestitch\""));
@@ -320,8 +320,8 @@ fn the_image_copies_what_cargo_layer_unpacks() {
 }
 
 #[test]
-fn functions_survive_a_panic_of_their_handler() {
-    // cargo-lambda, by which SAM builds, makes it "abort" where nothing is said.
+fn release_profile_unwinds_so_that_functions_survive_a_panic() {
+    // The default of cargo-lambda, with which SAM builds, is "abort".
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let profile = manifest.split_once("[profile.release]\n").unwrap().1;
     let profile = profile.split("\n[").next().unwrap();

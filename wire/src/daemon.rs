@@ -1,10 +1,17 @@
 //! Where the X-Ray daemon listens: the value of `AWS_XRAY_DAEMON_ADDRESS`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::Error;
+
+/// Time after which a name that did not resolve is looked up again.
+pub const RETRY_LOOKUP: Duration = Duration::from_secs(30);
+
+/// Time after which a name that resolved is looked up again, because the daemon may have moved.
+pub const REFRESH_LOOKUP: Duration = Duration::from_secs(60);
 
 /// Host and UDP port of the daemon.
 ///
@@ -72,6 +79,24 @@ pub fn preferred(addresses: impl IntoIterator<Item = SocketAddr>) -> Option<Sock
     addresses.into_iter().min_by_key(SocketAddr::is_ipv6)
 }
 
+/// Address that a socket binds to before it connects to `daemon`: any interface, any free port, of
+/// the daemon's address family.
+///
+/// ```
+/// use tracestitch_wire::daemon::local_for;
+///
+/// assert_eq!(local_for("127.0.0.1:2000".parse()?), "0.0.0.0:0".parse()?);
+/// assert_eq!(local_for("[::1]:2000".parse()?), "[::]:0".parse()?);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+pub fn local_for(daemon: SocketAddr) -> SocketAddr {
+    let any: IpAddr = match daemon {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(any, 0)
+}
+
 impl FromStr for DaemonAddress {
     type Err = Error;
 
@@ -101,7 +126,7 @@ fn host_and_port(text: &str) -> Option<DaemonAddress> {
     let host = match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
-            .filter(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok())?,
+            .filter(|v6| v6.parse::<Ipv6Addr>().is_ok())?,
         None => host,
     };
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

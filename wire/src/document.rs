@@ -15,23 +15,27 @@ mod facts;
 mod fields;
 mod http;
 mod json;
+mod message;
 mod sql;
 mod text;
 mod url;
+mod value;
 
 use serde_json::Value;
 
 use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
-    cause::{Cause, Exception, StackFrame, clean_message},
+    cause::{Cause, Exception, StackFrame},
     edit::Place,
     facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
+    message::{clean_message, first_clause},
     sql::Sql,
-    text::{Name, Text},
+    text::{Name, Text, Url},
     url::{clean_url, clean_urls},
+    value::to_value,
 };
 use crate::{
     id::{SegmentId, TraceId},
@@ -40,10 +44,6 @@ use crate::{
 
 /// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
-
-/// How many arrays and objects of a metadata value may lie in each other. Whoever reads a document
-/// again, to split or to close it, goes down 128 levels, as `serde_json` does.
-const NESTING: usize = 64;
 
 /// Bytes that most documents stay below.
 const USUAL_LENGTH: usize = 512;
@@ -93,6 +93,8 @@ pub struct Document {
     in_progress: bool,
     /// Kind of AWS resource that a segment ran on. X-Ray knows it on segments only.
     pub origin: Option<&'static str>,
+    /// The user who sent the request; see [`Document::set_user`].
+    user: Option<Text>,
     /// Whose call this subsegment is. None for work of the function itself.
     pub namespace: Option<Namespace>,
     /// The caller is to blame: HTTP 4xx.
@@ -135,6 +137,7 @@ impl Document {
             end_time: None,
             in_progress: true,
             origin: None,
+            user: None,
             namespace: None,
             error: false,
             throttle: false,
@@ -193,6 +196,18 @@ impl Document {
         self.fault |= (500..600).contains(&status);
     }
 
+    /// Records the user who sent the request.
+    ///
+    /// X-Ray takes a user on segments only (X-Ray developer guide, "Segment documents"). A
+    /// subsegment gets it as the annotation `user` instead, so that filters find it as well.
+    pub fn set_user(&mut self, user: Text) {
+        if self.is_subsegment {
+            self.annotate("user".into(), user.as_str().to_owned().into());
+        } else {
+            self.user = Some(user);
+        }
+    }
+
     /// True until [`Document::finish`].
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
@@ -213,7 +228,7 @@ impl Document {
     /// Puts `value` under `key` in the metadata namespace `namespace`. Of arrays and objects that
     /// lie in each other, those below the 64th level become the text `nested too deeply`.
     pub fn put_metadata(&mut self, namespace: Text, key: Text, mut value: Value) {
-        prune(&mut value, NESTING);
+        value::limit(&mut value, usize::MAX);
         self.metadata.entry(namespace).insert(key, value);
     }
 
@@ -231,17 +246,6 @@ impl Document {
     }
 }
 
-fn prune(value: &mut Value, levels: usize) {
-    match value {
-        Value::Array(_) | Value::Object(_) if levels == 0 => *value = "nested too deeply".into(),
-        Value::Array(values) => values.iter_mut().for_each(|value| prune(value, levels - 1)),
-        Value::Object(entries) => entries
-            .values_mut()
-            .for_each(|value| prune(value, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 impl Json for Document {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
@@ -254,6 +258,7 @@ impl Json for Document {
             .member(key!("end_time"), &self.end_time)
             .member(key!("in_progress"), &self.in_progress)
             .member(key!("origin"), &self.origin)
+            .member(key!("user"), &self.user)
             .member(key!("namespace"), &self.namespace)
             .member(key!("error"), &self.error)
             .member(key!("throttle"), &self.throttle)

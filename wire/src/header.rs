@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     Error,
     id::{SegmentId, TraceId},
-    w3c,
+    tracestate,
 };
 
 /// The header's name, in the lower case that HTTP libraries store.
@@ -53,15 +53,17 @@ impl Sampling {
 
 /// A trace header: which trace, whose child, recorded or not.
 ///
-/// Reading is as lenient as the official SDKs together: keys in any case and order, white space
-/// around parts, parts without `=` skipped, an unknown `Sampled` value taken as no decision.
-/// It is strict on ids: a `Root` that is missing or malformed, or a malformed `Parent`, refuses
-/// the header, because a made-up id would join traces that have nothing to do with each other.
+/// Parsing is as lenient as the official SDKs together: keys in any case and order, white space
+/// around parts, parts without `=` skipped, an unknown `Sampled` value taken as no decision. It is
+/// strict on ids: a `Root` that is missing or malformed, or a malformed `Parent`, makes the header
+/// invalid, because a made-up id would join unrelated traces. So does a `Root`, `Parent` or
+/// `Sampled` that is repeated. If a server or proxy joined several headers with commas, the first
+/// valid one is used, whole: fields of two headers never mix.
 ///
-/// Fields that are not known here (`Lineage` among them) are kept as they came, in their order,
-/// as far as they are printable ASCII. `Self` is dropped: it describes the hop that is over.
+/// Unknown fields (`Lineage` among them) are kept unchanged and in order if they are printable
+/// ASCII. `Self` is dropped: it describes the previous hop.
 ///
-/// Printing gives `Root;Parent;Sampled;<other fields>`; reading that gives the same header.
+/// The printed form is `Root;Parent;Sampled;<other fields>`. Parsing it gives an equal header.
 ///
 /// Source: X-Ray developer guide, "Tracing header"; Elastic Load Balancing guide, "Request
 /// tracing for your Application Load Balancer".
@@ -114,11 +116,11 @@ impl TraceHeader {
         }
     }
 
-    /// The same with what vendors keep in the `tracestate` that came beside a `traceparent`; see
-    /// [`w3c::state`] for what of it is kept.
+    /// Returns this header with the `tracestate` that came beside a `traceparent`, as far as
+    /// [`w3c::state`](crate::w3c::state) passes it on.
     #[must_use]
     pub fn with_state(mut self, text: &str) -> Self {
-        self.state = w3c::state(text).map(Arc::from);
+        self.state = tracestate::state(text).map(Arc::from);
         self
     }
 
@@ -143,38 +145,109 @@ impl FromStr for TraceHeader {
                 text,
             ));
         }
-        let (mut root, mut parent, mut sampling) = (None, None, Sampling::default());
-        let mut others = String::new();
-        for part in text.split(';') {
-            let Some((key, value)) = part.split_once('=') else {
-                continue;
-            };
-            let (key, value) = (key.trim(), value.trim());
-            if key.eq_ignore_ascii_case("root") {
-                root = Some(value.parse()?);
-            } else if key.eq_ignore_ascii_case("parent") {
-                parent = Some(value.parse()?);
-            } else if key.eq_ignore_ascii_case("sampled") {
-                sampling = Sampling::from_value(value);
-            } else if !key.eq_ignore_ascii_case("self") && is_printable(key) && is_printable(value)
-            {
-                if !others.is_empty() {
-                    others.push(';');
-                }
-                others.extend([key, "=", value]);
-            }
-        }
-        let root = root.ok_or_else(|| {
-            Error::expected("a trace header with a field Root=1-<8 hex>-<24 hex>", text)
-        })?;
-        Ok(Self {
-            root,
-            parent,
-            sampling,
-            others: others.into_boxed_str(),
-            state: None,
+        let mut headers = Joined(text);
+        let first = headers.next().map_or_else(|| parse_one(text), parse_one);
+        first.or_else(|error| {
+            headers
+                .find_map(|header| parse_one(header).ok())
+                .ok_or(error)
         })
     }
+}
+
+/// The headers in a value that an HTTP server or proxy joined from several (RFC 9110, section 5.3):
+/// a comma separates them, and each begins with a field of the format. A comma anywhere else
+/// belongs to a value.
+struct Joined<'a>(&'a str);
+
+impl<'a> Iterator for Joined<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let begins_header = |at: &usize| {
+            let rest = &self.0[at + 1..];
+            let key = rest.split(['=', ',', ';']).next().unwrap_or_default();
+            Field::of(key.trim()).is_some()
+        };
+        let end = self
+            .0
+            .match_indices(',')
+            .map(|(at, _)| at)
+            .find(begins_header);
+        let (header, rest) = match end {
+            Some(end) => (&self.0[..end], &self.0[end + 1..]),
+            None => (self.0, ""),
+        };
+        self.0 = rest;
+        Some(header)
+    }
+}
+
+/// A field that the format defines.
+#[derive(Clone, Copy)]
+enum Field {
+    Root,
+    Parent,
+    Sampled,
+    OfLastHop,
+}
+
+impl Field {
+    fn of(key: &str) -> Option<Self> {
+        let fields = [
+            ("root", Self::Root),
+            ("parent", Self::Parent),
+            ("sampled", Self::Sampled),
+            ("self", Self::OfLastHop),
+        ];
+        let named = |(name, _): &(&str, Self)| key.eq_ignore_ascii_case(name);
+        fields.into_iter().find(named).map(|(_, field)| field)
+    }
+}
+
+fn parse_one(text: &str) -> Result<TraceHeader, Error> {
+    let (mut root, mut parent, mut sampling) = (None, None, None);
+    let mut others = String::new();
+    for part in text.split(';') {
+        let Some((key, value)) = part.split_once('=') else {
+            continue;
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let repeated = match Field::of(key) {
+            Some(Field::Root) => root.replace(value.parse()?).is_some(),
+            Some(Field::Parent) => parent.replace(value.parse()?).is_some(),
+            Some(Field::Sampled) => sampling.replace(Sampling::from_value(value)).is_some(),
+            Some(Field::OfLastHop) => false,
+            None => {
+                if is_printable(key) && is_printable(value) {
+                    if !others.is_empty() {
+                        others.push(';');
+                    }
+                    others.extend([key, "=", value]);
+                }
+                false
+            }
+        };
+        if repeated {
+            return Err(Error::expected(
+                "a trace header with Root, Parent and Sampled at most once each",
+                text,
+            ));
+        }
+    }
+    let root = root.ok_or_else(|| {
+        Error::expected("a trace header with a field Root=1-<8 hex>-<24 hex>", text)
+    })?;
+    Ok(TraceHeader {
+        root,
+        parent,
+        sampling: sampling.unwrap_or_default(),
+        others: others.into_boxed_str(),
+        state: None,
+    })
 }
 
 /// Other fields go out as an HTTP header value, where nothing else is allowed (RFC 9110, 5.5).
@@ -323,6 +396,18 @@ mod tests {
                 "Root=1-5759e988-bd862e3fe1be46a994272793;Root=x",
                 "second Root malformed",
             ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Root=1-5759e988-000000000000000000000001",
+                "two different Roots",
+            ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1;sampled=0",
+                "two decisions",
+            ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1,x=1;Root=1-5759e988-000000000000000000000001",
+                "joined at a field that is not of the format",
+            ),
         ] {
             assert!(
                 text.parse::<TraceHeader>().is_err(),
@@ -331,7 +416,68 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_joined_headers_the_first_valid_one_is_read_whole() {
+        let [one, other] = [ROOT, "1-5759e988-000000000000000000000001"];
+        for (text, expected, reason) in [
+            (
+                "Root=<1>;Parent=53995c3f42cd8ad8;Sampled=1,Root=<2>;Parent=4c721bf33e3caf8f;Sampled=0",
+                "Root=<1>;Parent=53995c3f42cd8ad8;Sampled=1",
+                "two complete ones",
+            ),
+            (
+                "Root=<1>, Self=1-1-1;Root=<2>;Sampled=1",
+                "Root=<1>",
+                "two of different fields",
+            ),
+            ("Sampled=1,root=<2>", "Root=<2>", "the first without a Root"),
+            (
+                "Root=x,Root=<2>;Sampled=0",
+                "Root=<2>;Sampled=0",
+                "the first malformed",
+            ),
+            ("Root=<1>,Parent=1", "Root=<1>", "the second malformed"),
+            (
+                "Root=<1>;a=b,c;Sampled=1",
+                "Root=<1>;Sampled=1;a=b,c",
+                "a comma in a value",
+            ),
+        ] {
+            let text = text.replace("<1>", one).replace("<2>", other);
+            let header = text.parse::<TraceHeader>().map(|header| header.to_string());
+            let expected = expected.replace("<1>", one).replace("<2>", other);
+            assert_eq!(header.as_deref(), Ok(&*expected), "{reason}");
+        }
+    }
+
+    fn any_header() -> impl Strategy<Value = String> {
+        let fields = (
+            1u128..,
+            proptest::option::of(1u64..),
+            "[01?x]?",
+            "(;[a-z]{1,3}=[a-z,]{0,3})?",
+        );
+        fields.prop_map(|(root, parent, sampled, others)| {
+            let root = format!("{root:032x}");
+            let parent = parent.map_or(String::new(), |id| format!(";Parent={id:016x}"));
+            let (epoch, unique) = root.split_at(8);
+            format!("Root=1-{epoch}-{unique}{parent};Sampled={sampled}{others}")
+        })
+    }
+
     proptest! {
+        #[test]
+        fn joined_headers_never_mix(
+            headers in proptest::collection::vec(any_header(), 2..4),
+            separator in "[,;] ?",
+        ) {
+            let parsed = headers.join(&separator).parse::<TraceHeader>();
+            let whole = || headers.iter().filter_map(|header| header.parse().ok());
+            if let Ok(parsed) = parsed {
+                prop_assert!(whole().any(|header: TraceHeader| header == parsed), "{parsed}");
+            }
+        }
+
         #[test]
         fn printing_and_reading_are_inverse(
             parent in proptest::option::of(1u64..),

@@ -1,45 +1,12 @@
 //! Trace and segment ids: fixed-size bytes, printed on demand in lower case.
 
-use std::cell::Cell;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
-use crate::{Error, hex, time::Timestamp};
-
-/// What ids of this process depend on beyond what each thread asked the kernel for at its first
-/// one.
-static ENTROPY: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    static SEEDED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// Makes the ids of all threads depend on `entropy` from now on.
-///
-/// For a process that goes on from a snapshot: others that do would make the same ids. `entropy`
-/// must be one that they do not have.
-pub fn reseed(entropy: u64) {
-    ENTROPY.store(entropy, Ordering::Relaxed);
-}
-
-/// The generator's own seed is the time since the machine was started, and environments of Lambda
-/// start their processes almost at the same one: theirs must be another.
-fn seed_once() {
-    let entropy = ENTROPY.load(Ordering::Relaxed);
-    if SEEDED.replace(Some(entropy)) != Some(entropy) {
-        fastrand::seed(seed(&RandomState::new(), entropy));
-    }
-}
-
-/// `keys` are random numbers of the kernel's; in a process that goes on from a snapshot, those of
-/// the snapshot.
-fn seed(keys: &RandomState, entropy: u64) -> u64 {
-    keys.hash_one((entropy, std::thread::current().id()))
-}
+pub use crate::random::reseed;
+use crate::{Error, hex, random, time::Timestamp};
 
 /// Id of a whole trace: `1-` + 8 hex digits of epoch seconds + `-` + 24 hex digits.
 ///
@@ -64,12 +31,11 @@ impl TraceId {
 
     /// A new id whose first part is the time at which the trace began.
     pub fn new(started: Timestamp) -> Self {
-        seed_once();
         let mut bytes = [0; 16];
         let seconds = (started.as_micros() / 1_000_000) as u32;
         bytes[..4].copy_from_slice(&seconds.to_be_bytes());
-        bytes[4..8].copy_from_slice(&fastrand::u32(1..).to_be_bytes());
-        bytes[8..].copy_from_slice(&fastrand::u64(..).to_be_bytes());
+        bytes[4..8].copy_from_slice(&(random::number() as u32).to_be_bytes());
+        bytes[8..].copy_from_slice(&random_not_zero().to_be_bytes());
         Self(bytes)
     }
 
@@ -80,6 +46,18 @@ impl TraceId {
             text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
         }
         text
+    }
+}
+
+impl TraceId {
+    /// The 32 hex digits, without version and separators.
+    pub(crate) fn digits(self) -> impl Iterator<Item = char> {
+        let digits = self
+            .print()
+            .into_iter()
+            .skip(2)
+            .filter(|byte| *byte != b'-');
+        digits.map(char::from)
     }
 }
 
@@ -121,15 +99,14 @@ impl SegmentId {
 
     /// A new random id.
     ///
-    /// Random numbers come from a generator in user space, seeded once per thread: asking the
-    /// kernel costs 250 ns an id.
+    /// Its number comes from [`random`](crate::random), so neither the user's generators nor their
+    /// seeds matter.
     #[expect(
         clippy::new_without_default,
         reason = "a default id would suggest a fixed one"
     )]
     pub fn new() -> Self {
-        seed_once();
-        Self(fastrand::u64(1..).to_be_bytes())
+        Self(random_not_zero().to_be_bytes())
     }
 
     /// The id as the eight bytes that a handoff frame carries.
@@ -148,6 +125,16 @@ impl SegmentId {
             text[start..start + 8].copy_from_slice(&hex::encode(u32::from_be_bytes(*word)));
         }
         text
+    }
+}
+
+/// An id of zeros alone is invalid.
+fn random_not_zero() -> u64 {
+    loop {
+        let number = random::number();
+        if number != 0 {
+            return number;
+        }
     }
 }
 
@@ -199,6 +186,8 @@ print_as_text!(SegmentId);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -256,30 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn ids_do_not_depend_on_the_generators_own_seed() {
-        let first_of_a_process = || {
-            let thread = std::thread::spawn(|| {
-                fastrand::seed(7);
-                SegmentId::new()
-            });
-            thread.join().unwrap()
+    fn seed_of_the_program_neither_repeats_ids_nor_is_disturbed_by_them() {
+        let drawn = |between: fn()| {
+            fastrand::seed(42);
+            let draw = |_| {
+                between();
+                fastrand::u64(..)
+            };
+            (0..10).map(draw).collect::<Vec<_>>()
         };
-        assert_ne!(first_of_a_process(), first_of_a_process());
-    }
+        let alone = drawn(|| ());
+        let with_ids = drawn(|| {
+            SegmentId::new();
+            TraceId::new(Timestamp::from_micros(0));
+        });
+        assert_eq!(with_ids, alone);
 
-    /// As after a snapshot: the same keys and state, and threads that have made ids before.
-    #[test]
-    fn ids_depend_on_what_a_restored_process_adds() {
-        let keys = RandomState::new();
-        assert_ne!(seed(&keys, 1), seed(&keys, 2));
-
-        SegmentId::new();
-        fastrand::seed(7);
-        let (same, other) = (SegmentId::new(), SegmentId::new());
-        fastrand::seed(7);
-        assert_eq!(SegmentId::new(), same, "not seeded at each id");
-        reseed(1);
-        assert_ne!(SegmentId::new(), other);
+        let ids_of_a_run = || {
+            fastrand::seed(42);
+            [SegmentId::new(), SegmentId::new()]
+        };
+        let ids: HashSet<_> = (0..10).flat_map(|_| ids_of_a_run()).collect();
+        assert_eq!(ids.len(), 20);
     }
 
     proptest! {

@@ -10,6 +10,10 @@
 //! | [`datagram`] | what the daemon reads from UDP | X-Ray developer guide, "Sending trace data" |
 //! | [`daemon`] | `AWS_XRAY_DAEMON_ADDRESS` | X-Ray developer guide, "The X-Ray daemon" |
 //! | [`handoff`] | frames from the function to the extension | this crate |
+//! | [`random`] | numbers behind ids and sampling | this crate |
+//! | [`settings`] | environment variables that both processes read | this crate |
+//! | [`log`] | levels of log lines, warnings given once | this crate |
+//! | [`delivery`] | counters of sent and lost documents | this crate |
 //!
 //! ```
 //! use tracestitch_wire::header::{Sampling, TraceHeader};
@@ -22,13 +26,18 @@
 
 pub mod daemon;
 pub mod datagram;
+pub mod delivery;
 pub mod document;
 mod error;
 pub mod handoff;
 pub mod header;
 mod hex;
 pub mod id;
+pub mod log;
+pub mod random;
+pub mod settings;
 pub mod time;
+mod tracestate;
 pub mod w3c;
 
 pub use error::Error;

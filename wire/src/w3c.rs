@@ -1,8 +1,9 @@
-//! The trace context of the W3C: `traceparent`, and `tracestate`, which goes through as it came.
+//! W3C Trace Context: reading and writing `traceparent`, and the part of `tracestate` to pass on.
 //!
-//! Source: W3C Trace Context, sections 3.2 and 3.3; for ids X-Ray developer guide, "Sending trace data":
-//! the 32 hex digits of a W3C id are the last two parts of an X-Ray id.
+//! Source: W3C Trace Context, sections 3.2 and 3.3; for ids X-Ray developer guide, "Sending trace
+//! data": the 32 hex digits of a W3C trace id are the last two parts of an X-Ray trace id.
 
+pub use crate::tracestate::state;
 use crate::{
     Error,
     header::{Sampling, TraceHeader},
@@ -11,22 +12,21 @@ use crate::{
 /// Name of the header and of the attribute, in lower case.
 pub const NAME: &str = "traceparent";
 
-/// Name of the header and of the attribute that vendors keep their own in, in lower case.
+/// Name of the header and of the attribute with the vendors' own fields, in lower case.
 pub const STATE_NAME: &str = "tracestate";
-
-/// How much of a `tracestate` goes on, in bytes (W3C Trace Context, 3.3.1.5: at least 512).
-const MAX_STATE: usize = 512;
 
 /// Characters of version 00.
 const LENGTH: usize = 55;
 
-/// Reads a `traceparent`: version, trace id, parent id and flags, of which the first is the
-/// sampling decision.
+/// Parses a `traceparent`: version, trace id, parent id and flags. The lowest bit of the flags is
+/// the sampling decision.
+///
+/// Of a later version than 00 the four known fields are read, as the specification demands.
 ///
 /// # Errors
 ///
-/// Anything else, ids that are all zero, upper-case digits, the version `ff`. Of later versions
-/// the four known fields are read, as the specification asks for.
+/// Returns an error if a field is missing or has another length, for all-zero ids, upper-case
+/// digits and version `ff`.
 ///
 /// ```
 /// use tracestitch_wire::w3c;
@@ -47,25 +47,36 @@ pub fn parse(text: &str) -> Result<TraceHeader, Error> {
     })
 }
 
-/// What of a `tracestate` goes on: its members from the left, as many as are 512 bytes. None when
-/// nothing is left, or it has other than printable ASCII, which no HTTP header may carry.
+/// Returns the `traceparent` of version 00 for `header`, without its other fields.
+///
+/// Returns `None` if the header has no parent or no sampling decision: a `traceparent` has both.
 ///
 /// ```
-/// use tracestitch_wire::w3c;
+/// use tracestitch_wire::{header::TraceHeader, w3c};
 ///
-/// assert_eq!(w3c::state(" congo=t61rcWkgMzE,rojo=1 "), Some("congo=t61rcWkgMzE,rojo=1"));
-/// assert_eq!(w3c::state("rojo=\u{e9}"), None);
+/// let header: TraceHeader =
+///     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1".parse()?;
+/// assert_eq!(
+///     w3c::traceparent(&header).as_deref(),
+///     Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"),
+/// );
+/// # Ok::<(), tracestitch_wire::Error>(())
 /// ```
-pub fn state(text: &str) -> Option<&str> {
-    let text = text.trim();
-    if text.is_empty() || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return None;
-    }
-    if text.len() <= MAX_STATE {
-        return Some(text);
-    }
-    let end = text[..=MAX_STATE].rfind(',')?;
-    Some(text[..end].trim_end()).filter(|text| !text.is_empty())
+pub fn traceparent(header: &TraceHeader) -> Option<String> {
+    let flags = match header.sampling {
+        Sampling::Sampled => "01",
+        Sampling::NotSampled => "00",
+        Sampling::Requested | Sampling::Undecided => return None,
+    };
+    let parent = header.parent?;
+    let mut text = String::with_capacity(LENGTH);
+    text.push_str("00-");
+    text.extend(header.root.digits());
+    text.push('-');
+    parent.push_to(&mut text);
+    text.push('-');
+    text.push_str(flags);
+    Some(text)
 }
 
 fn fields(text: &str) -> Option<TraceHeader> {
@@ -112,16 +123,24 @@ mod tests {
     const TRACE: &str = "5759e988bd862e3fe1be46a994272793";
 
     #[test]
-    fn what_is_read_and_what_is_not() {
+    fn well_formed_traceparent_is_read_and_any_other_refused() {
         for (text, decision, reason) in [
             ("00-<T>-53995c3f42cd8ad8-01", Some("1"), "sampled"),
             ("00-<T>-53995c3f42cd8ad8-00", Some("0"), "not sampled"),
-            ("00-<T>-53995c3f42cd8ad8-03", Some("1"), "other flags too"),
+            ("00-<T>-53995c3f42cd8ad8-03", Some("1"), "more flags"),
             ("cc-<T>-53995c3f42cd8ad8-01", Some("1"), "a later version"),
-            ("cc-<T>-53995c3f42cd8ad8-01-x", Some("1"), "with more"),
-            ("cc-<T>-53995c3f42cd8ad8-01x", None, "not set off"),
+            (
+                "cc-<T>-53995c3f42cd8ad8-01-x",
+                Some("1"),
+                "a later version with more fields",
+            ),
+            (
+                "cc-<T>-53995c3f42cd8ad8-01x",
+                None,
+                "more text without a separator",
+            ),
             ("00-<T>-53995c3f42cd8ad8-01-x", None, "too long for 00"),
-            ("ff-<T>-53995c3f42cd8ad8-01", None, "no version"),
+            ("ff-<T>-53995c3f42cd8ad8-01", None, "the forbidden version"),
             ("00-<T>-53995C3F42CD8AD8-01", None, "upper case"),
             ("00-<T>-0000000000000000-01", None, "no parent"),
             ("00-<T>-53995c3f42cd8ad-01", None, "short parent"),
@@ -150,31 +169,44 @@ mod tests {
     }
 
     #[test]
-    fn what_of_a_tracestate_goes_on() {
-        let member = |length: usize| format!("k={}", "v".repeat(length - 2));
-        let (long, fits) = (member(513), member(512));
-        let two = format!("{},{}", member(400), member(200));
-        let first = member(400);
-        for (text, expected, reason) in [
-            ("a=1,b=2", Some("a=1,b=2"), "as it came"),
-            (" a=1 ", Some("a=1"), "without white space around"),
-            ("", None, "empty"),
-            (" ", None, "white space"),
-            ("a=\r\nx: y", None, "a line end"),
-            ("a=\u{e9}", None, "not ASCII"),
-            (&fits, Some(&*fits), "as long as it may be"),
-            (&long, None, "one member too long"),
-            (&two, Some(&*first), "whole members only"),
+    fn header_without_parent_or_decision_has_no_traceparent() {
+        for (fields, expected, reason) in [
+            ("Parent=53995c3f42cd8ad8;Sampled=1", true, "complete"),
+            ("Parent=53995c3f42cd8ad8;Sampled=0", true, "not sampled"),
+            ("Sampled=1", false, "no parent"),
+            ("Parent=53995c3f42cd8ad8", false, "no decision"),
+            (
+                "Parent=53995c3f42cd8ad8;Sampled=?",
+                false,
+                "decision requested",
+            ),
         ] {
-            assert_eq!(state(text), expected, "{reason}");
+            let header = format!("Root=1-5759e988-bd862e3fe1be46a994272793;{fields}");
+            let written = traceparent(&header.parse().unwrap());
+            assert_eq!(written.is_some(), expected, "{reason}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_panics(text in ".*", tail in "[0-9a-f-]{50,60}é?", state in "[a-z,=é ]{0,600}") {
-            let kept = super::state(&state);
-            prop_assert!(kept.is_none_or(|kept| kept.len() <= MAX_STATE));
+        fn writing_and_reading_are_inverse(
+            root in 1u128..,
+            parent in 1u64..,
+            sampled in any::<bool>(),
+        ) {
+            let root = format!("{root:032x}");
+            let header = TraceHeader::new(
+                format!("1-{}-{}", &root[..8], &root[8..]).parse().unwrap(),
+                Some(format!("{parent:016x}").parse().unwrap()),
+                if sampled { Sampling::Sampled } else { Sampling::NotSampled },
+            );
+            let text = traceparent(&header).unwrap();
+            prop_assert_eq!(text.len(), LENGTH);
+            prop_assert_eq!(parse(&text), Ok(header));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*", tail in "[0-9a-f-]{50,60}é?") {
             let _ = parse(&text);
             let _ = parse(&tail);
         }

@@ -1,48 +1,29 @@
-//! The trace that an SQS message brings.
+//! Trace context of an SQS message.
 
-use tracestitch_wire::{header::TraceHeader, w3c};
+use tracestitch_wire::header::TraceHeader;
 
-use super::{
-    carried, json,
-    sources::{Source, Sources},
+use super::{fields, message::SqsRecord, names, search, text::carried};
+use crate::{
+    settings::carriers::{Carrier, Carriers},
+    support::diagnostics::Once,
 };
-use crate::{report::Once, sqs::Received};
 
-/// Message attributes in which producers put a header by hand.
-const ATTRIBUTES: [&str; 4] = [
-    "AWSTraceHeader",
-    "X-Amzn-Trace-Id",
-    "traceHeader",
-    "_traceId",
-];
-
-/// First valid one of: system attribute, message attribute, body (envelope or embedded field).
-pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<TraceHeader> {
+/// Returns the first valid header of system attribute, message attribute and body (envelope or
+/// embedded field).
+pub(crate) fn of_message(message: &impl SqsRecord, carriers: &Carriers) -> Option<TraceHeader> {
     static UNREADABLE: Once = Once::new();
     let system = || {
-        let text = message.system("AWSTraceHeader")?;
-        carried(text).filter(|_| sources.allow(Source::System))
+        let text = message.system(names::SYSTEM)?;
+        carried(text).filter(|_| carriers.allow(Carrier::System))
     };
     let attribute = || {
-        if !sources.allow(Source::Attribute) {
-            return None;
-        }
-        let named = |name: &&str| carried(message.attribute(name)?);
-        let w3c = || {
-            let text = message.attribute(w3c::NAME)?;
-            let header = w3c::parse(text)
-                .ok()
-                .filter(|_| sources.allow(Source::W3c))?;
-            Some(match message.attribute(w3c::STATE_NAME) {
-                Some(state) => header.with_state(state),
-                None => header,
-            })
-        };
-        ATTRIBUTES.iter().find_map(named).or_else(w3c)
+        carriers
+            .allow(Carrier::Attribute)
+            .then(|| fields::find(|name| message.attribute(name), carriers))?
     };
     let body = || {
-        let body = message.body()?.as_bytes();
-        if !json::looks_like_json(body) {
+        let body = message.body()?;
+        if !search::looks_like_json(body) {
             UNREADABLE.warn(format_args!(
                 "message {} has no trace header, and its body is not JSON in which one could be: \
                  it is handled in the invocation's trace",
@@ -50,7 +31,7 @@ pub(crate) fn of_message(message: &impl Received, sources: &Sources) -> Option<T
             ));
             return None;
         }
-        json::find_in_body(body, sources)
+        search::find_in_body(body.as_bytes(), carriers)
     };
     system().or_else(attribute).or_else(body)
 }
@@ -80,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn first_valid_one_wins() {
+    fn first_valid_carrier_wins() {
         let body = format!(r#"{{"_traceId":"{}"}}"#, header('c'));
         for (system, attribute, body, expected, reason) in [
             (
@@ -101,18 +82,18 @@ mod tests {
             ("", "", "plain text", None, "a body that is no JSON"),
             ("", "", "", None, "an empty body"),
         ] {
-            let found = of_message(&message(system, attribute, body), &Sources::default());
+            let found = of_message(&message(system, attribute, body), &Carriers::default());
             assert_eq!(found.map(|header| header.to_string()), expected, "{reason}");
         }
         assert_eq!(
-            of_message(&SqsMessage::default(), &Sources::default()),
+            of_message(&SqsMessage::default(), &Carriers::default()),
             None,
             "nothing at all"
         );
     }
 
     #[test]
-    fn message_attributes_in_any_case() {
+    fn message_attribute_is_found_in_any_case() {
         let w3c = "00-5759e988aaaaaaaaaaaaaaaaaaaaaaaa-53995c3f42cd8ad8-01";
         for (attributes, state, reason) in [
             (
@@ -153,7 +134,7 @@ mod tests {
                 value.string_value = Some((*text).to_owned());
                 message.message_attributes.insert((*name).to_owned(), value);
             }
-            let found = of_message(&message, &Sources::default());
+            let found = of_message(&message, &Carriers::default());
             let root = found.as_ref().map(|header| header.root.to_string());
             let expected = format!("1-5759e988-{}", "a".repeat(24));
             let expected = (!reason.starts_with("none")).then_some(expected);
@@ -164,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_are_no_text_bring_nothing() {
+    fn binary_attribute_carries_nothing() {
         let mut message = message("", "", "{}");
         let mut value = SqsMessageAttribute::default();
         value.data_type = Some("Binary".to_owned());
         message
             .message_attributes
             .insert("_traceId".to_owned(), value);
-        assert_eq!(of_message(&message, &Sources::default()), None);
+        assert_eq!(of_message(&message, &Carriers::default()), None);
     }
 }

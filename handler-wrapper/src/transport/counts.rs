@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::report::{self, Level};
+use crate::support::diagnostics::{self, Level};
 
-/// Losses are told again after this time at the earliest: a daemon that is away is away for
+/// Shortest time between two reports of losses: a daemon that is away is away for
 /// every invocation.
 const LOSSES_AGAIN: Duration = Duration::from_secs(60);
 
@@ -124,26 +124,26 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What of the counts has been told.
+/// Reports the counts, each one once.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<State>);
+pub(crate) struct CountsReporter(Mutex<Reported>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Reported {
     counts: Counts,
     losses: Option<Instant>,
 }
 
-impl Told {
+impl CountsReporter {
     /// Writes one JSON line with what `counts` has beyond the line before: at level debug after
     /// each invocation, at level warn after losses.
-    pub(crate) fn tell(&self, counts: Counts, now: Instant) {
-        if let Some(new) = self.untold(counts, now, report::writes(Level::Debug)) {
-            report::raw(Level::Warn, format_args!("{new}"));
+    pub(crate) fn report(&self, counts: Counts, now: Instant) {
+        if let Some(new) = self.unreported(counts, now, diagnostics::writes(Level::Debug)) {
+            diagnostics::raw(Level::Warn, format_args!("{new}"));
         }
     }
 
-    fn untold(&self, counts: Counts, now: Instant, always: bool) -> Option<Counts> {
+    fn unreported(&self, counts: Counts, now: Instant, always: bool) -> Option<Counts> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = counts.since(state.counts);
         let again = |last| now.saturating_duration_since(last) >= LOSSES_AGAIN;
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn losses_are_told_at_once_and_then_once_a_minute() {
-        let (told, start) = (Told::default(), Instant::now());
+        let (reporter, start) = (CountsReporter::default(), Instant::now());
         let mut counts = Counts::default();
         let mut lines = Vec::new();
         for second in 0..150 {
@@ -173,7 +173,7 @@ mod tests {
                 counts.lose(Loss::NotSent, 1);
             }
             let now = start + Duration::from_secs(second);
-            if let Some(new) = told.untold(counts, now, false) {
+            if let Some(new) = reporter.unreported(counts, now, false) {
                 lines.push((second, new.documents, new.lost(Loss::NotSent)));
             }
         }
@@ -182,20 +182,24 @@ mod tests {
 
     #[test]
     fn without_losses_a_line_comes_on_request() {
-        let (told, now) = (Told::default(), Instant::now());
+        let (reporter, now) = (CountsReporter::default(), Instant::now());
         let mut counts = Counts {
             documents: 3,
             handed: 3,
             ..Counts::default()
         };
-        assert_eq!(told.untold(counts, now, false), None);
+        assert_eq!(reporter.unreported(counts, now, false), None);
         counts.lose(Loss::Nowhere, 1);
-        assert_eq!(told.untold(counts, now, false), None, "nothing to send to");
-        let line = told.untold(counts, now, true).unwrap().to_string();
+        assert_eq!(
+            reporter.unreported(counts, now, false),
+            None,
+            "nothing to send to"
+        );
+        let line = reporter.unreported(counts, now, true).unwrap().to_string();
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["tracestitch"]["function"]["handed"], 3);
         assert_eq!(line["tracestitch"]["function"]["lost"]["nowhere"], 1);
-        let next = told.untold(counts, now, true).unwrap();
-        assert_eq!(next, Counts::default(), "each is told once");
+        let next = reporter.unreported(counts, now, true).unwrap();
+        assert_eq!(next, Counts::default(), "each is reported once");
     }
 }

@@ -12,9 +12,11 @@ use tracestitch_wire::{
     datagram::{self, Pace},
 };
 
-use super::Flushed;
-use super::counts::{Counts, Loss};
-use crate::{clock, report::Once};
+use super::{
+    counts::{Counts, Loss},
+    sink::Flushed,
+};
+use crate::support::{clock, diagnostics::Once};
 
 /// Most bytes that wait here: what an extension that was left has not taken, and as much again.
 /// Beyond that, documents go out faster than a receiver with default buffers surely takes.
@@ -33,12 +35,12 @@ const MESSAGE_TOO_LONG: i32 = 90;
 #[derive(Debug)]
 pub(crate) struct Direct {
     address: DaemonAddress,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Sender>>,
 }
 
 #[derive(Debug)]
-struct State {
-    route: Route,
+struct Sender {
+    destination: Destination,
     /// When the address was looked up last.
     looked_up: Instant,
     /// Datagrams for which the receiver may have no room yet.
@@ -50,7 +52,7 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Route {
+enum Destination {
     /// The name is being resolved, away from the handler.
     Resolving,
     Open(UdpSocket),
@@ -64,8 +66,8 @@ impl Direct {
     pub(crate) fn new(address: &DaemonAddress) -> Self {
         let direct = Self {
             address: address.clone(),
-            state: Arc::new(Mutex::new(State {
-                route: Route::Resolving,
+            state: Arc::new(Mutex::new(Sender {
+                destination: Destination::Resolving,
                 looked_up: clock::monotonic(),
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
@@ -85,7 +87,7 @@ impl Direct {
 
     /// Opens the socket again: the process goes on from a snapshot, perhaps on another machine.
     pub(crate) fn reopen(&self) {
-        self.state().route = Route::Resolving;
+        self.state().destination = Destination::Resolving;
         self.open();
     }
 
@@ -94,12 +96,14 @@ impl Direct {
     pub(crate) fn begin(&self) {
         let now = clock::monotonic();
         let mut state = self.state();
-        match state.route {
-            Route::Failed { again } if again <= now => state.route = Route::Resolving,
-            Route::Open(_)
+        match state.destination {
+            Destination::Failed { again } if again <= now => {
+                state.destination = Destination::Resolving
+            }
+            Destination::Open(_)
                 if now.saturating_duration_since(state.looked_up) >= LOOK_AGAIN
                     && self.address.numeric().is_none() => {}
-            Route::Open(_) | Route::Failed { .. } | Route::Resolving => return,
+            Destination::Open(_) | Destination::Failed { .. } | Destination::Resolving => return,
         }
         state.looked_up = now;
         drop(state);
@@ -136,11 +140,11 @@ impl Direct {
     pub(crate) fn flush(&self) -> Flushed {
         let mut state = self.state();
         state.pump(clock::monotonic(), false);
-        match state.route {
+        match state.destination {
             _ if state.waiting.is_empty() => Flushed::All,
             // It will have room in a moment.
-            Route::Open(_) => Flushed::Some,
-            Route::Resolving | Route::Failed { .. } => Flushed::Nothing,
+            Destination::Open(_) => Flushed::Some,
+            Destination::Resolving | Destination::Failed { .. } => Flushed::Nothing,
         }
     }
 
@@ -150,27 +154,27 @@ impl Direct {
         self.state().pump(clock::monotonic(), true);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Sender> {
         lock(&self.state)
     }
 }
 
 /// A panic cannot leave the state half-changed in a way that matters more than its data.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<Sender>) -> MutexGuard<'_, Sender> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl State {
+impl Sender {
     fn opened(&mut self, address: &DaemonAddress, socket: io::Result<UdpSocket>) {
-        self.route = match socket {
-            Ok(socket) => Route::Open(socket),
-            Err(_) if matches!(self.route, Route::Open(_)) => return,
+        self.destination = match socket {
+            Ok(socket) => Destination::Open(socket),
+            Err(_) if matches!(self.destination, Destination::Open(_)) => return,
             Err(error) => {
                 self.lost.warn(format_args!(
                     "the X-Ray daemon at {address} cannot be reached ({error}): without the \
                      extension, subsegments of this process are lost and counted"
                 ));
-                Route::Failed {
+                Destination::Failed {
                     again: clock::monotonic() + RESOLVE_AGAIN,
                 }
             }
@@ -179,12 +183,12 @@ impl State {
 
     fn pump(&mut self, now: Instant, all: bool) {
         while let Some(datagram) = self.waiting.front() {
-            match &mut self.route {
-                Route::Resolving if self.waiting_bytes <= MAX_WAITING => return,
-                Route::Resolving | Route::Failed { .. } => {
+            match &mut self.destination {
+                Destination::Resolving if self.waiting_bytes <= MAX_WAITING => return,
+                Destination::Resolving | Destination::Failed { .. } => {
                     self.counts.lose(Loss::DaemonUnknown, 1);
                 }
-                Route::Open(socket) => {
+                Destination::Open(socket) => {
                     let all = all || self.waiting_bytes > MAX_WAITING;
                     if !self.pace.admits(datagram.len(), now) && !all {
                         return;
@@ -291,7 +295,7 @@ mod tests {
         let address = daemon.local_addr().unwrap().to_string().parse().unwrap();
         let direct = Direct::new(&address);
         for n in 0..3 {
-            if let Route::Open(socket) = &direct.state().route {
+            if let Destination::Open(socket) = &direct.state().destination {
                 socket2::SockRef::from(socket)
                     .shutdown(Shutdown::Write)
                     .unwrap();
@@ -334,7 +338,7 @@ mod tests {
             let direct = Direct::new(&format!("{host}:{port}").parse().unwrap());
             settled(&direct);
             let socket = connect(daemon.local_addr().unwrap()).unwrap();
-            direct.state().route = Route::Open(socket);
+            direct.state().destination = Destination::Open(socket);
             let before = sender(&direct);
             direct.begin();
             settled(&direct);

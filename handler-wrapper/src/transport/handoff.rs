@@ -1,4 +1,5 @@
-//! To the extension, over two connections of a Unix stream socket (`tracestitch_wire::handoff`).
+//! Hand-off to the extension, over two connections of a Unix stream socket
+//! (`tracestitch_wire::handoff`).
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,35 +13,36 @@ use tracestitch_wire::{
     id::SegmentId,
 };
 
-use super::Flushed;
-use super::counts::Counts;
+use super::{counts::Counts, sink::Flushed};
 use crate::{
-    config::{Config, Route},
-    memory::emptied,
-    report::{self, Once},
+    settings::config::{Config, Route},
+    support::{
+        diagnostics::{self, Once},
+        memory::emptied,
+    },
 };
 
-/// Unread bytes after which the extension is asked to read. Linux lets about 208 KiB wait in a
-/// Unix socket (`net.core.wmem_default`), bookkeeping of each write included.
+/// Unread bytes after which the extension is signalled to read. Linux buffers about 208 KiB in a
+/// Unix socket (`net.core.wmem_default`), including its bookkeeping for each write.
 const DRAIN_AFTER: usize = 96 * 1024;
 
-/// What Linux books for a write on top of its bytes, rounded up.
+/// Linux's bookkeeping for one write, in bytes, rounded up.
 const WRITE_OVERHEAD: usize = 768;
 
-/// Most bytes that wait in this process when the socket takes no more.
+/// Largest number of bytes that wait in this process while the socket is full.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 
-/// Room for the last signal, however many signals lie unread before it: Linux takes twice this
-/// number, and by default 208 KiB without doubling it.
+/// Buffer size that leaves room for the last signal, however many are unread. Linux takes twice
+/// this number, and 208 KiB by default without doubling it.
 const LAST_ROOM: usize = 208 * 1024;
 
-/// The way to the extension, and what waits for room in it.
+/// Connection to the extension, and the frames that wait for room in it.
 #[derive(Debug)]
 pub(crate) struct Handoff {
     path: PathBuf,
     daemon: Option<String>,
     required: bool,
-    /// What the extension does not take in time can go to the daemon.
+    /// True if documents that the extension does not take in time can go to the daemon.
     has_other_way: bool,
     link: Link,
     refused: Once,
@@ -49,14 +51,14 @@ pub(crate) struct Handoff {
 
 #[derive(Debug)]
 enum Link {
-    /// Nobody was there the last time.
+    /// No process listened at the last attempt.
     Down,
     Up(Connection),
-    /// The extension did not read and was left. It is tried again when it has closed this old
-    /// signal connection: then it reads again.
+    /// The extension did not read and was given up. It is tried again once it has closed this old
+    /// signal connection, because it then reads again.
     Left(Socket),
-    /// The extension closed the connection: it speaks another version, or has died, and Lambda
-    /// replaces the whole environment. Connecting again would lose documents again.
+    /// The extension closed the connection: it speaks another version, or it died, and Lambda
+    /// replaces the whole environment. Another connection would lose documents again.
     Refused,
 }
 
@@ -64,24 +66,24 @@ enum Link {
 struct Connection {
     data: Socket,
     signal: Socket,
-    /// Frames that the data socket did not take, the first ones perhaps in part.
+    /// Frames that the data socket did not take, the first perhaps in part.
     waiting: VecDeque<Frames>,
     waiting_bytes: usize,
-    /// Memory of the frames that were written last, for the next ones.
+    /// Buffer of the last written frames, reused for the next.
     spare: Vec<u8>,
-    /// Bytes of the first waiting frames that were written.
+    /// Bytes of the first waiting frames that are written.
     written: usize,
-    /// Estimated bytes in the kernel since the extension was last asked to read.
+    /// Estimated bytes in the kernel since the extension was last signalled to read.
     unread: usize,
-    /// Finished documents that the kernel has taken.
+    /// Number of finished documents that the kernel has taken.
     handed: u64,
 }
 
-/// What is written at once: a write costs more than the bytes in it.
+/// Frames of one write: a write costs more than its bytes.
 #[derive(Debug)]
 struct Frames {
     bytes: Vec<u8>,
-    /// The last one carries a document that is over, from this byte on.
+    /// Start of the finished document in the last frame, if it carries one.
     finished: Option<usize>,
 }
 
@@ -100,7 +102,7 @@ impl Handoff {
         handoff
     }
 
-    /// What was handed over, and how often the extension was given up.
+    /// Returns the counters of handed-over documents and of given-up connections.
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = self.counts;
         if let Link::Up(connection) = &self.link {
@@ -109,8 +111,8 @@ impl Handoff {
         counts
     }
 
-    /// An invocation begins: connects unless connected, and looks whether the extension is still
-    /// there. Gives back the finished documents that cannot go this way.
+    /// Begins an invocation: connects unless connected, and checks that the extension is still
+    /// there. Returns the finished documents that cannot go this way.
     pub(crate) fn begin(&mut self) -> Vec<Vec<u8>> {
         match &self.link {
             Link::Up(connection) if is_closed(&connection.signal) => {
@@ -123,7 +125,13 @@ impl Handoff {
         Vec::new()
     }
 
-    /// Without an extension this is one system call that fails.
+    /// Announces an invocation: the extension waits for its end. Returns the finished documents
+    /// that cannot go this way.
+    pub(crate) fn announce(&mut self, request_id: &str) -> Vec<Vec<u8>> {
+        self.write([Message::Begin { request_id }])
+    }
+
+    /// Connects to the extension. Without one this costs one failed system call.
     fn connect(&mut self) {
         self.link = Link::Down;
         match self.try_connect() {
@@ -159,7 +167,7 @@ impl Handoff {
             };
             let mut frame = Vec::new();
             Message::Hello(hello).encode(&mut frame);
-            // A fresh socket has room for a frame of this size.
+            // A new socket has room for a frame of this size.
             (&socket).write_all(&frame)?;
             Ok(socket)
         };
@@ -179,7 +187,7 @@ impl Handoff {
         self.write([Message::Open { id, document }])
     }
 
-    /// True when the extension takes documents, as far as is known.
+    /// Returns true if the extension takes documents, as far as is known.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
     }
@@ -200,7 +208,7 @@ impl Handoff {
         self.with(|connection| connection.write(messages))
     }
 
-    /// Gives back the finished documents that cannot go this way.
+    /// Calls `tell` with the connection. Returns the finished documents that cannot go this way.
     fn with(&mut self, tell: impl FnOnce(&mut Connection) -> io::Result<()>) -> Vec<Vec<u8>> {
         let Link::Up(connection) = &mut self.link else {
             return Vec::new();
@@ -211,7 +219,7 @@ impl Handoff {
         }
     }
 
-    /// Writes what waits, as far as there is room.
+    /// Writes waiting frames as far as there is room.
     pub(crate) fn flush(&mut self) -> (Flushed, Vec<Vec<u8>>) {
         let Link::Up(connection) = &mut self.link else {
             return (Flushed::All, Vec::new());
@@ -224,8 +232,8 @@ impl Handoff {
         }
     }
 
-    /// Tells the extension that the invocation is over. If it has not taken all documents by now,
-    /// they go another way, if there is one: perhaps no invocation follows.
+    /// Signals the end of the invocation. Documents that the extension has not taken go to the
+    /// daemon, if there is one, because no further invocation may follow.
     pub(crate) fn end(&mut self, request_id: &str) -> Vec<Vec<u8>> {
         let Link::Up(connection) = &mut self.link else {
             return Vec::new();
@@ -237,20 +245,20 @@ impl Handoff {
         }
     }
 
-    /// Gives the extension up. What the kernel has taken is still read when the extension reads
-    /// again; the rest is given back, and what is open is taken back.
+    /// Gives the extension up. It still reads what the kernel has taken. Returns the other finished
+    /// documents, and withdraws the open ones.
     #[cold]
     fn leave(&mut self, error: &io::Error) -> Vec<Vec<u8>> {
         let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Refused) else {
             return Vec::new();
         };
-        report::debug(format_args!(
+        diagnostics::debug(format_args!(
             "the extension does not listen any more ({error}): documents go another way"
         ));
         self.counts.handed += connection.handed;
         self.counts.gave_up += 1;
         let signal = connection.signal;
-        // When this fails, the extension is gone, and with it all that could come twice.
+        // If this fails, the extension is gone, and with it all documents that could be sent twice.
         let told = signal
             .set_send_buffer_size(LAST_ROOM)
             .and_then(|()| say(&signal, &Message::Leave))
@@ -266,7 +274,7 @@ impl Handoff {
     }
 }
 
-/// A socket that never waits, and the user who listens at its other end.
+/// Returns a nonblocking socket, and the user id of the process that listens.
 #[cfg(target_os = "linux")]
 fn connected(address: &SockAddr) -> io::Result<(Socket, u32)> {
     use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -278,15 +286,15 @@ fn connected(address: &SockAddr) -> io::Result<(Socket, u32)> {
     Ok((socket, user))
 }
 
-/// Extensions run in Lambda, which is Linux: on the laptop where a function is written is none.
+/// Fails on other systems: extensions run in Lambda, which is Linux.
 #[cfg(not(target_os = "linux"))]
 fn connected(_address: &SockAddr) -> io::Result<(Socket, u32)> {
     Err(ErrorKind::NotFound.into())
 }
 
-/// Refuses what somebody else could have put there. The extension runs as the same user.
+/// Rejects a socket that another user could have created. The extension runs as the same user.
 fn check_place(path: &Path, user: u32) -> io::Result<()> {
-    // Not following links: neither is one of ours.
+    // Links are not followed: neither is one of ours.
     let found = std::fs::symlink_metadata(path)?;
     if !found.file_type().is_socket() {
         return Err(io::Error::other(
@@ -305,7 +313,7 @@ fn check_place(path: &Path, user: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// True when the extension has closed this connection. It never writes.
+/// Returns true if the extension has closed this connection. It never writes.
 fn is_closed(mut signal: &Socket) -> bool {
     match signal.read(&mut [0; 1]) {
         Ok(count) => count == 0,
@@ -314,7 +322,7 @@ fn is_closed(mut signal: &Socket) -> bool {
 }
 
 impl Frames {
-    /// `bytes` is empty memory to write them to.
+    /// Encodes `messages` into `bytes`, an empty buffer.
     fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>, mut bytes: Vec<u8>) -> Self {
         let mut finished = None;
         for message in messages {
@@ -354,15 +362,14 @@ impl Connection {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        // The kernel has some of what is discarded, and not yet this. If the process dies before
-        // it has, the extension must not take that for what the death left open: the signals are
-        // heard after all that was written to it.
+        // Some discarded documents are already in the kernel's buffer but this discard is not. Also
+        // send it on the signal channel, or the extension would close them as interrupted if the
+        // process dies now.
         say_all(&self.signal, &Frames::new(discards(), Vec::new()).bytes)
     }
 
-    /// Writes what waits, as far as there is room. Gives back how many bytes were taken. An
-    /// extension that was told to read once, and has made room, is told again: it sleeps when it
-    /// has read what there was.
+    /// Writes waiting frames as far as there is room. Returns the number of bytes taken. Signals an
+    /// extension that has made room again, because it sleeps once it has read everything.
     fn flush(&mut self) -> io::Result<usize> {
         let mut taken = 0;
         while let Some(frames) = self.waiting.front() {
@@ -406,7 +413,7 @@ fn say_all(signal: &Socket, frames: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Bytes that the socket took; none when it is full.
+/// Sends bytes. Returns how many the socket took; 0 if it is full.
 fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     match socket.write(bytes) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -416,5 +423,3 @@ fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) use self::tests::config;

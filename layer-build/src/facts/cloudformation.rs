@@ -1,4 +1,4 @@
-//! Reads template.yaml and what CDK makes.
+//! Reads template.yaml and the template that CDK makes.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -6,9 +6,9 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::arch::Arch;
 
-use super::{FUNCTIONS, Facts, list};
+use super::vocabulary::{FUNCTIONS, Facts, list};
 
-/// Facts of template.yaml, before SAM makes CloudFormation of it.
+/// Reads the facts of template.yaml, before SAM transforms it.
 pub(super) fn of_sam(text: &str) -> Result<Facts> {
     let template = untag(serde_yaml_ng::from_str(text)?)?;
     let template = Template(&template);
@@ -47,7 +47,7 @@ pub(super) fn of_sam(text: &str) -> Result<Facts> {
     Ok(facts)
 }
 
-/// Facts of the CloudFormation template that CDK makes for `arch`.
+/// Reads the facts of the CloudFormation template that CDK makes for `arch`.
 pub(super) fn of_cdk(text: &str, arch: Arch) -> Result<Facts> {
     let template: Value = serde_json::from_str(text)?;
     let template = Template(&template);
@@ -84,7 +84,7 @@ pub(super) fn of_cdk(text: &str, arch: Arch) -> Result<Facts> {
     }
     template.table(&mut facts)?;
     template.layers("AWS::Lambda::LayerVersion", &mut facts);
-    // The caller asks for one template for each.
+    // The caller makes one template for each processor.
     let processors = Arch::ALL.map(|arch| arch.name().to_owned());
     facts.insert("processors".into(), list(processors));
     Ok(facts)
@@ -143,13 +143,14 @@ impl<'a> Template<'a> {
         Ok(properties)
     }
 
-    /// What a reference to a parameter stands for by default; another value itself.
+    /// Resolves a reference to a parameter to its default; returns other values unchanged.
     fn parameter(&self, value: &'a Value) -> &'a Value {
         let default = &self.0["Parameters"][target(value)]["Default"];
         if default.is_null() { value } else { default }
     }
 
-    /// Actions that a role may take: by its own policies, and by those that name it or are named.
+    /// Lists the actions that a role allows: by inline policies, by managed policies that it names,
+    /// and by policies that name it.
     fn permissions(&self, role: &str) -> Vec<String> {
         let own = &self.0["Resources"][role]["Properties"];
         let named = array(&own["ManagedPolicyArns"]).iter().map(|policy| {
@@ -176,7 +177,7 @@ impl<'a> Template<'a> {
             .collect()
     }
 
-    /// The event source of a function, its queue and the queue behind that.
+    /// Reads the facts of a function's event source, its queue and the dead-letter queue.
     fn source(&self, name: &str, source: &Value, queue: &str, facts: &mut Facts) -> Result<()> {
         let mut fact = |question: &str, answer: &Value| {
             facts.insert(format!("{name}{question}"), text_of(answer));
@@ -233,7 +234,7 @@ impl<'a> Template<'a> {
     }
 }
 
-/// YAML's short forms as JSON's long ones: `!Ref x` is `{"Ref": "x"}`.
+/// Converts YAML's short forms to JSON's long ones: `!Ref x` becomes `{"Ref": "x"}`.
 fn untag(value: Yaml) -> Result<Value> {
     Ok(match value {
         Yaml::Tagged(tagged) => {
@@ -250,7 +251,7 @@ fn untag(value: Yaml) -> Result<Value> {
         Yaml::Mapping(entries) => {
             let mut object = Map::new();
             for (key, value) in entries {
-                let key = key.as_str().context("a key that is no text")?;
+                let key = key.as_str().context("a key that is not a string")?;
                 object.insert(key.to_owned(), untag(value)?);
             }
             Value::Object(object)
@@ -259,7 +260,7 @@ fn untag(value: Yaml) -> Result<Value> {
     })
 }
 
-/// What a reference names; empty when `value` is none.
+/// Returns the name in a reference, or an empty string if `value` is not one.
 fn target(value: &Value) -> &str {
     let name = value["Ref"]
         .as_str()
@@ -275,7 +276,7 @@ fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
-/// Without the quotes around a text.
+/// Converts a value to text, without quotes around a string.
 fn text_of(value: &Value) -> String {
     value
         .as_str()
@@ -287,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_forms_become_long_ones() {
+    fn short_forms_are_converted_to_long_ones() {
         let yaml = serde_yaml_ng::from_str("a: !Ref B\nc: !GetAtt D.Arn\ne: !Sub f").unwrap();
         let json = untag(yaml).unwrap();
         assert_eq!(

@@ -1,13 +1,13 @@
-//! Reads terraform/main.tf, as far as the facts need it: Terraform itself would ask AWS.
+//! Reads the facts of terraform/main.tf without Terraform, which would need an AWS account.
 
 use anyhow::{Context, Result, ensure};
 use hcl::expr::{Expression, ObjectKey, TraversalOperator};
 use hcl::{Block, Body};
 use serde_json::{Map, Number, Value};
 
-use super::{FUNCTIONS, Facts, list};
+use super::vocabulary::{FUNCTIONS, Facts, list};
 
-/// Facts of the text of a configuration.
+/// Reads the facts of the text of a configuration.
 pub(super) fn facts(text: &str) -> Result<Facts> {
     let body: Body = hcl::from_str(text)?;
     let file = File(&body);
@@ -65,7 +65,7 @@ impl<'a> File<'a> {
             .with_context(|| format!("no {kind} {label:?}"))
     }
 
-    /// The resource of this type and, if given, name.
+    /// Finds the resource of a type and, if given, a name.
     fn resource(&self, kind: &str, name: Option<&str>) -> Result<&'a Block> {
         self.blocks("resource")
             .find(|block| {
@@ -114,8 +114,8 @@ impl<'a> File<'a> {
         let mapping = Scope::of(self, mapping, "");
         let function = text_of(&mapping.get("function_name"));
         let name = function.split('"').nth(1);
-        let name = name.with_context(|| format!("{function} names no function"))?;
-        ensure!(FUNCTIONS.contains(&name), "{name} is not known");
+        let name = name.with_context(|| format!("{function} does not refer to a function"))?;
+        ensure!(FUNCTIONS.contains(&name), "unknown function {name}");
         let mut fact = |question: &str, answer: &Value| {
             facts.insert(format!("{name}{question}"), text_of(answer));
         };
@@ -137,13 +137,13 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// The queue that `aws_sqs_queue.name.arn` names.
+    /// Finds the queue that `aws_sqs_queue.name.arn` refers to.
     fn queue(&self, reference: &Value) -> Result<Scope<'_>> {
         let reference = text_of(reference);
         let name = reference
             .strip_prefix("aws_sqs_queue.")
             .and_then(|rest| rest.strip_suffix(".arn"));
-        let name = name.with_context(|| format!("{reference} names no queue"))?;
+        let name = name.with_context(|| format!("{reference} does not refer to a queue"))?;
         Ok(Scope::of(
             self,
             self.resource("aws_sqs_queue", Some(name))?,
@@ -168,12 +168,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The value of an attribute; null when there is none.
+    /// Returns the value of an attribute, or null if it is missing.
     fn get(&self, name: &str) -> Value {
         self.attribute(self.body, name)
     }
 
-    /// The same in a block inside.
+    /// Returns the value of an attribute in a nested block, or null if either is missing.
     fn nested(&self, block: &str, name: &str) -> Value {
         let inner = self.body.blocks().find(|inner| inner.identifier() == block);
         inner.map_or(Value::Null, |inner| self.attribute(inner.body(), name))
@@ -184,7 +184,7 @@ impl<'a> Scope<'a> {
         found.map_or(Value::Null, |found| self.value(found.expr()))
     }
 
-    /// What an expression stands for. What only AWS knows stays the text that it is.
+    /// Evaluates an expression. A value that only AWS can provide stays the text of the expression.
     fn value(&self, expression: &Expression) -> Value {
         match expression {
             Expression::Null => Value::Null,
@@ -240,7 +240,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// A local value, or the entry of one.
+    /// Returns a local value, or its entry with the key.
     fn local(&self, name: &str, key: Option<&str>) -> Option<Value> {
         let locals = self.file.blocks("locals").next()?;
         let value = self.attribute(locals.body(), name);
@@ -248,12 +248,12 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The expression as it is written.
+/// Returns the text of an expression.
 fn plain(expression: &Expression) -> Value {
     hcl::format::to_string(expression).map_or(Value::Null, Value::String)
 }
 
-/// Texts without quotes, lists of texts in order.
+/// Converts a value to text: strings without quotes, lists in alphabetical order.
 fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

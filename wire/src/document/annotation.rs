@@ -6,6 +6,7 @@ use std::fmt;
 use super::{
     json::{Json, write_plain},
     text::{cut, from_strings, table},
+    url::cleaned,
 };
 
 /// Characters of an annotation key.
@@ -23,7 +24,7 @@ const VALUE_LENGTH: usize = 1000;
 ///
 /// assert_eq!(AnnotationKey::from("order-id").as_str(), "order_id");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AnnotationKey(Cow<'static, str>);
 
 impl AnnotationKey {
@@ -36,6 +37,7 @@ impl AnnotationKey {
 impl From<Cow<'static, str>> for AnnotationKey {
     fn from(key: Cow<'static, str>) -> Self {
         const PLAIN: [bool; 256] = table(b"_");
+        let key = cleaned(key);
         let key = if key.is_empty() {
             Cow::Borrowed("_")
         } else if key.bytes().all(|byte| PLAIN[usize::from(byte)]) {
@@ -112,7 +114,7 @@ impl AnnotationText {
 
 impl From<Cow<'static, str>> for AnnotationText {
     fn from(text: Cow<'static, str>) -> Self {
-        Self(cut(text, VALUE_LENGTH))
+        Self(cut(cleaned(text), VALUE_LENGTH))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Why a segment or subsegment failed.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{error::Error, fmt};
 
 use super::{
-    Text, clean_urls,
+    Text, clean_message,
     json::{Json, Object, key},
 };
 use crate::id::SegmentId;
@@ -71,22 +71,6 @@ impl Cause {
         }
         Self { exceptions }
     }
-}
-
-/// What an error or panic says, without what it may quote of others.
-///
-/// URLs lose user, query and fragment: HTTP clients put the whole URL into their errors. All from
-/// a `DETAIL:` line on is left out: there PostgreSQL tells which values violate a constraint.
-///
-/// ```
-/// use tracestitch_wire::document::clean_message;
-///
-/// let said = "ERROR: duplicate key\nDETAIL: Key (email)=(me@example.com) already exists.";
-/// assert_eq!(clean_message(said), "ERROR: duplicate key");
-/// ```
-pub fn clean_message(message: &str) -> Cow<'_, str> {
-    let end = message.find("\nDETAIL:").unwrap_or(message.len());
-    clean_urls(&message[..end])
 }
 
 /// What follows the name is not even written: it may be a whole response, or a stack that takes

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{AnnotationKey, AnnotationValue, Document, Name, Text};
+use super::{AnnotationKey, AnnotationValue, Document, Name, Text, value};
 
 /// Where in a document a text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Place<'a> {
     Url,
     /// HTTP method.
     Method,
+    /// The user who sent the request, on a segment.
+    User,
     /// A query without its literals, or the database's type or user.
     Sql,
     /// Value of the fact with this key in the `aws` block.
@@ -50,6 +52,9 @@ impl Document {
         if let Some(name) = edit(Place::Name, self.name.as_str()) {
             self.name = Name::from(name);
         }
+        if let Some(user) = &mut self.user {
+            edit_text(user, Place::User, edit);
+        }
         for (key, value) in self.annotations.iter_mut() {
             edit_annotation(key, value, edit);
         }
@@ -57,6 +62,7 @@ impl Document {
             edit_text(namespace, Place::Key, edit);
             for (key, value) in entries.iter_mut() {
                 edit_value(value, Place::Metadata(key.as_str()), edit);
+                value::limit(value, usize::MAX);
                 edit_text(key, Place::Key, edit);
             }
         }
@@ -64,7 +70,9 @@ impl Document {
             .edit(|name, value| edit_value(value, Place::Aws(name), edit));
         if let Some(request) = self.http.as_mut().and_then(|http| http.request.as_mut()) {
             edit_text(&mut request.method, Place::Method, edit);
-            edit_text(&mut request.url, Place::Url, edit);
+            if let Some(edited) = edit(Place::Url, request.url.as_str()) {
+                request.url = edited.into();
+            }
         }
         if let Some(sql) = &mut self.sql {
             let (query, kind) = (&mut sql.sanitized_query, &mut sql.database_type);

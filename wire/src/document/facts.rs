@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::json::Json;
-use super::text;
+use super::text::{TEXT_LENGTH, start};
+use super::url::clean_urls;
+use super::value;
 
 /// Facts of an AWS call or resource by their snake-case names, in the order in which they came
 /// (X-Ray developer guide, "Segment documents", `aws`).
@@ -35,9 +37,9 @@ const USUAL: (usize, usize) = (8, 256);
 /// One fact, before it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact<'a> {
-    /// A text, cut at 250 characters.
+    /// A text.
     Text(&'a str),
-    /// Anything else. What texts are in it stay as they are.
+    /// Any other value.
     Value(Value),
 }
 
@@ -64,8 +66,11 @@ impl Facts {
         name.write(&mut self.json);
         self.json.push(b':');
         match fact.into() {
-            Fact::Text(text) => text::start(text).write(&mut self.json),
-            Fact::Value(value) => value.write(&mut self.json),
+            Fact::Text(text) => start(&clean_urls(text), TEXT_LENGTH).write(&mut self.json),
+            Fact::Value(mut value) => {
+                value::limit(&mut value, TEXT_LENGTH);
+                value.write(&mut self.json);
+            }
         }
     }
 
@@ -150,7 +155,7 @@ from_plain!(bool, i32, u32, i64, u64, usize, f64);
 impl From<Fact<'_>> for Value {
     fn from(fact: Fact<'_>) -> Self {
         match fact {
-            Fact::Text(text) => text::start(text).into(),
+            Fact::Text(text) => text.into(),
             Fact::Value(value) => value,
         }
     }

@@ -1,7 +1,7 @@
 //! The HTTP exchange of a segment or subsegment.
 
 use super::{
-    Text,
+    Text, Url,
     json::{Json, Object, key},
 };
 
@@ -19,8 +19,8 @@ pub struct Http {
 pub struct Request {
     /// GET, POST and so on.
     pub method: Text,
-    /// Without user, query and fragment.
-    pub url: Text,
+    /// Where to, without credentials and query.
+    pub url: Url,
 }
 
 /// What was answered.

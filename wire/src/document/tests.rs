@@ -1,6 +1,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use proptest::prelude::*;
+use proptest::sample::select;
+
 use super::*;
 
 fn trace_id() -> TraceId {
@@ -323,13 +326,128 @@ fn every_text_is_edited() {
 }
 
 #[test]
-fn urls_in_messages_lose_their_queries() {
-    let error = std::io::Error::other("no answer from https://u:p@a.example/x?token=t");
-    let cause = Cause::from_error(&error);
-    assert_eq!(
-        cause.exceptions[0].message.as_str(),
-        "no answer from https://a.example/x"
-    );
+fn user_of_a_segment_is_a_field_and_of_a_subsegment_an_annotation() {
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let json = |mut document: Document| {
+        document.set_user("u-1".into());
+        document.edit_texts(&mut |place, text| (place == Place::User).then(|| format!("[{text}]")));
+        serde_json::from_slice::<Value>(&document.to_json()).unwrap()
+    };
+    let segment = json(Document::segment("s".into(), trace_id(), None, at(0)));
+    assert_eq!(segment["user"], "[u-1]");
+    assert_eq!(segment.get("annotations"), None);
+    let subsegment = json(Document::subsegment("s".into(), trace_id(), parent, at(0)));
+    assert_eq!(subsegment.get("user"), None);
+    assert_eq!(subsegment["annotations"]["user"], "u-1");
+}
+
+/// Puts `text` into every place of a document that holds text.
+fn with_text_everywhere(text: &str) -> Document {
+    let owned = || text.to_owned();
+    let parent = "53995c3f42cd8ad8".parse().unwrap();
+    let mut work = Document::subsegment(owned().into(), trace_id(), parent, at(0));
+    work.annotate("value".into(), owned().into());
+    work.annotate(owned().into(), true.into());
+    let nested = serde_json::json!({ text: [text, { "deep": text }] });
+    work.put_metadata(owned().into(), owned().into(), nested.clone());
+    work.aws.insert("queue_url", text);
+    work.aws
+        .insert("table_names", serde_json::json!([text, nested]));
+    work.http = Some(Http {
+        request: Some(Request {
+            method: owned().into(),
+            url: owned().into(),
+        }),
+        response: None,
+    });
+    work.sql = Some(Box::new(Sql {
+        url: Some(owned().into()),
+        sanitized_query: Some(owned().into()),
+        database_type: Some(owned().into()),
+        user: Some(owned().into()),
+    }));
+    let mut exception = Exception::new(owned(), owned());
+    exception.stack.push(StackFrame {
+        path: owned().into(),
+        line: 1,
+        label: owned().into(),
+    });
+    work.cause = Some(Box::new(Cause::from_exception(exception)));
+    work
+}
+
+const SECRET: &str = "S3CR3T";
+
+fn urls_with_secrets() -> impl Strategy<Value = String> {
+    let schemes = [
+        "https",
+        "http",
+        "amqp",
+        "postgres",
+        "redis",
+        "mongodb+srv",
+        "s3",
+    ];
+    let forms = [
+        "SCHEME://h.example/p?k=SIGNS3CR3TSIGN",
+        "SCHEME://h.example/p(1)#SIGNS3CR3T",
+        "SCHEME://u:pSIGNS3CR3TSIGNx@h.example/%2f",
+        "SCHEME://u:S3CR3TSIGN@h.example",
+        "see (SCHEME://u:pSIGNS3CR3T@h.example/?a=SIGNS3CR3T), then b",
+        "{\"url\":\"SCHEME://h/?k=SIGNS3CR3T\",\"b\":1}",
+        "https://o.example/p, SCHEME://u:pSIGNS3CR3T@h.example",
+    ];
+    let signs = proptest::collection::vec(proptest::char::range('!', '~'), 0..3);
+    (select(forms.to_vec()), select(schemes.to_vec()), signs).prop_map(|(form, scheme, signs)| {
+        let signs = String::from_iter(signs);
+        form.replace("SCHEME", scheme).replace("SIGN", &signs)
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_place_holds_the_secret_of_a_url(text in urls_with_secrets()) {
+        let json = String::from_utf8(with_text_everywhere(&text).to_json()).unwrap();
+        proptest::prop_assert!(!json.contains(SECRET), "{text}: {json}");
+    }
+
+    #[test]
+    fn no_place_holds_the_secret_of_a_url_that_a_rule_puts_there(text in urls_with_secrets()) {
+        let mut work = with_text_everywhere("x");
+        work.edit_texts(&mut |_, _| Some(text.clone()));
+        let json = String::from_utf8(work.to_json()).unwrap();
+        proptest::prop_assert!(!json.contains(SECRET), "{text}: {json}");
+    }
+}
+
+/// Limits hold for what a redaction rule returns, too.
+#[test]
+fn rule_cannot_lengthen_a_text_beyond_its_limit() {
+    let mut work = with_text_everywhere("x");
+    work.edit_texts(&mut |_, _| Some("é".repeat(1_500)));
+    let json: Value = serde_json::from_slice(&work.to_json()).unwrap();
+    fn longest(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.chars().count(),
+            Value::Array(values) => values.iter().map(longest).max().unwrap_or(0),
+            Value::Object(entries) => {
+                let keys = entries.keys().map(|key| key.chars().count());
+                keys.chain(entries.values().map(longest)).max().unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+    let members = ["name", "annotations", "aws", "http", "sql", "cause"];
+    let lengths = members.map(|member| longest(&json[member]));
+    assert_eq!(lengths, [200, 1_000, 250, 250, 250, 250]);
+    let namespaces = json["metadata"].as_object().unwrap();
+    for (namespace, entries) in namespaces {
+        let key = entries.as_object().unwrap().keys().next().unwrap();
+        assert_eq!(
+            [namespace, key].map(|text| text.chars().count()),
+            [250, 250]
+        );
+    }
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! Strings as X-Ray accepts them.
 
+mod marks;
+
 use std::borrow::Cow;
 use std::fmt;
 
-use super::json::{Json, write_plain};
+use super::{
+    json::{Json, write_plain},
+    url::{clean_url, cleaned},
+};
 
 /// Characters that X-Ray keeps of a name.
 const NAME_LENGTH: usize = 200;
 
 /// Characters that X-Ray keeps of any other string, unless it says otherwise.
-const TEXT_LENGTH: usize = 250;
+pub(super) const TEXT_LENGTH: usize = 250;
 
 /// Name of a segment or subsegment: 1 to 200 letters, digits, spaces and `_.:/%&#=+-@`.
 ///
@@ -35,7 +40,7 @@ fn allowed_in_name(character: char) -> bool {
     if character.is_ascii() {
         plain_in_name(character as u8)
     } else {
-        character.is_alphanumeric() || is_space(character)
+        character.is_alphanumeric() && !marks::is_mark(character) || is_space(character)
     }
 }
 
@@ -71,6 +76,7 @@ fn is_space(character: char) -> bool {
 
 impl From<Cow<'static, str>> for Name {
     fn from(name: Cow<'static, str>) -> Self {
+        let name = cleaned(name);
         let name = if name.bytes().all(plain_in_name) || name.chars().all(allowed_in_name) {
             name
         } else {
@@ -95,7 +101,7 @@ impl From<Cow<'static, str>> for Name {
 ///
 /// assert_eq!(Text::from("é".repeat(300)).as_str().chars().count(), 250);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text(Cow<'static, str>);
 
 impl Text {
@@ -107,32 +113,57 @@ impl Text {
 
 impl From<Cow<'static, str>> for Text {
     fn from(text: Cow<'static, str>) -> Self {
-        Self(cut(text, TEXT_LENGTH))
+        Self(cut(cleaned(text), TEXT_LENGTH))
     }
 }
 
-/// What X-Ray keeps of `text`.
-pub(super) fn start(text: &str) -> &str {
-    // A character takes at least one byte, so short texts need not be walked through.
-    if text.len() <= TEXT_LENGTH {
-        return text;
+/// A URL of at most 250 characters, without credentials, query, fragment and parameters (see
+/// [`clean_url`]).
+///
+/// ```
+/// use tracestitch_wire::document::Url;
+///
+/// assert_eq!(Url::from("https://me:secret@h.example/@x?y").as_str(), "https://h.example/@x");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(Cow<'static, str>);
+
+impl Url {
+    /// The cleaned URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
-    let end = text.char_indices().nth(TEXT_LENGTH);
-    end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// `text` without what stands after its first `length` characters.
-pub(super) fn cut(text: Cow<'static, str>, length: usize) -> Cow<'static, str> {
-    // A character takes at least one byte, so short texts need not be walked through.
+impl From<Cow<'static, str>> for Url {
+    fn from(url: Cow<'static, str>) -> Self {
+        let cleaned = match clean_url(&url) {
+            Cow::Owned(cleaned) => cleaned.into(),
+            // A part of it, or all.
+            Cow::Borrowed(part) if part.len() < url.len() => part.to_owned().into(),
+            Cow::Borrowed(_) => url,
+        };
+        Self(cut(cleaned, TEXT_LENGTH))
+    }
+}
+
+/// The first `length` characters of `text`.
+pub(super) fn start(text: &str, length: usize) -> &str {
+    // A character takes at least one byte: a short text need not be counted.
     if text.len() <= length {
         return text;
     }
-    match (text.char_indices().nth(length), text) {
-        (None, text) => text,
-        (Some((end, _)), Cow::Borrowed(text)) => Cow::Borrowed(&text[..end]),
-        (Some((end, _)), Cow::Owned(mut text)) => {
-            text.truncate(end);
-            Cow::Owned(text)
+    let end = text.char_indices().nth(length);
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// Shortens `text` to its first `length` characters.
+pub(super) fn cut(text: Cow<'static, str>, length: usize) -> Cow<'static, str> {
+    match text {
+        Cow::Borrowed(text) => start(text, length).into(),
+        Cow::Owned(mut text) => {
+            text.truncate(start(&text, length).len());
+            text.into()
         }
     }
 }
@@ -162,6 +193,7 @@ pub(super) use from_strings;
 
 from_strings!(Name);
 from_strings!(Text);
+from_strings!(Url);
 
 /// No character of a name needs an escape.
 impl Json for Name {
@@ -170,8 +202,62 @@ impl Json for Name {
     }
 }
 
+impl Json for Url {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+}
+
 impl Json for Text {
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex_syntax::hir::{Class, ClassUnicode, HirKind};
+
+    use super::*;
+
+    fn class(pattern: &str) -> ClassUnicode {
+        match regex_syntax::parse(pattern).unwrap().into_kind() {
+            HirKind::Class(Class::Unicode(class)) => class,
+            other => panic!("expected a class, found {other:?}"),
+        }
+    }
+
+    fn contains(class: &ClassUnicode, character: char) -> bool {
+        let after = class
+            .ranges()
+            .partition_point(|range| range.start() <= character);
+        after > 0 && character <= class.ranges()[after - 1].end()
+    }
+
+    /// The pattern is the one of `name` in the JSON schema that X-Ray publishes.
+    #[test]
+    fn name_keeps_the_characters_that_the_schema_allows() {
+        let schema = class(r"[\p{L}\p{N}\p{Z}_.:/%&#=+\-@]");
+        let assigned = class(r"\P{Cn}");
+        for character in char::MIN..=char::MAX {
+            let kept = allowed_in_name(character);
+            let separator = matches!(character, '\u{2028}' | '\u{2029}');
+            // The standard library may know characters that the schema's tables do not.
+            let expected = contains(&schema, character) && !separator
+                || kept && !contains(&assigned, character);
+            assert_eq!(kept, expected, "{character:?}");
+        }
+    }
+
+    #[test]
+    fn marks_are_left_out_of_a_name() {
+        for (name, expected, reason) in [
+            ("नमस्ते", "नमसत", "vowel signs"),
+            ("e\u{301}", "e", "a combining accent"),
+            ("Ⓐ🄰1", "1", "letters in circles and squares"),
+            ("\u{301}", "unnamed", "nothing else"),
+        ] {
+            assert_eq!(Name::from(name).as_str(), expected, "{reason}");
+        }
     }
 }

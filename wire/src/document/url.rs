@@ -1,8 +1,38 @@
-//! URLs without the parts that carry secrets.
+//! Removal of credentials, queries and fragments from URLs, alone or inside other text.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-/// `url` without user, password, query and fragment.
+/// Signs after which nothing of a URL is kept: query, fragment, parameters. Some databases take
+/// user and password as parameters (`sqlserver://host;password=..`).
+const OPTIONS: [char; 3] = ['?', '#', ';'];
+
+/// Signs that end the authority. The backslash belongs to slashes that JSON escapes (`http:\/\/`).
+const AUTHORITY_END: [char; 5] = ['/', '\\', '?', '#', ';'];
+
+/// Signs that may follow a closing bracket or quote within a word.
+const PUNCTUATION: [char; 6] = ['.', ',', ':', ';', '!', '?'];
+
+/// Opening signs and their counterparts.
+const PAIRS: [(char, char); 10] = [
+    ('(', ')'),
+    ('[', ']'),
+    ('{', '}'),
+    ('<', '>'),
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('“', '”'),
+    ('‘', '’'),
+    ('«', '»'),
+];
+
+/// Returns `url` without user, password, query, fragment and parameters.
+///
+/// `url` is one that an HTTP client has accepted, or one from a configuration. With the schemes
+/// `http`, `https`, `ws` and `wss` the authority ends at the first slash (RFC 3986, section 3.2).
+/// With other schemes a password may hold a bare `/` or `?`; if that leaves unclear where the host
+/// begins, only the scheme is kept.
 ///
 /// ```
 /// use tracestitch_wire::document::clean_url;
@@ -11,146 +41,204 @@ use std::borrow::Cow;
 ///     clean_url("https://me:secret@shop.example:8443/orders/1?token=x#top"),
 ///     "https://shop.example:8443/orders/1",
 /// );
+/// assert_eq!(clean_url("amqp://app:se?cret@mq.example/"), "amqp://");
 /// ```
 pub fn clean_url(url: &str) -> Cow<'_, str> {
-    let (url, options) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.into();
+    let Some(separator) = separator(url) else {
+        return before(url, &OPTIONS).into();
     };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if options.contains('@') && !rest.contains('@') && !has_port(authority) {
-        // A password with a bare question mark or hash: what is left of it stands before that.
-        return format!("{scheme}://").into();
-    }
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{host}{path}").into(),
-        // A password may hold a bare slash; then what looks like the path holds the host.
-        None => match path.rsplit_once('@') {
-            Some((_, host)) if !has_port(authority) => format!("{scheme}://{host}").into(),
-            _ => url.into(),
-        },
+    let (scheme, rest) = url.split_at(separator.end);
+    let place = if is_web(&url[..separator.start]) {
+        let (authority, path) = split_authority(rest);
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        is_host(host).then(|| (host, before(path, &OPTIONS)))
+    } else {
+        place(rest, false)
+    };
+    let Some((host, path)) = place else {
+        return scheme.into();
+    };
+    // A proxy has the other URL in its path.
+    match clean_urls(path) {
+        Cow::Borrowed(path) if host.len() + path.len() == rest.len() => url.into(),
+        path => [scheme, host, &path].concat().into(),
     }
 }
 
-/// True when what follows a colon is a port, or nothing does.
-fn has_port(authority: &str) -> bool {
-    authority
-        .rsplit_once(':')
-        .is_none_or(|(_, port)| port.parse::<u16>().is_ok())
-}
-
-/// `text` with each URL in it [cleaned](clean_url).
+/// Returns `text` with every URL in it reduced to scheme, host and path.
+///
+/// A URL in free text has no certain end, because brackets, quotes and commas may be part of it.
+/// It is taken to extend to the next white space or, after an opening bracket or quote, to the
+/// counterpart at the end of a word. From its first `?`, `#` or `;` on, everything is removed. If
+/// it is not certain that all before an `@` is user and password, only the scheme is kept.
 ///
 /// ```
 /// use tracestitch_wire::document::clean_urls;
 ///
 /// assert_eq!(
-///     clean_urls("error sending request for url (https://shop.example/a?token=x)"),
-///     "error sending request for url (https://shop.example/a)",
+///     clean_urls("error sending request for url (https://shop.example/a?token=x): timed out"),
+///     "error sending request for url (https://shop.example/a): timed out",
+/// );
+/// assert_eq!(
+///     clean_urls("GET https://shop.example/a?$filter=startswith(mail,'x')&key=y failed"),
+///     "GET https://shop.example/a failed",
 /// );
 /// ```
 pub fn clean_urls(text: &str) -> Cow<'_, str> {
-    if !text.contains("://") {
+    let Some(mut found) = separator(text) else {
         return text.into();
-    }
+    };
+    let last_at = text.rfind('@').unwrap_or(0);
     let mut cleaned = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-        let start = rest[..at].rfind(|c| !scheme(c)).map_or(0, |before| {
-            before + rest[before..].chars().next().map_or(0, char::len_utf8)
-        });
-        let after = at + "://".len();
-        let end = rest[after..]
-            .find(|c: char| c.is_whitespace() || "()<>\"'`".contains(c))
-            .map_or(rest.len(), |length| after + length);
-        cleaned.push_str(&rest[..start]);
-        cleaned.push_str(&clean_url(&rest[start..end]));
-        rest = &rest[end..];
+    let mut done = 0;
+    loop {
+        let start = scheme_start(text, done..found.start);
+        let opening = text[done..start].chars().next_back();
+        let pair = PAIRS.iter().find(|(open, _)| Some(*open) == opening);
+        let end = match pair {
+            Some(pair) => closed_at(text, found.end, *pair),
+            None => word_end(text, found.end),
+        };
+        let rest = &text[found.end..end];
+        cleaned.push_str(&text[done..found.end]);
+        if end <= last_at && !is_host(split_authority(rest).0) {
+            // A password with white space in it, unless the `@` belongs to other text.
+            done = word_end(text, last_at);
+        } else {
+            if let Some((host, path)) = place(rest, is_web(&text[start..found.start])) {
+                cleaned.push_str(host);
+                cleaned.push_str(path);
+            }
+            done = end;
+        }
+        match separator(&text[done..]) {
+            Some(next) => found = done + next.start..done + next.end,
+            None => break,
+        }
     }
-    cleaned.push_str(rest);
+    cleaned.push_str(&text[done..]);
     cleaned.into()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_lose_what_may_be_secret() {
-        for (url, expected, reason) in [
-            (
-                "https://a.example/x",
-                "https://a.example/x",
-                "nothing to lose",
-            ),
-            (
-                "https://a.example?x=1",
-                "https://a.example",
-                "query without path",
-            ),
-            ("https://a.example/#x", "https://a.example/", "fragment"),
-            (
-                "postgres://me:se#cret@db/orders",
-                "postgres://",
-                "hash in password",
-            ),
-            (
-                "mysql://me:se?cret@db/orders",
-                "mysql://",
-                "question mark in password",
-            ),
-            (
-                "http://a.example:3000/x?mail=me@b.example",
-                "http://a.example:3000/x",
-                "a port, and @ in the query",
-            ),
-            (
-                "http://a.example?mail=me@b.example",
-                "http://a.example",
-                "no port, and @ in the query",
-            ),
-            ("https://u@a.example/", "https://a.example/", "user alone"),
-            (
-                "https://u:p@a@a.example/",
-                "https://a.example/",
-                "password with @",
-            ),
-            (
-                "postgres://u:p/w@h:5432/db",
-                "postgres://h:5432/db",
-                "password with slash",
-            ),
-            (
-                "https://a.example/@x",
-                "https://a.example/@x",
-                "@ in the path",
-            ),
-            (
-                "http://a:80/@x/y",
-                "http://a:80/@x/y",
-                "@ in the path after a port",
-            ),
-            ("/orders?x=1", "/orders", "path alone"),
-            ("", "", "empty"),
-        ] {
-            assert_eq!(clean_url(url), expected, "{reason}");
-        }
-    }
-
-    #[test]
-    fn texts_lose_it_in_each_url() {
-        for (text, expected, reason) in [
-            ("no url: a?b#c", "no url: a?b#c", "other text stays"),
-            (
-                "é(http://u:p@a/?q) then \"https://b#f\" end",
-                "é(http://a/) then \"https://b\" end",
-                "two, delimited",
-            ),
-            ("x://", "x://", "nothing after it"),
-            ("://a?b", "://a", "no scheme"),
-        ] {
-            assert_eq!(clean_urls(text), expected, "{reason}");
-        }
-    }
+/// [`clean_urls`] for owned text.
+pub(super) fn cleaned(text: Cow<'static, str>) -> Cow<'static, str> {
+    let cleaned = match clean_urls(&text) {
+        Cow::Owned(cleaned) => Some(cleaned),
+        Cow::Borrowed(_) => None,
+    };
+    cleaned.map_or(text, Cow::Owned)
 }
+
+/// Finds the first `://`, also with backslashes before the slashes.
+fn separator(text: &str) -> Option<Range<usize>> {
+    text.match_indices(':').find_map(|(start, _)| {
+        let mut rest = &text[start + 1..];
+        for _ in 0..2 {
+            rest = rest.trim_start_matches('\\').strip_prefix('/')?;
+        }
+        Some(start..text.len() - rest.len())
+    })
+}
+
+/// Where the scheme begins that ends at the end of `range`.
+fn scheme_start(text: &str, range: Range<usize>) -> usize {
+    let is_sign = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let before = text[range.clone()].trim_end_matches(is_sign);
+    range.start + before.len()
+}
+
+fn word_end(text: &str, start: usize) -> usize {
+    let length = text[start..].find(char::is_whitespace);
+    length.map_or(text.len(), |length| start + length)
+}
+
+/// Finds the closing sign of a pair that was opened before `start`: the first one that is not the
+/// counterpart of a later opening sign, and that only punctuation and other closing signs separate
+/// from the end of its word. Without one, returns the end of the text.
+fn closed_at(text: &str, start: usize, (open, close): (char, char)) -> usize {
+    let (mut depth, mut closed, mut before) = (0, None, ' ');
+    for (at, sign) in text[start..].char_indices() {
+        let opens =
+            sign == open && (open != close || before.is_whitespace() || "([{,=:".contains(before));
+        if sign.is_whitespace() && closed.is_some() {
+            break;
+        } else if opens && closed.is_none() {
+            depth += 1;
+        } else if sign == close && depth > 0 {
+            depth -= 1;
+        } else if sign == close {
+            closed = closed.or(Some(start + at));
+        } else if !PUNCTUATION.contains(&sign) && PAIRS.iter().all(|(_, close)| sign != *close) {
+            closed = None;
+        }
+        before = sign;
+    }
+    closed.unwrap_or(text.len())
+}
+
+/// Host with port, and path, of what follows the scheme of a URL. Returns `None` if a part of a
+/// password could be taken for them.
+fn place(rest: &str, is_web: bool) -> Option<(&str, &str)> {
+    let kept = before(rest, &OPTIONS);
+    let (authority, path) = split_authority(kept);
+    let (host, path) = match rest.rfind('@') {
+        None => (authority, path),
+        // Behind user and password, or behind a password with a bare slash.
+        Some(at) if at < authority.len() || at < kept.len() && !is_host(authority) => {
+            split_authority(&kept[at + 1..])
+        }
+        // Such as the address of a person in a query.
+        Some(at) if at >= kept.len() && is_web && is_domain(authority) && !path.contains('@') => {
+            (authority, path)
+        }
+        Some(_) => return None,
+    };
+    is_host(host).then_some((host, path))
+}
+
+fn split_authority(rest: &str) -> (&str, &str) {
+    rest.split_at(before(rest, &AUTHORITY_END).len())
+}
+
+fn before<'a>(text: &'a str, signs: &[char]) -> &'a str {
+    text.find(signs).map_or(text, |at| &text[..at])
+}
+
+fn is_web(scheme: &str) -> bool {
+    let schemes = ["http", "https", "ws", "wss"];
+    schemes.iter().any(|web| scheme.eq_ignore_ascii_case(web))
+}
+
+/// Returns true if each colon of `authority`, a list of hosts, is followed by a port. Otherwise it
+/// may be user and password.
+fn is_host(authority: &str) -> bool {
+    authority.split(',').all(|host| {
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (host, ""),
+        };
+        let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+        (is_ipv6 || !name.contains(':')) && (port.is_empty() || port.parse::<u16>().is_ok())
+    })
+}
+
+/// Returns true if `authority` cannot well be the beginning of a user: it has a port, is an IPv6
+/// address, or a host name of several labels.
+fn is_domain(authority: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let names_host = match authority.rsplit_once(':') {
+        Some((_, port)) => !port.is_empty(),
+        None => authority.contains('.') && authority.split('.').all(is_label),
+    };
+    names_host && is_host(authority)
+}
+
+#[cfg(test)]
+mod tests;

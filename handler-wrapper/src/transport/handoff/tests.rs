@@ -8,25 +8,10 @@ use tracestitch_wire::handoff::Decoder;
 use super::*;
 
 fn handoff(path: &Path) -> Handoff {
-    Handoff::new(&config(path), true)
+    Handoff::new(&Config::of_tests(path), true)
 }
 
-pub(crate) fn config(path: &Path) -> Config {
-    Config {
-        enabled: true,
-        function_name: "f".to_owned(),
-        socket: path.to_owned(),
-        daemon: Some("127.0.0.1:2000".parse().unwrap()),
-        route: Route::Auto,
-        concurrent: false,
-        snapshot: false,
-        sources: crate::incoming::sources::Sources::default(),
-        sampling: crate::SamplingRules::default(),
-        errors_always: false,
-    }
-}
-
-/// What the extension reads on a connection until it ends or nothing more is there.
+/// Returns the frames that the extension reads on a connection until it ends or is empty.
 fn read(stream: &mut UnixStream) -> Vec<String> {
     stream.set_nonblocking(true).unwrap();
     let mut bytes = Vec::new();
@@ -69,7 +54,7 @@ impl Extension {
         self.folder.path().join("s")
     }
 
-    /// Data and signal connection.
+    /// Accepts the data and the signal connection.
     fn accept(&self) -> (UnixStream, UnixStream) {
         (
             self.listener.accept().unwrap().0,
@@ -79,11 +64,12 @@ impl Extension {
 }
 
 #[test]
-fn documents_go_by_data_and_the_end_by_signal() {
+fn documents_use_the_data_and_ends_the_signal_connection() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (mut data, mut signal) = extension.accept();
 
+    assert!(handoff.announce("r-1").is_empty());
     let id = SegmentId::new();
     assert!(handoff.open(id, b"{}").is_empty());
     assert!(handoff.close(id, b"{..}").is_empty());
@@ -93,12 +79,12 @@ fn documents_go_by_data_and_the_end_by_signal() {
         "nothing wakes the extension during the handler"
     );
     assert!(handoff.end("r-1").is_empty());
-    assert_eq!(read(&mut data), ["Hello", "open 2", "close 4"]);
+    assert_eq!(read(&mut data), ["Hello", "Begin", "open 2", "close 4"]);
     assert_eq!(read(&mut signal), ["End"]);
 }
 
 #[test]
-fn what_is_discarded_at_once_is_written_at_once() {
+fn discards_share_one_write() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (mut data, _signal) = extension.accept();
@@ -111,9 +97,9 @@ fn what_is_discarded_at_once_is_written_at_once() {
     assert_eq!(read(&mut data), ["Hello", "Discard", "Discard", "Discard"]);
 }
 
-/// If the process died now, the extension would find what is discarded and not that it is.
+/// If the process died now, the extension would have the discarded documents but not the discards.
 #[test]
-fn what_is_discarded_behind_a_full_socket_is_signalled_too() {
+fn discards_behind_a_full_socket_are_signalled_too() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (_data, mut signal) = extension.accept();
@@ -132,7 +118,7 @@ fn what_is_discarded_behind_a_full_socket_is_signalled_too() {
 }
 
 #[test]
-fn without_an_extension_documents_come_back() {
+fn documents_are_returned_without_an_extension() {
     let folder = tempfile::tempdir().unwrap();
     let mut handoff = handoff(&folder.path().join("absent"));
     assert!(handoff.open(SegmentId::new(), b"{}").is_empty());
@@ -141,7 +127,7 @@ fn without_an_extension_documents_come_back() {
 }
 
 #[test]
-fn an_extension_that_comes_late_is_found() {
+fn late_extension_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let mut handoff = handoff(&path);
@@ -155,7 +141,7 @@ fn an_extension_that_comes_late_is_found() {
 }
 
 #[test]
-fn what_is_not_our_socket_is_refused() {
+fn foreign_socket_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -172,7 +158,7 @@ fn what_is_not_our_socket_is_refused() {
 }
 
 #[test]
-fn an_extension_that_died_gives_the_document_back() {
+fn dead_extension_returns_the_document() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     drop(extension.accept());
@@ -185,11 +171,11 @@ fn an_extension_that_died_gives_the_document_back() {
 }
 
 #[test]
-fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
+fn burst_is_signalled_and_arrives_whole() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (mut data, mut signal) = extension.accept();
-    // Far more than the kernel takes unread.
+    // More than the kernel buffers.
     let document = vec![b'x'; 1000];
     for _ in 0..1000 {
         assert!(handoff.close(SegmentId::new(), &document).is_empty());
@@ -201,7 +187,7 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
         "it is full"
     );
 
-    // The decoder of one connection is fed by all reads.
+    // All reads feed the decoder of one connection.
     data.set_nonblocking(true).unwrap();
     let (mut decoder, mut closed) = (Decoder::default(), 0);
     while closed < 1000 {
@@ -220,7 +206,7 @@ fn a_burst_is_signalled_and_arrives_whole_once_it_is_read() {
     assert_eq!((closed, decoder.unfinished()), (1000, 0));
 }
 
-/// Reads what is there, and says how many documents were closed.
+/// Reads the available frames and returns the number of closed documents.
 fn closed(stream: &mut UnixStream) -> usize {
     read(stream)
         .iter()
@@ -229,7 +215,7 @@ fn closed(stream: &mut UnixStream) -> usize {
 }
 
 #[test]
-fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
+fn unread_documents_go_another_way_and_none_goes_both() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (mut data, mut signal) = extension.accept();
@@ -243,7 +229,7 @@ fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
     let handed = handoff.counts().handed as usize;
     assert_eq!(handed + given_back.len(), 1000);
 
-    // The extension reads again: all that it was handed, and that the rest is not its own.
+    // The extension reads again: all that it was handed, and that the rest is withdrawn.
     assert_eq!(closed(&mut data), handed);
     let signals = read(&mut signal);
     assert_eq!(
@@ -259,7 +245,7 @@ fn what_was_not_read_by_the_end_goes_another_way_and_no_document_goes_both() {
 }
 
 #[test]
-fn who_leaves_says_so_although_its_signals_were_never_read() {
+fn leave_is_signalled_past_unread_signals() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (_data, mut signal) = extension.accept();
@@ -273,7 +259,7 @@ fn who_leaves_says_so_although_its_signals_were_never_read() {
 }
 
 #[test]
-fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connection() {
+fn given_up_extension_is_used_again_after_it_closed_the_connection() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (data, signal) = extension.accept();
@@ -293,9 +279,9 @@ fn an_extension_that_was_left_is_taken_again_when_it_has_closed_the_old_connecti
 }
 
 #[test]
-fn without_another_way_documents_wait_for_the_extension() {
+fn documents_wait_if_there_is_no_other_way() {
     let extension = Extension::listen();
-    let mut handoff = Handoff::new(&config(&extension.path()), false);
+    let mut handoff = Handoff::new(&Config::of_tests(&extension.path()), false);
     let (mut data, _signal) = extension.accept();
     for _ in 0..1000 {
         assert!(handoff.close(SegmentId::new(), &[b'x'; 1000]).is_empty());
@@ -310,7 +296,7 @@ fn without_another_way_documents_wait_for_the_extension() {
 }
 
 #[test]
-fn an_extension_of_another_version_is_noticed_before_the_first_document() {
+fn other_version_is_detected_before_the_first_document() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     drop(extension.accept());
@@ -327,7 +313,7 @@ fn an_extension_of_another_version_is_noticed_before_the_first_document() {
 }
 
 #[test]
-fn a_folder_to_which_others_may_write_is_refused() {
+fn folder_writable_by_others_is_rejected() {
     let extension = Extension::listen();
     let mode =
         |mode| fs::set_permissions(extension.folder.path(), fs::Permissions::from_mode(mode));
@@ -351,7 +337,7 @@ fn a_folder_to_which_others_may_write_is_refused() {
 }
 
 #[test]
-fn a_hung_extension_costs_bounded_memory() {
+fn hung_extension_costs_bounded_memory() {
     let extension = Extension::listen();
     let mut handoff = handoff(&extension.path());
     let (_data, _signal) = extension.accept();

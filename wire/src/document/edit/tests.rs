@@ -23,6 +23,7 @@ fn full() -> Document {
         end_time: Some(crate::time::Timestamp::from_micros(2_500_000)),
         in_progress: true,
         origin: Some("AWS::Lambda::Function"),
+        user: Some(text()),
         namespace: Some(Namespace::Remote),
         error: true,
         throttle: true,
@@ -30,7 +31,7 @@ fn full() -> Document {
         http: Some(Http {
             request: Some(Request {
                 method: text(),
-                url: text(),
+                url: SECRET.into(),
             }),
             response: Some(Response {
                 status: Some(200),
@@ -95,7 +96,7 @@ fn no_place_keeps_its_text() {
         json!({
             "name": "x", "id": ID, "trace_id": TRACE, "parent_id": ID, "type": "subsegment",
             "start_time": 1.5, "end_time": 2.5, "in_progress": true,
-            "origin": "AWS::Lambda::Function", "namespace": "remote",
+            "origin": "AWS::Lambda::Function", "user": "x", "namespace": "remote",
             "error": true, "throttle": true, "fault": true,
             "http": {
                 "request": { "method": "x", "url": "x" },
@@ -146,6 +147,7 @@ fn each_text_comes_with_its_place() {
             "Name",
             "Sql",
             "Url",
+            "User",
         ]
     );
 }

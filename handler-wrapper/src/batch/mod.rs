@@ -1,0 +1,6 @@
+//! Batches of items, each item in its producer's trace.
+
+pub(crate) mod item;
+mod lanes;
+pub(crate) mod schedule;
+pub(crate) mod stitch;

@@ -1,0 +1,246 @@
+//! Schedule of a batch: number of items at a time, order, deadline.
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, future, stream::FuturesUnordered};
+use tracestitch_wire::document::{Cause, Exception};
+
+use super::{
+    item::Item,
+    lanes::{self, Lane},
+    stitch::{Batch, Mode, Stitched},
+};
+use crate::{
+    support::{clock, user_code},
+    trace::{capture::Recorded, context::Context, failure::Failure, trace::Trace},
+};
+
+/// Time before the deadline at which messages are given up, unless set otherwise.
+const MARGIN: Duration = Duration::from_millis(500);
+
+pub(crate) type Choose<M> = Arc<dyn Fn(&M) -> Mode + Send + Sync>;
+
+/// Order and limits of the items of a batch.
+pub(crate) struct Schedule<M> {
+    /// Largest number of items that are handled at the same time.
+    pub(crate) concurrency: usize,
+    /// Time before the deadline at which the rest is given up; [`Duration::MAX`] for never.
+    pub(crate) margin: Duration,
+    /// Chooses the trace in which an item is handled.
+    pub(crate) choose: Choose<M>,
+    /// True if items with a group belong to a FIFO queue.
+    pub(crate) fifo: bool,
+}
+
+impl<M> Schedule<M> {
+    /// Handles the items of a batch. Returns for each item, in order, whether it is done.
+    pub(crate) async fn work_off<H, F, T, E, Kind>(&self, messages: Vec<M>, handle: H) -> Vec<bool>
+    where
+        M: Item,
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let batch = Batch::begin(Context::current());
+        let until = batch
+            .deadline()
+            .filter(|_| self.margin != Duration::MAX)
+            .map(|deadline| deadline.less(self.margin));
+        let run = Run {
+            batch: &batch,
+            choose: &*self.choose,
+            handle: Mutex::new(handle),
+            done: messages.iter().map(|_| AtomicBool::new(false)).collect(),
+            until,
+        };
+        let mut waiting = lanes::lanes(messages, self.fifo).into_iter();
+        {
+            let work = pin!(async {
+                let mut working = FuturesUnordered::new();
+                loop {
+                    while working.len() < self.concurrency
+                        && let Some(lane) = waiting.next()
+                    {
+                        working.push(run.lane(lane));
+                    }
+                    if working.next().await.is_none() {
+                        break;
+                    }
+                }
+            });
+            // Items in progress at the deadline are dropped with this block.
+            future::select(work, pin!(reached(until))).await;
+        }
+        run.done.into_iter().map(AtomicBool::into_inner).collect()
+    }
+}
+
+/// A batch in progress.
+struct Run<'a, M, H> {
+    batch: &'a Batch,
+    choose: &'a (dyn Fn(&M) -> Mode + Send + Sync),
+    handle: Mutex<H>,
+    done: Vec<AtomicBool>,
+    until: Option<Instant>,
+}
+
+impl<M: Item, H> Run<'_, M, H> {
+    /// Handles the messages of a lane up to the first that fails.
+    async fn lane<F, T, E, Kind>(&self, lane: Lane<M>)
+    where
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        for (place, message) in lane {
+            // Items that never wait leave the timer no turn.
+            let over = self.until.is_some_and(|until| clock::monotonic() >= until);
+            if over || !self.message(message).await {
+                return;
+            }
+            self.done[place].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Handles one item. Returns true if it is done.
+    async fn message<F, T, E, Kind>(&self, message: M) -> bool
+    where
+        H: FnMut(M) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Failure<Kind>,
+    {
+        let mode = user_code::contained(|| (self.choose)(&message)).unwrap_or_default();
+        let Stitched {
+            context,
+            segment,
+            pointer,
+        } = Stitched::begin(self.batch, &message, mode);
+        let mut failure = FailureMark(context.trace().cloned());
+        // The closure's code before its first await belongs to the item, too.
+        let work = async {
+            let mut mark = DeadlineMark(self.until);
+            let future = {
+                let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+                handle(message)
+            };
+            let result = future.await;
+            mark.0 = None;
+            result
+        };
+        let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
+            outcome
+                .inspect_err(|error| segment.record_failure(error))
+                .is_ok()
+        });
+        let succeeded = Contained(Some(judged)).await.unwrap_or(false);
+        if succeeded {
+            failure.0 = None;
+        } else {
+            pointer.amend(|document| document.error = true);
+        }
+        pointer.finish();
+        succeeded
+    }
+}
+
+/// Marks the trace of a message as failed when dropped, unless the message succeeded first. A
+/// message that is dropped half-way has failed, too.
+struct FailureMark(Option<Arc<Trace>>);
+
+impl Drop for FailureMark {
+    fn drop(&mut self) {
+        if let Some(trace) = &self.0 {
+            trace.fail();
+        }
+    }
+}
+
+/// Dropped before the message's segment, so it can record that the deadline (not the caller)
+/// cancelled the work.
+struct DeadlineMark(Option<Instant>);
+
+impl Drop for DeadlineMark {
+    fn drop(&mut self) {
+        let is_over = self.0.is_some_and(|until| clock::monotonic() >= until);
+        if is_over
+            && !std::thread::panicking()
+            && let Some(segment) = Context::current().recording()
+        {
+            let message = "given up before the invocation's deadline, so that the others of its \
+                           batch do not come back, too: see Consumer::deadline_margin";
+            let cause = Cause::from_exception(Exception::new("Cancelled", message));
+            segment.amend(|document| document.fail(cause));
+        }
+    }
+}
+
+/// Contains panics of the work, and of the values that it drops when it is given up. Returns `None`
+/// after a panic.
+struct Contained<W>(Option<W>);
+
+impl<W: Future + Unpin> Future for Contained<W> {
+    type Output = Option<W::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let polled = user_code::contained(|| Pin::new(work).poll(cx));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    }
+}
+
+impl<W> Drop for Contained<W> {
+    fn drop(&mut self) {
+        let work = self.0.take();
+        user_code::contained(|| drop(work));
+    }
+}
+
+/// Completes at `instant`, or never if there is none.
+async fn reached(instant: Option<Instant>) {
+    let sleep = instant.and_then(|instant| {
+        // A tokio runtime without timers panics here. Only items that have not begun are given up
+        // then.
+        user_code::contained(|| tokio::time::sleep_until(instant.into()))
+    });
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => pending().await,
+    }
+}
+
+impl<M> Default for Schedule<M> {
+    fn default() -> Self {
+        Self {
+            concurrency: 1,
+            margin: MARGIN,
+            choose: Arc::new(|_| Mode::default()),
+            fifo: false,
+        }
+    }
+}
+
+impl<M> Clone for Schedule<M> {
+    fn clone(&self) -> Self {
+        Self {
+            choose: Arc::clone(&self.choose),
+            ..*self
+        }
+    }
+}
+
+impl<M> fmt::Debug for Schedule<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedule")
+            .field("concurrency", &self.concurrency)
+            .field("margin", &self.margin)
+            .finish_non_exhaustive()
+    }
+}

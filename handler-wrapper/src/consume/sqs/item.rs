@@ -1,0 +1,47 @@
+//! Messages of SQS as items of a batch.
+
+use serde_json::Value;
+use tracestitch_wire::header::TraceHeader;
+
+use crate::{
+    batch::item::Item,
+    incoming::{self, message::SqsRecord},
+    settings::carriers::Carriers,
+};
+
+impl<M: SqsRecord> Item for M {
+    const SOURCE: &'static str = "sqs";
+
+    fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
+        incoming::sqs::of_message(self, carriers)
+    }
+
+    /// Standard queues may have groups, too, for fair delivery; those imply no order (SQS developer
+    /// guide, "Amazon SQS fair queues"). Only names of FIFO queues end in `.fifo` (SQS developer
+    /// guide, "FIFO queue and message identifiers").
+    fn group(&self, fifo: bool) -> Option<&str> {
+        let fifo = fifo || self.queue().is_some_and(|queue| queue.ends_with(".fifo"));
+        self.system("MessageGroupId").filter(|_| fifo)
+    }
+
+    fn came_from(&self) -> String {
+        let arn = self.queue().unwrap_or("queue");
+        arn.rsplit(':').next().unwrap_or(arn).to_owned()
+    }
+
+    /// The time in the queue is a field. On the timeline it is the gap between the producer's call
+    /// and this segment; a subsegment that begins before its segment is not drawn.
+    fn facts(&self, now: i64) -> Vec<(&'static str, Option<Value>)> {
+        let number = |name: &str| self.system(name)?.parse::<i64>().ok();
+        let waited = number("SentTimestamp").map(|sent| now.saturating_sub(sent).max(0));
+        vec![
+            ("message_id", self.id().map(Value::from)),
+            ("queue", self.queue().map(Value::from)),
+            (
+                "receive_count",
+                number("ApproximateReceiveCount").map(Value::from),
+            ),
+            ("queue_ms", waited.map(Value::from)),
+        ]
+    }
+}

@@ -1,0 +1,349 @@
+//! AWS SDK calls: one subsegment for each, and the trace header on every attempt.
+
+mod members;
+mod outcome;
+mod parameters;
+#[cfg(feature = "sqs-poll")]
+mod receive;
+mod selection;
+
+use aws_runtime::{auth::SigV4OperationSigningConfig, invocation_id::InvocationIdInterceptor};
+#[cfg(feature = "sqs-poll")]
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextMut;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{
+            DisableInterceptor, Intercept,
+            context::{
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+                FinalizerInterceptorContextRef, Input,
+            },
+            dyn_dispatch_hint,
+        },
+        orchestrator::Metadata,
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{
+    config_bag::{ConfigBag, Storable, StoreReplace},
+    telemetry::{CapturedTelemetryAttributes, RequestedTelemetryAttributes},
+};
+use aws_types::{SigningName, region::Region};
+use http::HeaderName;
+use tracestitch_wire::{
+    document::Namespace,
+    header::{self, TraceHeader},
+};
+
+use self::{
+    parameters::{INPUT_HEADER, STEP_FUNCTIONS},
+    selection::{AllowedCall, Selection},
+};
+use crate::trace::{context::Context, subsegment::Subsegment};
+
+/// Records the calls of an AWS SDK client and passes the trace on.
+///
+/// Set it once in the client's configuration. Each call becomes one subsegment, however many
+/// attempts it takes: operation, region, table or queue, request id, retries, HTTP status, and
+/// how it failed. 4xx is an error, 429 and throttling codes are throttled errors, 5xx and no
+/// answer at all are faults. A call whose future is dropped ends as a fault, too. Set for one call
+/// alone (`customize`), it records that call without the names that need no feature: the SDK has
+/// not kept them when it sees it.
+///
+/// What is recorded of a call's parameters and result is what the X-Ray SDKs record: names of
+/// tables, queues, buckets and the like, settings, counts. Never what a message, an item or an
+/// object holds. Names take no more than the feature `aws-sdk`; settings, counts and results need
+/// the feature that is named after the service's crate (`aws-sdk-dynamodb`, `aws-sdk-sqs`,
+/// `aws-sdk-lambda`, `aws-sdk-eventbridge`), which knows its types.
+/// [`record`](Self::record) and [`omit`](Self::omit) change the choice.
+///
+/// Every attempt carries `X-Amzn-Trace-Id` with the call's subsegment as parent, so that SQS,
+/// SNS, EventBridge, Step Functions, Lambda and others hand the trace on. In an invocation that
+/// is not sampled the header goes on as it came. A header that you set yourself is left alone,
+/// and so are the trace headers in messages, entries and inputs, which the services prefer to
+/// the call's. Outside an invocation nothing is changed. Presigned requests are neither recorded
+/// nor given a header.
+///
+/// ```
+/// use tracestitch::aws::TraceInterceptor;
+///
+/// let config = aws_sdk_sqs::Config::builder()
+///     .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+///     .interceptor(TraceInterceptor::new())
+///     .build();
+/// let sqs = aws_sdk_sqs::Client::from_conf(config);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TraceInterceptor {
+    selection: Selection,
+    account_id: Option<String>,
+}
+
+impl TraceInterceptor {
+    /// An interceptor; one can serve any number of clients.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records one more member of the inputs or outputs of a service's operations.
+    ///
+    /// `service` is the name of the subsegment, `member` the name in the service's API reference,
+    /// `key` where it stands in the document's `aws` block. It may be any string of the input's
+    /// top level that the service's model does not mark as sensitive; other members only if some
+    /// operation of the service has them recorded anyway (`DynamoDB`'s `Count`, of `Query` too).
+    /// Strings are cut at 250 characters. What you add is visible to all who can read traces.
+    ///
+    /// ```
+    /// use tracestitch::aws::TraceInterceptor;
+    ///
+    /// let interceptor = TraceInterceptor::new()
+    ///     .record("DynamoDB", "KeyConditionExpression", "key_condition_expression")
+    ///     .record("DynamoDB", "Count", "count")
+    ///     .omit("S3", "key");
+    /// ```
+    #[must_use]
+    pub fn record(
+        mut self,
+        service: &'static str,
+        member: &'static str,
+        key: &'static str,
+    ) -> Self {
+        self.selection.add(service, (member, key));
+        self
+    }
+
+    /// Records nothing under `key` for `service`, the name of the subsegment: a parameter of the
+    /// allow-list, or one that was added.
+    #[must_use]
+    pub fn omit(mut self, service: &'static str, key: &'static str) -> Self {
+        self.selection.omit(service, key);
+        self
+    }
+
+    /// The account whose resources the clients use, when it is not the function's own (X-Ray
+    /// developer guide, "Segment documents", `aws`).
+    #[must_use]
+    pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
+        self.account_id = Some(account_id.into());
+        self
+    }
+
+    fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
+        let captured = if self.selection.is_read_here(input) {
+            None
+        } else {
+            cfg.load::<CapturedTelemetryAttributes>()
+        };
+        let (subsegment, allowed) = if context.is_recording() {
+            self.begin_subsegment(context, input, captured, cfg)
+        } else {
+            Default::default()
+        };
+        let users = captured.and_then(|captured| selection::captured(captured, INPUT_HEADER));
+        let header = match users {
+            Some(header) => Some(header.to_owned()),
+            None if subsegment.is_recording() => text(subsegment.context().trace_header()),
+            None => text(context.trace_header()),
+        };
+        // In the init phase there is something to record, but no trace to pass on.
+        (subsegment.is_recording() || header.is_some()).then_some(Call {
+            subsegment,
+            allowed,
+            header,
+            presigned: None,
+        })
+    }
+
+    fn begin_subsegment(
+        &self,
+        context: &Context,
+        input: &Input,
+        captured: Option<&CapturedTelemetryAttributes>,
+        cfg: &ConfigBag,
+    ) -> (Subsegment, AllowedCall) {
+        let metadata = cfg.load::<Metadata>();
+        let service = metadata.map_or("AWS", Metadata::service);
+        let operation = metadata.map_or("unknown", Metadata::name);
+        let allowed = AllowedCall::of(service, operation);
+        let subsegment = Subsegment::begin_with(context, allowed.name(service), |document| {
+            document.namespace = Some(Namespace::Aws);
+            document.aws.insert("operation", operation);
+            if let Some(region) = cfg.load::<Region>() {
+                document.aws.insert("region", region.as_ref());
+            }
+            if let Some(account_id) = &self.account_id {
+                document.aws.insert("account_id", account_id.as_str());
+            }
+            self.selection
+                .put_request(document, allowed, input, captured);
+        });
+        (subsegment, allowed)
+    }
+}
+
+/// What is kept of a call from its first hook to its last. When the call's future is dropped, so
+/// is this, and the subsegment ends as cancelled.
+#[derive(Debug)]
+struct Call {
+    subsegment: Subsegment,
+    allowed: AllowedCall,
+    /// What the request is to carry, until it does.
+    header: Option<String>,
+    /// Whether its request is only made, not sent; None until there is a request.
+    presigned: Option<bool>,
+}
+
+impl Storable for Call {
+    type Storer = StoreReplace<Self>;
+}
+
+fn text(header: Option<TraceHeader>) -> Option<String> {
+    header.as_ref().map(String::from)
+}
+
+/// The header's name as the request keeps it: made of text it would be checked each time.
+static HEADER: HeaderName = HeaderName::from_static(header::NAME);
+
+/// The signing configuration says how long a presigned request is valid; others have no such
+/// limit.
+fn is_presigning(cfg: &ConfigBag) -> bool {
+    cfg.load::<SigV4OperationSigningConfig>()
+        .is_some_and(|config| config.signing_options.expires_in.is_some())
+}
+
+/// Of a request that failed before it was signed. Clients switch this interceptor off when they
+/// only make a request.
+fn was_to_be_presigned(cfg: &ConfigBag) -> bool {
+    is_presigning(cfg)
+        || cfg
+            .load::<DisableInterceptor<InvocationIdInterceptor>>()
+            .is_some()
+}
+
+/// Every hook returns `Ok`: an error of an interceptor would fail the user's call.
+#[dyn_dispatch_hint]
+impl Intercept for TraceInterceptor {
+    fn name(&self) -> &'static str {
+        "TraceInterceptor"
+    }
+
+    fn read_before_execution(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let current = Context::current();
+        if current.trace().is_some()
+            && !self.selection.is_read_here(context.input())
+            && let Some(signing_name) = cfg.load::<SigningName>().map(SigningName::as_ref)
+            && (current.is_recording() || signing_name == STEP_FUNCTIONS)
+            && let Some(requested) = self
+                .selection
+                .requested(signing_name, cfg.load::<RequestedTelemetryAttributes>())
+        {
+            cfg.interceptor_state().store_put(requested);
+        }
+        Ok(())
+    }
+
+    /// Also outside an invocation: a process that receives messages by itself has none yet.
+    #[cfg(feature = "sqs-poll")]
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        receive::ask_for_attributes(context.input_mut());
+        Ok(())
+    }
+
+    /// The first hook in which a client's interceptor can see which operation it is, and the last
+    /// in which its input is there.
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let current = Context::current();
+        if current.trace().is_some()
+            // A second interceptor of this kind would record the same call again.
+            && cfg.get_mut_from_interceptor_state::<Call>().is_none()
+            && let Some(call) = self.begin(&current, context.input(), cfg)
+        {
+            cfg.interceptor_state().store_put(call);
+        }
+        Ok(())
+    }
+
+    /// Each attempt begins with the request as this hook leaves it. It is also the only one in
+    /// which the user's own header can be told from that which the SDK takes from the environment
+    /// when signing begins, if there is none by then.
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let call = cfg.get_mut_from_interceptor_state::<Call>();
+        if let Some(header) = call.and_then(|call| call.header.take()) {
+            let headers = context.request_mut().headers_mut();
+            if headers.get_all_bytes_by_name(&HEADER).next().is_none() {
+                // Ours is printable ASCII. One of the user's that is no valid value goes nowhere.
+                let _ = headers.try_insert(HEADER.clone(), header);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first hook at which presigning can be told for sure; the header is not signed.
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let presigned = is_presigning(cfg);
+        if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
+            call.presigned = Some(presigned);
+            if presigned {
+                context.request_mut().headers_mut().remove(header::NAME);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() else {
+            return Ok(());
+        };
+        let subsegment = std::mem::take(&mut call.subsegment);
+        if !subsegment.is_recording() {
+            return Ok(());
+        }
+        let allowed = call.allowed;
+        let presigned = call.presigned;
+        if presigned.unwrap_or_else(|| was_to_be_presigned(cfg)) {
+            subsegment.discard();
+        } else {
+            subsegment.amend(|document| {
+                outcome::record(document, context, cfg);
+                if let Some(Ok(output)) = context.output_or_error() {
+                    self.selection.put_response(document, allowed, output);
+                }
+            });
+            subsegment.finish();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

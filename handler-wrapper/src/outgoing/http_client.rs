@@ -1,0 +1,227 @@
+//! HTTP calls: one subsegment for each, and the trace header on the request.
+//!
+//! [`TraceRequests`] is a [`tower` layer](::tower::Layer) for clients that are a `tower` service (hyper-util,
+//! tonic's channel) and, with the feature `reqwest`, middleware of
+//! `reqwest-middleware`.
+
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod tower;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as http_header};
+use tracestitch_wire::{
+    document::{Http, Namespace, Request, Response, clean_url},
+    header::{self, Sampling, TraceHeader},
+    w3c,
+};
+
+pub use self::tower::TracedClient;
+use crate::trace::{context::Context, subsegment::Subsegment};
+
+/// Records the requests of an HTTP client and passes the trace on.
+///
+/// Each request becomes a subsegment named after the host: method, URL without user, query and
+/// fragment, status, content length. 4xx is an error, 429 a throttled error, 5xx and no answer
+/// are faults; so is a request whose future is dropped. A code of gRPC in the headers counts as
+/// the HTTP status that says the same; one in the trailers is not seen. A request without a host
+/// in its URI, as tonic's are unless `with_origin` is used, is named `remote`. It ends when the
+/// response's headers are there; its body is read later. Bodies and header values are never
+/// recorded.
+///
+/// The request carries `X-Amzn-Trace-Id` with the subsegment as parent; a header that you set
+/// yourself is left alone. Outside an invocation nothing is changed.
+///
+/// As a layer, put it innermost, around the client itself: it then sees each attempt of a retry,
+/// and the client's own error.
+///
+/// ```
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::Layer;
+/// use tracestitch::http_client::TraceRequests;
+///
+/// let client = Client::builder(TokioExecutor::new())
+///     .build_http::<http_body_util::Empty<bytes::Bytes>>();
+/// let client = TraceRequests::new()
+///     .propagate_to(["*.internal.example"])
+///     .layer(client);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TraceRequests {
+    ignored: Hosts,
+    /// None: to all.
+    trusted: Option<Hosts>,
+    traceparent: bool,
+}
+
+impl TraceRequests {
+    /// Records all requests and sends the trace header to all hosts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Neither records requests to these hosts nor gives them a header. `*.example.com` stands
+    /// for all hosts under `example.com`; ports do not count.
+    #[must_use]
+    pub fn ignore(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.ignored = Hosts::new(hosts);
+        self
+    }
+
+    /// Gives the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests
+    /// to others are recorded all the same. A client that follows redirects by itself takes the
+    /// headers along, wherever they lead: switch that off, or with `reqwest` use `redirects`.
+    #[must_use]
+    pub fn propagate_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.trusted = Some(Hosts::new(hosts));
+        self
+    }
+
+    /// Sends the trace as W3C `traceparent`, too, where it has a caller and a decision on
+    /// sampling, for services that are traced by others than X-Ray. The `tracestate` that came
+    /// with the `traceparent` which the trace was taken from goes on beside it, as it came.
+    #[must_use]
+    pub fn with_traceparent(mut self) -> Self {
+        self.traceparent = true;
+        self
+    }
+
+    fn begin(&self, method: &Method, host: &str, url: &str, headers: &mut HeaderMap) -> Call {
+        let current = Context::current();
+        if current.trace().is_none() || self.ignored.have(host) {
+            return Call {
+                context: current,
+                subsegment: Subsegment::default(),
+            };
+        }
+        let subsegment = Subsegment::begin_with(&current, host.to_owned(), |document| {
+            document.namespace = Some(Namespace::Remote);
+            document.http = Some(Http {
+                request: Some(Request {
+                    method: method.as_str().to_owned().into(),
+                    url: clean_url(url).into_owned().into(),
+                }),
+                response: None,
+            });
+        });
+        let context = if subsegment.is_recording() {
+            subsegment.context()
+        } else {
+            current
+        };
+        if self.is_told(host) {
+            self.pass_on(&context, headers);
+        }
+        Call {
+            context,
+            subsegment,
+        }
+    }
+
+    /// True for hosts that are given the headers.
+    fn is_told(&self, host: &str) -> bool {
+        !self.ignored.have(host) && self.trusted.as_ref().is_none_or(|hosts| hosts.have(host))
+    }
+
+    fn pass_on(&self, context: &Context, headers: &mut HeaderMap) {
+        let Some(header) = context.trace_header() else {
+            return;
+        };
+        put(headers, header::NAME, || Some(String::from(&header)));
+        if self.traceparent && put(headers, w3c::NAME, || traceparent(&header)) {
+            put(headers, w3c::STATE_NAME, || {
+                header.state().map(str::to_owned)
+            });
+        }
+    }
+}
+
+/// A request that is under way.
+struct Call {
+    /// What the client runs in.
+    context: Context,
+    subsegment: Subsegment,
+}
+
+/// What the user set stays. True when it was put there.
+fn put(
+    headers: &mut HeaderMap,
+    name: &'static str,
+    value: impl FnOnce() -> Option<String>,
+) -> bool {
+    let name = HeaderName::from_static(name);
+    if headers.contains_key(&name) {
+        return false;
+    }
+    // All of them are printable ASCII, so they are always valid values.
+    let value = value().and_then(|value| HeaderValue::try_from(value).ok());
+    value.is_some_and(|value| headers.insert(name, value).is_none())
+}
+
+/// Trace Context (W3C Recommendation), version 00. An X-Ray trace id is one of 16 bytes there.
+fn traceparent(header: &TraceHeader) -> Option<String> {
+    let flags = match header.sampling {
+        Sampling::Sampled => "01",
+        Sampling::NotSampled => "00",
+        Sampling::Requested | Sampling::Undecided => return None,
+    };
+    let root = header.root.to_string();
+    let root = root.trim_start_matches("1-").replace('-', "");
+    Some(format!("00-{root}-{}-{flags}", header.parent?))
+}
+
+/// Puts the answer on the subsegment.
+fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMap) {
+    subsegment.amend(|document| {
+        let length = headers.get(http_header::CONTENT_LENGTH);
+        document.http.get_or_insert_default().response = Some(Response {
+            status: Some(status.as_u16()),
+            content_length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
+        });
+        let grpc = headers
+            .get("grpc-status")
+            .and_then(|code| code.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        // What failed inside the client was put on it already, with its cause.
+        document.mark(of_grpc(grpc).unwrap_or(status).as_u16());
+    });
+}
+
+/// The HTTP status that says the same as a code of gRPC (`google/rpc/code.proto`). A call that
+/// fails at once has its code in the headers; what trailers say comes after the body.
+fn of_grpc(code: u8) -> Option<StatusCode> {
+    Some(match code {
+        8 => StatusCode::TOO_MANY_REQUESTS,
+        1 | 3 | 5 | 6 | 7 | 9 | 10 | 11 | 16 => StatusCode::BAD_REQUEST,
+        2 | 4 | 12 | 13 | 14 | 15 => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => return None,
+    })
+}
+
+/// Patterns of host names.
+#[derive(Debug, Clone, Default)]
+struct Hosts(Arc<[String]>);
+
+impl Hosts {
+    fn new(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let lower = |host: String| host.to_ascii_lowercase();
+        Self(hosts.into_iter().map(Into::into).map(lower).collect())
+    }
+
+    fn have(&self, host: &str) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let host = host.to_ascii_lowercase();
+        self.0
+            .iter()
+            .any(|pattern| match pattern.strip_prefix('*') {
+                Some(end) => host.len() > end.len() && end.starts_with('.') && host.ends_with(end),
+                None => *pattern == host,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

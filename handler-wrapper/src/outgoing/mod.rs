@@ -1,0 +1,8 @@
+//! Calls that leave the function.
+
+#[cfg(feature = "aws-sdk")]
+pub mod aws;
+#[cfg(feature = "http-client")]
+pub mod http_client;
+#[cfg(feature = "sql")]
+pub mod sql;

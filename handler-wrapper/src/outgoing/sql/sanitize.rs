@@ -1,0 +1,336 @@
+//! Queries without their literals.
+
+/// What a double quote and a hash mean in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `"name"` is a name.
+    Postgres,
+    /// `"text"` may be a literal, `#` may begin a comment.
+    Other,
+}
+
+/// Bytes after which no more is read: a document keeps 250 characters, of at most 4 bytes.
+const ENOUGH: usize = 1000;
+
+/// `query` without literals and comments, white space and lists of placeholders shortened.
+///
+/// It has no parser for each dialect, so where dialects differ on where a literal ends, the rest
+/// of the query is left out: a literal with a backslash, one that is not closed, Oracle's `q'…'`.
+pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
+    let mut sanitizer = Sanitizer {
+        rest: query,
+        kept: String::with_capacity(query.len().min(512)),
+        dialect,
+    };
+    while !sanitizer.rest.is_empty() && sanitizer.kept.len() <= ENOUGH {
+        if sanitizer.step().is_none() {
+            sanitizer.put("?");
+            break;
+        }
+    }
+    let kept = sanitizer.kept;
+    kept.trim_end().to_owned()
+}
+
+/// What may begin a literal.
+const QUOTES: [char; 3] = ['\'', '"', '`'];
+
+struct Sanitizer<'a> {
+    rest: &'a str,
+    kept: String,
+    dialect: Dialect,
+}
+
+impl<'a> Sanitizer<'a> {
+    /// Goes over one token. None when it cannot be told where that ends.
+    fn step(&mut self) -> Option<()> {
+        let rest = self.rest;
+        let first = rest.chars().next()?;
+        match first {
+            _ if rest.starts_with("--") => self.skip_line()?,
+            '#' if self.dialect == Dialect::Other => self.skip_line()?,
+            '[' if self.dialect == Dialect::Other => self.bracket()?,
+            _ if rest.starts_with("/*") => self.skip_comment()?,
+            '\'' => self.literal('\'')?,
+            '"' if self.dialect == Dialect::Other => self.literal('"')?,
+            '"' | '`' => {
+                let name = self.quoted(first)?;
+                self.put(name);
+            }
+            '$' => self.dollar()?,
+            _ if first.is_ascii_digit() => self.number(),
+            '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.number(),
+            _ if is_word(first) => self.word()?,
+            _ if first.is_whitespace() => {
+                self.take(rest.len() - rest.trim_start().len());
+                self.space();
+            }
+            _ => {
+                let sign = self.take(first.len_utf8());
+                self.put(sign);
+            }
+        }
+        Some(())
+    }
+
+    fn take(&mut self, length: usize) -> &'a str {
+        let (token, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        token
+    }
+
+    fn put(&mut self, token: &str) {
+        // A list of values says no more than one of them.
+        if token == "?" && self.kept.ends_with("?, ") {
+            self.kept.truncate(self.kept.len() - 2);
+        } else if token == "?" && self.kept.ends_with("?,") {
+            self.kept.truncate(self.kept.len() - 1);
+        } else {
+            self.kept.push_str(token);
+        }
+    }
+
+    fn space(&mut self) {
+        if !self.kept.is_empty() && !self.kept.ends_with(' ') {
+            self.kept.push(' ');
+        }
+    }
+
+    /// `#` is a sign of names in some dialects, and `--` without a space two signs in MySQL:
+    /// then a quote behind it begins a literal.
+    fn skip_line(&mut self) -> Option<()> {
+        let line = &self.rest[..self.rest.find('\n').unwrap_or(self.rest.len())];
+        let sure = line.strip_prefix("--").is_some_and(|comment| {
+            self.dialect == Dialect::Postgres || comment.starts_with(char::is_whitespace)
+        });
+        if !sure && (line.contains(QUOTES) || line.contains("/*")) {
+            return None;
+        }
+        self.take(line.len());
+        self.space();
+        Some(())
+    }
+
+    /// `[…]` is a name in SQL Server and SQLite, where it may hold a quote.
+    fn bracket(&mut self) -> Option<()> {
+        let name = &self.rest[..self.rest.find(']').unwrap_or(self.rest.len())];
+        if name.contains(QUOTES)
+            || ["--", "/*", "#"]
+                .iter()
+                .any(|comment| name.contains(comment))
+        {
+            return None;
+        }
+        let sign = self.take(1);
+        self.put(sign);
+        Some(())
+    }
+
+    /// Comments may hold comments in PostgreSQL, where others see the end of the outer one.
+    fn skip_comment(&mut self) -> Option<()> {
+        let end = self.rest[2..].find("*/")? + 2;
+        if self.rest[2..end].contains("/*") {
+            return None;
+        }
+        self.take(end + 2);
+        self.space();
+        Some(())
+    }
+
+    fn literal(&mut self, quote: char) -> Option<()> {
+        if self.quoted(quote)?.contains('\\') {
+            return None;
+        }
+        self.put("?");
+        Some(())
+    }
+
+    /// From a quote to the one that ends it; a doubled quote stands for itself.
+    fn quoted(&mut self, quote: char) -> Option<&'a str> {
+        let mut end = 1;
+        loop {
+            end += self.rest[end..].find(quote)? + 1;
+            if !self.rest[end..].starts_with(quote) {
+                return Some(self.take(end));
+            }
+            end += 1;
+        }
+    }
+
+    /// PostgreSQL's `$1` is a placeholder, `$$…$$` and `$tag$…$tag$` are literals.
+    fn dollar(&mut self) -> Option<()> {
+        let name = self.rest[1..]
+            .find(|c| !is_word(c))
+            .map_or(self.rest.len(), |n| n + 1);
+        if self.rest[name..].starts_with('$') {
+            let tag = self.take(name + 1);
+            let end = self.rest.find(tag)?;
+            self.take(end + tag.len());
+            self.put("?");
+        } else {
+            let placeholder = self.take(name);
+            self.put(placeholder);
+        }
+        Some(())
+    }
+
+    fn number(&mut self) {
+        let mut before = ' ';
+        let end = self.rest.find(|c: char| {
+            let exponent = matches!(before, 'e' | 'E') && matches!(c, '+' | '-');
+            let part = is_word(c) || c == '.' || exponent;
+            before = c;
+            !part
+        });
+        self.take(end.unwrap_or(self.rest.len()));
+        self.put("?");
+    }
+
+    fn word(&mut self) -> Option<()> {
+        let word = self.take(self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len()));
+        if self.rest.starts_with('\'') && matches!(word, "q" | "Q" | "nq" | "NQ" | "nQ" | "Nq") {
+            return None;
+        }
+        self.put(word);
+        Some(())
+    }
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_removed() {
+        for (query, expected, reason) in [
+            ("select 1", "select ?", "number"),
+            ("-1.5e-3 * .5 * 0xFF", "-? * ? * ?", "kinds of numbers"),
+            (
+                "where a = 'x' and b = $1",
+                "where a = ? and b = $1",
+                "placeholder of PostgreSQL",
+            ),
+            (
+                "where a = ? and b = :b",
+                "where a = ? and b = :b",
+                "other placeholders",
+            ),
+            ("where a='it''s'", "where a=?", "doubled quote"),
+            ("in ('a', 'b',3)", "in (?)", "list"),
+            ("values ('a'), ('b')", "values (?), (?)", "rows"),
+            ("table1.col2 = 3", "table1.col2 = ?", "digits in names"),
+            ("e'it\\'s' or x", "e?", "a backslash: the end is not known"),
+            (
+                "x = 'it\\' or y = 'z'",
+                "x = ?",
+                "one that only some take for an escape",
+            ),
+            ("x = 'open", "x = ?", "not closed"),
+            ("x = $$a 'b$$ and y", "x = ? and y", "dollar quotes"),
+            (
+                "x = $t$a $$ b$t$ and y",
+                "x = ? and y",
+                "dollar quotes with a tag",
+            ),
+            ("x = $t$a", "x = ?", "dollar quotes that are not closed"),
+            ("q'[it's]' or y = 'z'", "?", "Oracle"),
+            ("a -- 'secret'\nand b", "a and b", "comment"),
+            ("a /* 'secret' */ and b", "a and b", "comment within"),
+            (
+                "a /* /* */ 'x' */ b 'y'",
+                "a ?",
+                "nested comments: dialects differ",
+            ),
+            ("a /*/ x */ and b", "a and b", "a slash that ends nothing"),
+            ("a /* open", "a ?", "comment that is not closed"),
+            ("  a\n\t b  ", "a b", "white space"),
+            ("`my 1` = 1", "`my 1` = ?", "name of MySQL"),
+            ("ärger = 'ö'", "ärger = ?", "other scripts"),
+            ("'", "?", "a quote alone"),
+            ("$", "$", "a dollar alone"),
+            ("", "", "nothing"),
+        ] {
+            for dialect in [Dialect::Postgres, Dialect::Other] {
+                assert_eq!(sanitize(query, dialect), expected, "{query}: {reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_hashes_and_brackets_depend_on_the_dialect() {
+        for (query, postgres, other) in [
+            ("\"my 1\" = 1", "\"my 1\" = ?", "? = ?"),
+            ("a #>> '{b}' # c", "a #>> ? # c", "a ?"),
+            ("a['b'] = 'c'", "a[?] = ?", "a?"),
+        ] {
+            assert_eq!(sanitize(query, Dialect::Postgres), postgres);
+            assert_eq!(sanitize(query, Dialect::Other), other);
+        }
+    }
+
+    /// What begins a comment or a name in one dialect, and nothing in another.
+    #[test]
+    fn where_dialects_differ_no_literal_is_shown() {
+        for (query, expected, reason) in [
+            (
+                "select [it's] from t where a = 'SECRET'",
+                "select ?",
+                "name of SQL Server",
+            ),
+            (
+                "select [my col], a[1] from t",
+                "select [my col], a[?] from t",
+                "no quote in it",
+            ),
+            (
+                "select * from #t where a = 'x\nSECRET'",
+                "select * from ?",
+                "its temporary table",
+            ),
+            (
+                "select 5--1, 'x\nSECRET'",
+                "select ??",
+                "a minus of MySQL, twice",
+            ),
+            (
+                "a = 5 -- it's\nand b",
+                "a = ? and b",
+                "a comment in all of them",
+            ),
+            (
+                "a # no quote\nand b",
+                "a and b",
+                "nothing that could be shown",
+            ),
+        ] {
+            let kept = sanitize(query, Dialect::Other);
+            assert_eq!(kept, expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_kept() {
+        let query = format!("insert into t values {}", "('a'), ".repeat(100_000));
+        let kept = sanitize(&query, Dialect::Postgres);
+        assert!(
+            kept.chars().count() > 250 && kept.len() < 2000,
+            "{}",
+            kept.len()
+        );
+    }
+
+    /// Secrets that stand in quotes of every kind, cut at every place.
+    #[test]
+    fn no_prefix_of_a_query_shows_a_literal() {
+        let query = "select 'SECRET' , E'SEC\\'RET', $$SECRET$$, $a$SECRET$a$ /* SECRET */, \
+                     N'SECRET''SECRET', x'5EC' -- SECRET\n from t where a = \"SECRET\" and b = 5";
+        for end in 0..=query.len() {
+            let kept = sanitize(&query[..end], Dialect::Other);
+            assert!(!kept.contains("SEC"), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Helpers of this crate's tests, and tests across its modules.
+
+pub(crate) mod carrying;
+pub(crate) mod header;
+pub(crate) mod kept;
+mod mutations;
+pub(crate) mod recorded;
+#[cfg(feature = "sqs")]
+mod recorded_events;

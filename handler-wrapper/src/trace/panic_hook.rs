@@ -1,0 +1,150 @@
+//! Panic hook that captures the stacks of recorded panics.
+
+use std::backtrace::Backtrace;
+use std::panic::{self, PanicHookInfo};
+use std::sync::Once;
+
+use tracestitch_wire::document::StackFrame;
+
+use super::context::Context;
+use crate::support::{backtrace, last_panic};
+
+/// Installs the hook, once in the life of the process. The previous hook still runs.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            see(info);
+            previous(info);
+        }));
+    });
+}
+
+/// Captures the stack of a panic if it is recorded. Resolving a stack takes milliseconds. This code
+/// must not panic: that would end the process.
+fn see(info: &PanicHookInfo<'_>) {
+    if !Context::current().is_recording() {
+        return last_panic::forget();
+    }
+    let Some(location) = info.location() else {
+        return;
+    };
+    let frames = backtrace::frames(&Backtrace::force_capture());
+    let inner = frames
+        .iter()
+        .position(|frame| backtrace::is_at(frame, location.file(), location.line()));
+    let stack = match inner {
+        Some(inner) => frames.into_iter().skip(inner).collect(),
+        // Binaries without debug information have no source lines; the panic itself always does.
+        None => vec![StackFrame {
+            path: location.file().to_owned().into(),
+            line: location.line(),
+            label: "panicked here".into(),
+        }],
+    };
+    last_panic::remember(info.payload(), stack);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+    use crate::tests::{header::SAMPLED, kept::Kept};
+
+    fn priced(items: usize) -> usize {
+        if items == 0 {
+            panic!("no items in https://a.example/?token=t")
+        } else {
+            items
+        }
+    }
+
+    #[tokio::test]
+    async fn panic_is_recorded_with_message_and_place_on_each_level() {
+        install();
+        let kept = Kept::default();
+        let work = kept.invoke(SAMPLED, async {
+            let inner = crate::capture("outer", crate::capture("inner", async { priced(0) }));
+            assert!(
+                futures_util::FutureExt::catch_unwind(AssertUnwindSafe(inner))
+                    .await
+                    .is_err()
+            );
+        });
+        work.await;
+        for name in ["inner", "outer"] {
+            let exception = &kept.one(name)["cause"]["exceptions"][0];
+            assert_eq!(exception["type"], "panic");
+            assert_eq!(exception["message"], "no items in https://a.example/");
+            let stack = exception["stack"].as_array().unwrap();
+            assert!(
+                stack[0]["path"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("panic_hook.rs"),
+                "{stack:?}"
+            );
+            let line = stack[0]["line"].as_u64().unwrap() as usize;
+            let source = include_str!("panic_hook.rs").lines().nth(line - 1);
+            assert!(source.unwrap().contains("panic!(\"no items"), "line {line}");
+            assert!(
+                stack[0]["label"].as_str().unwrap().contains("priced"),
+                "{stack:?}"
+            );
+            assert!(stack.len() > 1, "{stack:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn guard_dropped_by_a_panic_records_it() {
+        install();
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            let caught = catch_unwind(|| {
+                let _guard = crate::Subsegment::begin("pricing");
+                priced(0)
+            });
+            assert!(caught.is_err());
+            let guard = crate::Subsegment::begin("elsewhere");
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                let _guard = guard;
+                Context::default().sync_scope(|| panic!("not recorded there"))
+            }));
+            assert!(caught.is_err());
+        })
+        .await;
+        let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
+        let pricing = exception("pricing");
+        assert_eq!(pricing["message"], "no items in https://a.example/");
+        let label = &pricing["stack"][0]["label"];
+        assert!(label.as_str().unwrap().contains("priced"), "{pricing}");
+        assert_eq!(
+            exception("elsewhere")["message"],
+            "a panic unwound the stack"
+        );
+    }
+
+    #[tokio::test]
+    async fn panic_without_a_hook_has_no_foreign_stack() {
+        install();
+        let kept = Kept::default();
+        let work = kept.invoke(SAMPLED, async {
+            for payload in ["one", "two"] {
+                let work = || {
+                    if payload == "one" {
+                        panic!("one")
+                    } else {
+                        resume_unwind(Box::new("two"))
+                    }
+                };
+                let caught = catch_unwind(|| crate::capture_sync(payload, work));
+                assert!(caught.is_err());
+            }
+        });
+        work.await;
+        let two = &kept.one("two")["cause"]["exceptions"][0];
+        assert_eq!((&two["message"], two.get("stack")), (&"two".into(), None));
+    }
+}
