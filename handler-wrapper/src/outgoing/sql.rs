@@ -1,10 +1,9 @@
 //! Database calls: one subsegment for each, with the query but none of its literals.
 //!
-//! Wrap the future of a query in [`Database::query`], whichever client makes it. That tells more
-//! than the events that clients write with `tracing`: an event of `sqlx` comes when the query is
-//! over, so that nothing is known of one that a kill interrupts, and says neither how it ended
-//! nor in which database; `tokio-postgres` writes the parameters' values into its events, and
-//! those must not be recorded.
+//! Wrap the future of a query in [`Database::query`]; any client works. This records more than the
+//! events that clients write with `tracing`. `sqlx` writes its event after the query, so a query
+//! that a kill interrupts is lost, and the event names neither outcome nor database.
+//! `tokio-postgres` writes parameter values into its events, and values must not be recorded.
 //!
 //! ```
 //! use tracestitch::sql::Database;
@@ -30,9 +29,9 @@ use tracestitch_wire::document::{Document, Namespace, Sql, Text, clean_url};
 use self::sanitize::{Dialect, sanitize};
 use crate::trace::{capture::Recorded, context::Context, failure::Failure, subsegment::Subsegment};
 
-/// A database that queries go to: what their subsegments say of it.
+/// A database, as the subsegments of its queries describe it.
 ///
-/// Subsegments are named `database@host`, as those of the X-Ray SDK for Java.
+/// Subsegments are named `database@host`, as in the X-Ray SDK for Java.
 #[derive(Debug, Clone)]
 pub struct Database {
     name: String,
@@ -96,7 +95,7 @@ impl Database {
         }
     }
 
-    /// A database of this kind (`PostgreSQL`, `MySQL`, …), under a name of your own.
+    /// Creates a database of this kind (`PostgreSQL`, `MySQL`, …), whose subsegments get `name`.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         let kind = kind.into();
         let dialect = if kind.to_ascii_lowercase().starts_with("postgres") {
@@ -166,7 +165,7 @@ mod tests {
     use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
-    async fn a_query_is_one_subsegment() {
+    async fn query_is_one_subsegment() {
         let kept = Kept::default();
         let database =
             Database::from_url("postgres://app:secret@db.example:5432/orders?sslpassword=secret");
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_fails_is_a_fault() {
+    async fn failed_query_is_a_fault() {
         let kept = Kept::default();
         let database = Database::new("MySQL", "orders");
         let refused = async { Err::<(), _>(std::io::Error::other("no such table")) };

@@ -1,6 +1,6 @@
 //! Queries without their literals.
 
-/// What a double quote and a hash mean in a query.
+/// Meaning of double quotes, hashes and brackets in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// `"name"` is a name.
@@ -9,13 +9,14 @@ pub(super) enum Dialect {
     Other,
 }
 
-/// Bytes after which no more is read: a document keeps 250 characters, of at most 4 bytes.
+/// Bytes of result after which reading ends: a document keeps 250 characters of at most 4 bytes.
 const ENOUGH: usize = 1000;
 
-/// `query` without literals and comments, white space and lists of placeholders shortened.
+/// Returns `query` without literals and comments, with white space and lists of placeholders
+/// shortened.
 ///
-/// It has no parser for each dialect, so where dialects differ on where a literal ends, the rest
-/// of the query is left out: a literal with a backslash, one that is not closed, Oracle's `q'…'`.
+/// There is no parser for each dialect. If dialects disagree on the end of a literal, the rest of
+/// the query is dropped: after a backslash in a literal, an open literal, Oracle's `q'…'`.
 pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
     let mut sanitizer = Sanitizer {
         rest: query,
@@ -32,7 +33,7 @@ pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
     kept.trim_end().to_owned()
 }
 
-/// What may begin a literal.
+/// Signs that may begin a literal.
 const QUOTES: [char; 3] = ['\'', '"', '`'];
 
 struct Sanitizer<'a> {
@@ -42,7 +43,7 @@ struct Sanitizer<'a> {
 }
 
 impl<'a> Sanitizer<'a> {
-    /// Goes over one token. None when it cannot be told where that ends.
+    /// Reads one token. Returns `None` if its end is not certain.
     fn step(&mut self) -> Option<()> {
         let rest = self.rest;
         let first = rest.chars().next()?;
@@ -80,7 +81,7 @@ impl<'a> Sanitizer<'a> {
     }
 
     fn put(&mut self, token: &str) {
-        // A list of values says no more than one of them.
+        // One placeholder stands for a list of them.
         if token == "?" && self.kept.ends_with("?, ") {
             self.kept.truncate(self.kept.len() - 2);
         } else if token == "?" && self.kept.ends_with("?,") {
@@ -96,8 +97,8 @@ impl<'a> Sanitizer<'a> {
         }
     }
 
-    /// `#` is a sign of names in some dialects, and `--` without a space two signs in MySQL:
-    /// then a quote behind it begins a literal.
+    /// Skips a comment that ends with the line. In some dialects `#` is part of a name, and in MySQL
+    /// `--` without a space is two signs; a quote after them would begin a literal.
     fn skip_line(&mut self) -> Option<()> {
         let line = &self.rest[..self.rest.find('\n').unwrap_or(self.rest.len())];
         let sure = line.strip_prefix("--").is_some_and(|comment| {
@@ -126,7 +127,7 @@ impl<'a> Sanitizer<'a> {
         Some(())
     }
 
-    /// Comments may hold comments in PostgreSQL, where others see the end of the outer one.
+    /// Skips a block comment. PostgreSQL nests them; in other dialects the first end closes all.
     fn skip_comment(&mut self) -> Option<()> {
         let end = self.rest[2..].find("*/")? + 2;
         if self.rest[2..end].contains("/*") {
@@ -145,7 +146,7 @@ impl<'a> Sanitizer<'a> {
         Some(())
     }
 
-    /// From a quote to the one that ends it; a doubled quote stands for itself.
+    /// Takes the text from a quote to its counterpart; a doubled quote is part of the text.
     fn quoted(&mut self, quote: char) -> Option<&'a str> {
         let mut end = 1;
         loop {
@@ -272,9 +273,9 @@ mod tests {
         }
     }
 
-    /// What begins a comment or a name in one dialect, and nothing in another.
+    /// Some signs begin a comment or a name in one dialect only.
     #[test]
-    fn where_dialects_differ_no_literal_is_shown() {
+    fn literal_is_dropped_where_dialects_differ() {
         for (query, expected, reason) in [
             (
                 "select [it's] from t where a = 'SECRET'",
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_is_kept() {
+    fn reading_ends_when_enough_is_kept() {
         let query = format!("insert into t values {}", "('a'), ".repeat(100_000));
         let kept = sanitize(&query, Dialect::Postgres);
         assert!(
@@ -323,7 +324,7 @@ mod tests {
         );
     }
 
-    /// Secrets that stand in quotes of every kind, cut at every place.
+    /// Cuts a query with quotes of every kind at every place.
     #[test]
     fn no_prefix_of_a_query_shows_a_literal() {
         let query = "select 'SECRET' , E'SEC\\'RET', $$SECRET$$, $a$SECRET$a$ /* SECRET */, \

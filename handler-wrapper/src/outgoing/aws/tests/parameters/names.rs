@@ -1,4 +1,4 @@
-//! The rows of services of which names alone are recorded, for which no feature is needed.
+//! Rows of services whose names alone are recorded, which need no feature.
 
 use super::*;
 
