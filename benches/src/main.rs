@@ -16,6 +16,7 @@
 mod measure;
 mod post_reply;
 mod rows;
+mod start;
 mod work;
 
 use std::env;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     }
     if env::args().nth(1).as_deref() == Some("post-reply") {
         return post_reply::run();
+    }
+    if env::args().nth(1).as_deref() == Some("start") {
+        return start::run();
     }
     let check = env::args().any(|argument| argument == "--check");
     let instructions: Vec<u64> = ROWS.iter().map(measure::instructions).collect();

@@ -110,6 +110,7 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
         times[0].push(bare.turn()?);
         for (kind, count) in [(1, 0), (2, SUBSEGMENTS)] {
             let request_id = format!("r-{round}-{kind}");
+            function.begin(&request_id)?;
             own.invoke(&request_id)?;
             (0..count).try_for_each(|_| function.subsegment())?;
             // The extension has heard of the invocation and waits, as after any real handler.
@@ -157,16 +158,12 @@ impl Extension {
         extension.api.get_ref().set_nodelay(true)?;
         if registers {
             let head = read_head(&mut extension.api)?;
-            let length = head.iter().find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length: ")?
-                    .parse()
-                    .ok()
-            });
-            extension
-                .api
-                .read_exact(&mut vec![0; length.unwrap_or(0)])?;
-            extension.answer("{}")?;
+            let mut body = vec![0; length_of_body(&head)];
+            extension.api.read_exact(&mut body)?;
+            extension.answer(r#"{"functionName":"f","functionVersion":"1","handler":"h"}"#)?;
+            // `lambda-extension` registers on a connection that it then closes.
+            extension.api = BufReader::new(listener.accept()?.0);
+            extension.api.get_ref().set_nodelay(true)?;
         }
         read_head(&mut extension.api)?;
         Ok(extension)
@@ -218,7 +215,7 @@ impl Drop for Extension {
 }
 
 /// The lines of a request or answer before its body.
-fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
+pub(crate) fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -230,6 +227,15 @@ fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
             line => lines.push(line.to_owned()),
         }
     }
+}
+
+/// Bytes after the head of a request.
+pub(crate) fn length_of_body(head: &[String]) -> usize {
+    let length = head.iter().find_map(|line| {
+        let line = line.to_ascii_lowercase();
+        line.strip_prefix("content-length: ")?.parse().ok()
+    });
+    length.unwrap_or(0)
 }
 
 /// The function's side of the handoff.
@@ -267,6 +273,10 @@ impl Function {
         let document = document.as_bytes();
         say(&mut self.data, &Message::Open { id, document })?;
         say(&mut self.data, &Message::Close { id, document })
+    }
+
+    fn begin(&mut self, request_id: &str) -> std::io::Result<()> {
+        say(&mut self.data, &Message::Begin { request_id })
     }
 
     fn end(&mut self, request_id: &str) -> std::io::Result<()> {

@@ -1,112 +1,89 @@
-//! Client of the Extensions API.
+//! Client of the Extensions API, on the crate `lambda-extension`.
+//!
+//! [`Extension::register`] registers this process, and the events are [`NextEvent`]s. Its `run()`
+//! is not used. It returns at the first call that fails and at the first event that it cannot
+//! read, and it does not return after the shutdown event: the process would end, and the function
+//! with it, or documents that a killed function left open would never be sent. So this module asks
+//! for events itself, and reads them without the crate's `Deserialize`, which refuses a whole
+//! event for one unexpected member.
 //!
 //! Source: AWS Lambda developer guide, "Lambda extensions API", version 2020-01-01.
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::parent_id;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
+use lambda_extension::{
+    Extension, ExtensionError, InvokeEvent, NextEvent, RegisteredExtension, ShutdownEvent, Tracing,
+};
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_request};
 use serde_json::Value;
 
-use crate::Log;
+use crate::log::Log;
 
-const NAME_HEADER: &str = "Lambda-Extension-Name";
 const IDENTIFIER_HEADER: &str = "Lambda-Extension-Identifier";
 
-/// Most bytes of an answer that are read: events have a few hundred.
-const MAX_ANSWER: usize = 256 * 1024;
+/// Most bytes of an event that are read: Lambda's have a few hundred.
+const MAX_EVENT: usize = 256 * 1024;
 
 /// Pause after the first failure of a call in a row; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What happens to the function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// An invocation has begun.
-    Invoke {
-        /// Id of the invocation, the one that the function knows too.
-        request_id: String,
-        /// Milliseconds since the epoch at which the function is stopped. Emulators give 0 or a
-        /// time in the past.
-        deadline_ms: u64,
-    },
-    /// The environment ends.
-    Shutdown(ShutdownReason),
+/// Reads an event of the Extensions API. Returns `None` if its kind is unknown.
+///
+/// Each member is read by itself and has a default. A deadline of another type, which some
+/// emulators send, must not cost us a shutdown event.
+///
+/// # Errors
+///
+/// Returns an error if `answer` is not JSON.
+pub(crate) fn read_event(answer: &[u8]) -> Result<Option<NextEvent>, serde_json::Error> {
+    let event: Value = serde_json::from_slice(answer)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let deadline_ms = event["deadlineMs"].as_u64().unwrap_or(0);
+    Ok(match event["eventType"].as_str() {
+        Some("INVOKE") => Some(NextEvent::Invoke(InvokeEvent {
+            deadline_ms,
+            request_id: text(&event["requestId"]),
+            invoked_function_arn: text(&event["invokedFunctionArn"]),
+            tracing: Tracing {
+                r#type: text(&event["tracing"]["type"]),
+                value: text(&event["tracing"]["value"]),
+            },
+        })),
+        Some("SHUTDOWN") => Some(NextEvent::Shutdown(ShutdownEvent {
+            shutdown_reason: text(&event["shutdownReason"]),
+            deadline_ms,
+        })),
+        _ => None,
+    })
 }
 
-/// Why the environment ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ShutdownReason {
-    /// It is no longer needed.
-    Spindown,
-    /// The function reached its timeout.
-    Timeout,
-    /// The function's process ended.
-    Failure,
-    /// What Lambda may add.
-    Other(String),
-}
-
-impl From<&str> for ShutdownReason {
-    /// The guide writes the reasons in upper case, Lambda sends them in lower case, and the
-    /// Runtime Interface Emulator has names of its own.
-    fn from(text: &str) -> Self {
-        match text.to_ascii_lowercase().as_str() {
-            "spindown" | "sandboxterminated" => Self::Spindown,
-            "timeout" => Self::Timeout,
-            "failure" | "releasefail" => Self::Failure,
-            _ => Self::Other(text.to_owned()),
-        }
-    }
-}
-
-impl Event {
-    /// The event in an answer; `Ok(None)` for one that we do not know.
-    ///
-    /// Reads only what is needed, each member by itself: a member of an unexpected form must not
-    /// cost us a shutdown.
-    pub(crate) fn read(answer: &[u8]) -> Result<Option<Self>, serde_json::Error> {
-        let event: Value = serde_json::from_slice(answer)?;
-        Ok(match event["eventType"].as_str() {
-            Some("INVOKE") => Some(Self::Invoke {
-                request_id: event["requestId"].as_str().unwrap_or_default().to_owned(),
-                deadline_ms: event["deadlineMs"].as_u64().unwrap_or(0),
-            }),
-            Some("SHUTDOWN") => {
-                let reason = event["shutdownReason"].as_str().unwrap_or_default();
-                Some(Self::Shutdown(reason.into()))
-            }
-            _ => None,
-        })
-    }
-}
-
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug)]
 enum CallError {
-    /// The answer did not come or was not an answer.
-    Transport(BoxError),
-    /// The answer is a refusal.
-    Refused(StatusCode, Vec<u8>),
+    /// No answer came, or it could not be read.
+    Failed(BoxError),
+    /// The answer has a status that is not a success.
+    Status(StatusCode),
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transport(error) => write!(f, "{}", error.to_string().escape_debug()),
-            Self::Refused(status, _) => write!(f, "status {}", status.as_u16()),
+            Self::Failed(error) => write!(f, "{}", error.to_string().escape_debug()),
+            Self::Status(status) => write!(f, "status {}", status.as_u16()),
         }
     }
 }
 
 impl<E: Into<BoxError>> From<E> for CallError {
     fn from(error: E) -> Self {
-        Self::Transport(error.into())
+        Self::Failed(error.into())
     }
 }
 
@@ -116,69 +93,79 @@ pub(crate) struct Api {
     client: PooledClient,
     identifier: HeaderValue,
     invocations: bool,
+    /// The process that started this one.
+    parent: u32,
     log: Log,
 }
 
 impl Api {
-    /// Registers under `name`, for invocations too when `invocations` is set.
+    /// Registers under `name`, for invocations too if `invocations` is set.
     ///
-    /// Managed instances refuse invocation events (403 `Extension.InvalidEventType`): then it
-    /// registers for the shutdown alone. A failure is repeated until it works, because without a
-    /// registration Lambda would not start the function at all.
-    pub(crate) async fn register(base: Uri, name: &OsStr, invocations: bool, log: Log) -> Self {
-        let client = PooledClient::builder().with_endpoint(base).build();
-        let mut events = if invocations {
-            r#"{"events":["INVOKE","SHUTDOWN"]}"#
-        } else {
-            SHUTDOWN_ONLY
-        };
-        let mut pause = Pause::default();
+    /// `base` is the value of `AWS_LAMBDA_RUNTIME_API`, from which `lambda-extension` reads it.
+    ///
+    /// Managed Instances refuse invocation events with status 403. Then it registers for the
+    /// shutdown alone. Other refusals have the same status, and `lambda-extension` does not
+    /// return the body that names the reason: if the second attempt fails, too, the next one asks
+    /// for both again. A failure is retried until a call succeeds, because Lambda does not start
+    /// the function before all of its extensions are registered.
+    ///
+    /// Returns `None` if this process is orphaned (see [`Pause::is_over`]).
+    pub(crate) async fn register(
+        base: Uri,
+        name: &OsStr,
+        invocations: bool,
+        log: Log,
+    ) -> Option<Self> {
+        let name = name.to_string_lossy();
+        let mut pause = Pause::new(parent_id());
+        let mut refused = false;
         loop {
-            match register(&client, name, events).await {
-                Ok(identifier) => {
-                    return Self {
-                        client,
+            let invocations = invocations && !refused;
+            match register(&name, invocations).await {
+                Ok((identifier, function)) => {
+                    log.debug(format_args!("registered for function {function:?}"));
+                    return Some(Self {
+                        client: PooledClient::builder().with_endpoint(base).build(),
                         identifier,
-                        invocations: events != SHUTDOWN_ONLY,
+                        invocations,
+                        parent: pause.parent,
                         log,
-                    };
+                    });
                 }
-                Err(CallError::Refused(StatusCode::FORBIDDEN, body))
-                    if events != SHUTDOWN_ONLY && names(&body, b"InvalidEventType") =>
-                {
-                    log.debug("Lambda has no INVOKE events here, registering for SHUTDOWN alone");
-                    events = SHUTDOWN_ONLY;
+                Err(error) if invocations && is_forbidden(&error) => {
+                    log.debug("Lambda refuses INVOKE events here, registering for SHUTDOWN alone");
+                    refused = true;
                 }
                 Err(error) => {
-                    pause
-                        .after(
-                            log,
-                            "the runtime API did not register this extension",
-                            &error,
-                        )
-                        .await;
+                    refused = false;
+                    if pause.is_over() {
+                        return None;
+                    }
+                    let what = "the runtime API did not register this extension";
+                    pause.after(log, what, &error.into()).await;
                 }
             }
         }
     }
 
-    /// True when Lambda will tell of invocations.
+    /// Returns true if Lambda sends an event for each invocation.
     pub(crate) fn has_invocations(&self) -> bool {
         self.invocations
     }
 
-    /// Says that all work is done and waits for the next event, however long that takes.
+    /// Reports that all work is done and waits for the next event, however long that takes.
     ///
-    /// Events of an unknown kind are passed over. A failure is repeated with growing pauses:
-    /// giving up would end the function's environment.
-    pub(crate) async fn next(&self) -> Event {
-        let mut pause = Pause::default();
+    /// Events of an unknown kind are skipped. A failure is retried with growing pauses: giving up
+    /// would end the function's environment. If this process is orphaned (see
+    /// [`Pause::is_over`]), the environment has ended: that counts as a shutdown event.
+    pub(crate) async fn next(&self) -> NextEvent {
+        let mut pause = Pause::new(self.parent);
         loop {
             let error = match self.ask().await {
-                Ok(answer) => match Event::read(&answer) {
+                Ok(answer) => match read_event(&answer) {
                     Ok(Some(event)) => return event,
                     Ok(None) => {
-                        self.log.debug("passing over an event of an unknown kind");
+                        self.log.debug("skipping an event of an unknown kind");
                         tokio::time::sleep(FIRST_PAUSE).await;
                         continue;
                     }
@@ -186,13 +173,14 @@ impl Api {
                 },
                 Err(error) => error,
             };
-            pause
-                .after(
-                    self.log,
-                    "the runtime API did not give the next event",
-                    &error,
-                )
-                .await;
+            if pause.is_over() {
+                return NextEvent::Shutdown(ShutdownEvent {
+                    shutdown_reason: "no runtime API answers".to_owned(),
+                    deadline_ms: 0,
+                });
+            }
+            let what = "the runtime API did not give the next event";
+            pause.after(self.log, what, &error).await;
         }
     }
 
@@ -202,63 +190,60 @@ impl Api {
             .uri("/2020-01-01/extension/event/next")
             .header(IDENTIFIER_HEADER, &self.identifier)
             .body(Body::empty())?;
-        let response = self.client.call(request).await?;
-        Ok(body_of_success(response).await?.1)
+        let (parts, body) = self.client.call(request).await?.into_parts();
+        if !parts.status.is_success() {
+            return Err(CallError::Status(parts.status));
+        }
+        let body = Limited::new(body, MAX_EVENT).collect().await?;
+        Ok(body.to_bytes().to_vec())
     }
 }
 
-const SHUTDOWN_ONLY: &str = r#"{"events":["SHUTDOWN"]}"#;
-
-async fn register(
-    client: &PooledClient,
-    name: &OsStr,
-    events: &'static str,
-) -> Result<HeaderValue, CallError> {
-    let request = build_request()
-        .method(Method::POST)
-        .uri("/2020-01-01/extension/register")
-        .header(NAME_HEADER, HeaderValue::from_bytes(name.as_bytes())?)
-        .header("Content-Type", "application/json")
-        .body(Body::from(events))?;
-    let response = client.call(request).await?;
-    let (parts, _) = body_of_success(response).await?;
-    parts
-        .headers
-        .get(IDENTIFIER_HEADER)
-        .cloned()
-        .ok_or_else(|| "the answer has no Lambda-Extension-Identifier".into())
+/// Registers once. Returns the identifier that later calls carry and the function's name.
+async fn register(name: &str, invocations: bool) -> Result<(HeaderValue, String), BoxError> {
+    let events: &[_] = match invocations {
+        true => &["INVOKE", "SHUTDOWN"],
+        false => &["SHUTDOWN"],
+    };
+    let extension = Extension::new()
+        .with_extension_name(name)
+        .with_events(events);
+    let RegisteredExtension {
+        extension_id,
+        function_name,
+        ..
+    } = extension.register().await?;
+    Ok((HeaderValue::from_str(&extension_id)?, function_name))
 }
 
-async fn body_of_success<B>(
-    response: http::Response<B>,
-) -> Result<(http::response::Parts, Vec<u8>), CallError>
-where
-    B: BodyExt,
-    B::Error: Into<BoxError>,
-{
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-    if parts.status.is_success() {
-        Ok((parts, body.to_vec()))
-    } else {
-        Err(CallError::Refused(parts.status, body.to_vec()))
-    }
-}
-
-fn names(body: &[u8], word: &[u8]) -> bool {
-    body.windows(word.len()).any(|part| part == word)
+/// Returns true if Lambda answered a registration with status 403, which only the text of
+/// `lambda-extension`'s error holds.
+fn is_forbidden(error: &BoxError) -> bool {
+    error.is::<ExtensionError>() && error.to_string().contains(StatusCode::FORBIDDEN.as_str())
 }
 
 /// Growing pauses between the attempts of one call; warns once.
-#[derive(Default)]
+#[derive(Debug)]
 struct Pause {
     last: Option<Duration>,
+    parent: u32,
 }
 
 impl Pause {
+    fn new(parent: u32) -> Self {
+        Self { last: None, parent }
+    }
+
+    /// Returns true if the call has failed for more than 2 s and the process that started this one
+    /// has ended: no answer will come any more. In Lambda the two end together with the
+    /// environment. An emulator that was killed leaves its extensions running.
+    fn is_over(&self) -> bool {
+        self.last == Some(LONGEST_PAUSE) && parent_id() != self.parent
+    }
+
     async fn after(&mut self, log: Log, what: &str, error: &CallError) {
         if self.last.is_none() {
-            log.warn(format_args!("{what}: {error}; trying again until it does"));
+            log.warn(format_args!("{what}: {error}; retrying until it does"));
         }
         let pause = self
             .last
@@ -273,60 +258,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events() {
+    fn events_are_read_leniently() {
         let invoke = |request_id: &str, deadline_ms| {
-            Some(Event::Invoke {
+            Some(NextEvent::Invoke(InvokeEvent {
                 request_id: request_id.to_owned(),
                 deadline_ms,
-            })
+                invoked_function_arn: "a".to_owned(),
+                tracing: Tracing::default(),
+            }))
+        };
+        let shutdown = |reason: &str| {
+            Some(NextEvent::Shutdown(ShutdownEvent {
+                shutdown_reason: reason.to_owned(),
+                deadline_ms: 0,
+            }))
         };
         for (answer, expected, reason) in [
             (
-                r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":5,"tracing":{"value":"v"}}"#,
+                r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":5,"invokedFunctionArn":"a"}"#,
                 invoke("r", 5),
                 "as Lambda sends it",
             ),
             (
-                r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":-1}"#,
+                r#"{"eventType":"INVOKE","requestId":"r","deadlineMs":-1,"invokedFunctionArn":"a"}"#,
                 invoke("r", 0),
-                "a bogus deadline",
+                "a deadline in the past",
+            ),
+            (
+                r#"{"eventType":"INVOKE","invokedFunctionArn":"a","tracing":[]}"#,
+                invoke("", 0),
+                "members that are absent or have another type",
             ),
             (
                 r#"{"eventType":"SHUTDOWN","shutdownReason":"TIMEOUT","deadlineMs":"soon"}"#,
-                Some(Event::Shutdown(ShutdownReason::Timeout)),
+                shutdown("TIMEOUT"),
                 "a deadline of another type",
             ),
-            (
-                r#"{"eventType":"SHUTDOWN"}"#,
-                Some(Event::Shutdown(ShutdownReason::Other(String::new()))),
-                "no reason",
-            ),
+            (r#"{"eventType":"SHUTDOWN"}"#, shutdown(""), "no reason"),
             (r#"{"eventType":"RESTORE"}"#, None, "an unknown kind"),
             ("[]", None, "no object"),
         ] {
             assert_eq!(
-                Event::read(answer.as_bytes()).unwrap(),
-                expected,
+                format!("{:?}", read_event(answer.as_bytes()).unwrap()),
+                format!("{expected:?}"),
                 "{reason}"
             );
         }
-        assert!(Event::read(b"<html>").is_err());
+        assert!(read_event(b"<html>").is_err());
     }
 
     #[test]
-    fn shutdown_reasons_in_all_spellings() {
-        for (text, expected) in [
-            ("spindown", ShutdownReason::Spindown),
-            ("SPINDOWN", ShutdownReason::Spindown),
-            ("SandboxTerminated", ShutdownReason::Spindown),
-            ("timeout", ShutdownReason::Timeout),
-            ("Timeout", ShutdownReason::Timeout),
-            ("failure", ShutdownReason::Failure),
-            ("FAILURE", ShutdownReason::Failure),
-            ("ReleaseFail", ShutdownReason::Failure),
-            ("Moved", ShutdownReason::Other("Moved".to_owned())),
-        ] {
-            assert_eq!(ShutdownReason::from(text), expected, "{text}");
-        }
+    fn tracing_header_of_an_invocation_is_read() {
+        let answer = br#"{"eventType":"INVOKE","tracing":{"type":"X-Amzn-Trace-Id","value":"v"}}"#;
+        let Some(NextEvent::Invoke(event)) = read_event(answer).unwrap() else {
+            panic!("no invocation");
+        };
+        assert_eq!(event.tracing.r#type, "X-Amzn-Trace-Id");
+        assert_eq!(event.tracing.value, "v");
     }
 }

@@ -1,19 +1,19 @@
-//! What this process sees, for somebody who looks for the reason of missing traces.
+//! Diagnostics for `--check`: settings, socket and daemon as this process sees them.
 
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::{ToSocketAddrs, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use tracestitch_wire::daemon::{DaemonAddress, preferred};
+use tracestitch_wire::daemon::{DaemonAddress, local_for, preferred};
 
-use crate::Config;
+use crate::config::Config;
 
-/// What was found, line by line. Printed, it is what `tracestitch-extension --check` says.
+/// Diagnosis of an environment in which traces are missing, line by line: the output of
+/// `tracestitch-extension --check`.
 ///
-/// Nothing is changed and nothing is sent: a check beside a working extension does not disturb
-/// it.
+/// A check changes and sends nothing, so it does not disturb a working extension beside it.
 ///
 /// ```
 /// use tracestitch_extension::{Check, Config};
@@ -34,10 +34,10 @@ enum Finding {
 }
 
 impl Check {
-    /// Looks at the settings, the socket and the daemon's address.
+    /// Examines the settings, the socket and the daemon's address.
     pub fn of(config: &Config) -> Self {
         let mut check = Self::default();
-        check.say(
+        check.add(
             Finding::Ok,
             format!(
                 "version {} for {}, registers as {:?}",
@@ -47,41 +47,41 @@ impl Check {
             ),
         );
         for warning in &config.warnings {
-            check.say(Finding::Problem, warning.clone());
+            check.add(Finding::Problem, warning.clone());
         }
         check.lambda(config);
-        check.socket(&config.socket);
+        check.socket(&config.shared.socket);
         check.daemon(config);
         check
     }
 
-    /// True when something was found that keeps documents from being delivered.
+    /// Returns true if something keeps documents from being delivered.
     pub fn has_problems(&self) -> bool {
         self.lines
             .iter()
             .any(|(finding, _)| *finding == Finding::Problem)
     }
 
-    fn say(&mut self, finding: Finding, line: impl Into<String>) {
+    fn add(&mut self, finding: Finding, line: impl Into<String>) {
         self.lines.push((finding, line.into()));
     }
 
     fn lambda(&mut self, config: &Config) {
         match &config.runtime_api {
-            Some(uri) => self.say(Finding::Ok, format!("runtime API at {uri}")),
-            None => self.say(
+            Some(uri) => self.add(Finding::Ok, format!("runtime API at {uri}")),
+            None => self.add(
                 Finding::Note,
                 "AWS_LAMBDA_RUNTIME_API names no runtime API: this is not Lambda",
             ),
         }
         if config.managed_instances {
-            self.say(
+            self.add(
                 Finding::Note,
                 "managed instances: documents are sent as they arrive",
             );
         }
-        if !config.enabled {
-            self.say(
+        if !config.shared.enabled {
+            self.add(
                 Finding::Problem,
                 "TRACESTITCH_ENABLED is false: nothing is recorded",
             );
@@ -90,19 +90,19 @@ impl Check {
 
     fn socket(&mut self, path: &Path) {
         match UnixStream::connect(path) {
-            Ok(_) => self.say(
+            Ok(_) => self.add(
                 Finding::Ok,
                 format!("socket {path:?}: an extension listens"),
             ),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.say(
+            Err(error) if error.kind() == ErrorKind::NotFound => self.add(
                 Finding::Note,
-                format!("socket {path:?}: not there, so no extension runs here now"),
+                format!("socket {path:?}: does not exist, so no extension runs here now"),
             ),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.say(
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.add(
                 Finding::Note,
                 format!("socket {path:?}: left by an extension that has ended"),
             ),
-            Err(error) => self.say(
+            Err(error) => self.add(
                 Finding::Problem,
                 format!("socket {path:?}: {error} (TRACESTITCH_SOCKET)"),
             ),
@@ -110,23 +110,23 @@ impl Check {
     }
 
     fn daemon(&mut self, config: &Config) {
-        let (address, from) = match (&config.daemon, &config.lambda_daemon) {
+        let (address, from) = match (&config.shared.daemon, &config.lambda_daemon) {
             (Some(address), _) => (address, "TRACESTITCH_DAEMON_ADDRESS"),
             (None, Some(address)) => (address, "AWS_XRAY_DAEMON_ADDRESS"),
             (None, None) => {
-                return self.say(
+                return self.add(
                     Finding::Note,
-                    "no daemon address here: the function tells it, extensions are not given \
-                     AWS_XRAY_DAEMON_ADDRESS",
+                    "no daemon address here: the function reports it, because extensions do not \
+                     get AWS_XRAY_DAEMON_ADDRESS",
                 );
             }
         };
         match route(address) {
-            Ok(to) => self.say(
+            Ok(to) => self.add(
                 Finding::Ok,
                 format!("daemon at {to} ({from}); it never answers, so this is only a route"),
             ),
-            Err(error) => self.say(
+            Err(error) => self.add(
                 Finding::Problem,
                 format!("daemon {address} cannot be reached: {error} ({from})"),
             ),
@@ -134,12 +134,11 @@ impl Check {
     }
 }
 
-/// The address to which a datagram would go.
-fn route(address: &DaemonAddress) -> std::io::Result<std::net::SocketAddr> {
+/// Returns the address to which a datagram would go.
+fn route(address: &DaemonAddress) -> io::Result<SocketAddr> {
     let addresses = (address.host(), address.port()).to_socket_addrs()?;
     let to = preferred(addresses).ok_or(ErrorKind::AddrNotAvailable)?;
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    UdpSocket::bind(any)?.connect(to)?;
+    UdpSocket::bind(local_for(to))?.connect(to)?;
     Ok(to)
 }
 
@@ -183,7 +182,7 @@ mod tests {
         let long = format!("/{}", "x".repeat(200));
         for (variables, expected, problem, reason) in [
             (vec![], "this is not Lambda", false, "a laptop"),
-            (vec![], "the function tells it", false, "as in Lambda"),
+            (vec![], "the function reports it", false, "as in Lambda"),
             (
                 vec![("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")],
                 "runtime API at",
@@ -222,7 +221,7 @@ mod tests {
                 vec![("TRACESTITCH_DAEMON_ADDRESS", "nowhere.invalid:2000")],
                 "cannot be reached",
                 true,
-                "a name that nobody knows",
+                "a name that does not resolve",
             ),
         ] {
             let mut variables = variables;
@@ -232,7 +231,7 @@ mod tests {
             assert_eq!(check.has_problems(), problem, "{reason}: {check}");
         }
         for (socket, expected, problem) in [
-            (free, "not there", false),
+            (free, "does not exist", false),
             (left, "has ended", false),
             (&long, "1 to 107 bytes", true),
         ] {

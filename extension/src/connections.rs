@@ -1,9 +1,9 @@
-//! What the function has said, over all of its connections.
+//! Reads the function's messages from all of its connections.
 //!
-//! Waiting and reading are apart. [`Connections::readable`] sleeps on the listener, on
-//! connections that have not said hello, and on signal connections, but never on data
-//! connections: a writer who wakes a sleeping reader pays for it. [`Connections::sweep`] then
-//! reads everything that lies there, without waiting.
+//! Waiting and reading are separate. [`Connections::readable`] sleeps on the listener, on
+//! connections without a hello, and on signal connections, but never on data connections: a
+//! writer that wakes a sleeping reader pays for it. [`Connections::sweep`] then reads everything
+//! that was written, without waiting.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -14,38 +14,41 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::task::yield_now;
 use tracestitch_wire::Error;
+use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::handoff::{Channel, Decoder, Hello, Message, VERSION};
 
-use crate::Log;
-use crate::log::Warnings;
+use crate::log::{Log, Warnings};
 use crate::report::Counts;
 use crate::socket::{Peer, Socket};
 
 /// Most connections at once: a function has two, and a few may be left from its predecessors.
 const MAX_CONNECTIONS: usize = 16;
 
-/// Most reads of one sweep from one connection: a busy writer must not hold the process.
+/// Most reads of one sweep from one connection: a busy writer must not occupy the process.
 const MAX_READS: usize = 64;
 
 /// Bytes of one read.
 const CHUNK: usize = 64 * 1024;
 
-/// What a session has to tell.
+/// Something that a session did.
 #[derive(Debug)]
-pub(crate) enum News<'a> {
+pub(crate) enum SessionEvent<'a> {
     /// A message. The first of each connection is its hello.
     Message(Message<'a>),
-    /// Its connections have ended. Nothing follows.
-    Gone,
+    /// End of its connections. Nothing follows.
+    Disconnected,
 }
 
 /// All connections of the function.
 #[derive(Debug)]
 pub(crate) struct Connections {
     socket: Option<Socket>,
+    /// Connections without a hello.
     greeting: Vec<Woken>,
-    /// Some of them have come since their hellos were waited for.
+    /// Some of them were opened after the last call of [`Connections::expects_hello`].
     newcomers: bool,
+    /// A hello was expected, and none has come since.
+    expected_in_vain: bool,
     sessions: BTreeMap<u64, Session>,
     chunk: Vec<u8>,
     /// The last sweep stopped before it had read everything.
@@ -54,17 +57,17 @@ pub(crate) struct Connections {
     counts: Counts,
 }
 
-/// The two connections of one process. When one ends, so does the session: half a session could
-/// neither be waited for nor be trusted to tell everything.
+/// The two connections of one process. When one ends, so does the session: half a session can
+/// neither be waited for nor be relied on to report everything.
 #[derive(Debug, Default)]
 struct Session {
     data: Option<Connection>,
     signal: Option<Woken>,
-    /// The function has said that it sends its documents another way.
+    /// The function reported that it sends its documents another way.
     left: bool,
 }
 
-/// A connection that is read when something else says so.
+/// A connection that does not wake the process.
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,
@@ -78,24 +81,25 @@ struct Woken {
     connection: Connection,
 }
 
-/// How reading ended.
+/// The end of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Nothing more lies there now.
+    /// Everything was read.
     Empty,
-    /// More may lie there.
+    /// There may be more.
     More,
     /// Nothing more will come.
     Ended,
 }
 
 impl Connections {
-    /// Connections to come over `socket`; without one, none ever come.
+    /// Creates an empty set whose connections come over `socket`; without one, none come.
     pub(crate) fn new(socket: Option<Socket>, log: Log) -> Self {
         Self {
             socket,
             greeting: Vec::new(),
             newcomers: false,
+            expected_in_vain: false,
             sessions: BTreeMap::new(),
             chunk: vec![0; CHUNK],
             unread: false,
@@ -104,28 +108,32 @@ impl Connections {
         }
     }
 
-    /// What was lost here.
+    /// Counters of what was lost here.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// True when a connection has not said hello yet. Once for each: one that stays silent must
-    /// not cost every invocation.
+    /// Returns true if a hello may follow on a connection that was opened since the last call.
+    ///
+    /// A function sends it right after it connects. A connection that stays silent costs one
+    /// invocation a wait, and the ones after it cost none until a hello comes: otherwise a process
+    /// that connects again and again would hold every invocation.
     pub(crate) fn expects_hello(&mut self) -> bool {
-        std::mem::take(&mut self.newcomers) && !self.greeting.is_empty()
+        let newcomers = std::mem::take(&mut self.newcomers) && !self.greeting.is_empty();
+        newcomers && !std::mem::replace(&mut self.expected_in_vain, true)
     }
 
-    /// Waits until a sweep is worth while. Data connections do not end the wait.
+    /// Waits until there is something for a sweep. Data connections do not end the wait.
     pub(crate) async fn readable(&mut self) {
         if self.unread {
-            // Somebody who never stops writing or connecting must not keep everything else out.
+            // A peer that never stops writing or connecting must not starve the rest.
             return yield_now().await;
         }
         poll_fn(|cx| {
-            // All are asked, so that all are waited on.
+            // All are polled, so that each can wake.
             let mut woken = false;
             if let Some(Poll::Ready(accepted)) = self.socket.as_ref().map(|s| s.poll_accept(cx)) {
-                // A failure to accept does not count: it would end every wait at once.
+                // A failure to accept is no reason to wake: it would end every wait at once.
                 woken = self.arrived(accepted);
             }
             let signals = self.sessions.values().filter_map(|s| s.signal.as_ref());
@@ -141,11 +149,11 @@ impl Connections {
         .await;
     }
 
-    /// Reads all that lies on all connections and delivers it, session by session.
+    /// Reads everything from all connections and delivers it, session by session.
     ///
-    /// Signals are read before data and delivered after it: what an end or a death on the signal
-    /// connection speaks about was written to the data connection before.
-    pub(crate) fn sweep(&mut self, deliver: &mut dyn FnMut(u64, News<'_>)) {
+    /// Signals are read before data and delivered after it: the documents that an end or a
+    /// disconnect on the signal connection refers to were written to the data connection before.
+    pub(crate) fn sweep(&mut self, deliver: &mut dyn FnMut(u64, SessionEvent<'_>)) {
         self.unread = false;
         self.accept();
         self.greet(deliver);
@@ -155,11 +163,11 @@ impl Connections {
         let mut ended = Vec::new();
         for ((id, session), signals) in self.sessions.iter_mut().zip(signals) {
             let mut left = false;
-            let mut say = |message: Message<'_>| {
+            let mut pass_on = |message: Message<'_>| {
                 left |= matches!(message, Message::Leave);
-                deliver(*id, News::Message(message));
+                deliver(*id, SessionEvent::Message(message));
             };
-            let outcome = session.tell(signals, chunk, &mut say);
+            let outcome = session.read(signals, chunk, &mut pass_on);
             session.left |= left;
             match outcome {
                 Ok(Outcome::Empty) => {}
@@ -171,10 +179,10 @@ impl Connections {
         for (id, fault) in ended {
             if fault.is_some() {
                 // The function lives, and sends to the daemon what it finishes from now on.
-                deliver(id, News::Message(Message::Leave));
+                deliver(id, SessionEvent::Message(Message::Leave));
             }
             self.end(id, fault);
-            deliver(id, News::Gone);
+            deliver(id, SessionEvent::Disconnected);
         }
     }
 
@@ -197,9 +205,9 @@ impl Connections {
         }
     }
 
-    /// Accepts what waits, also what the event loop has not been told of yet: as many as there are
-    /// places for. The next sweep accepts the rest, when these have been heard and those that have
-    /// hung up are gone.
+    /// Accepts waiting connections, as many as there are places for, also ones that the event loop
+    /// has not seen yet. The next sweep accepts the rest, after these were read and the ones
+    /// that hung up are gone.
     fn accept(&mut self) {
         for _ in 0..self.places().max(1) {
             let accepted = self.socket.as_ref().and_then(Socket::accept);
@@ -210,7 +218,7 @@ impl Connections {
         self.unread = true;
     }
 
-    /// How many more connections there may be.
+    /// Returns how many more connections there may be.
     fn places(&self) -> usize {
         let of_session = |session: &Session| {
             usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
@@ -219,13 +227,13 @@ impl Connections {
         MAX_CONNECTIONS.saturating_sub(established + self.greeting.len())
     }
 
-    /// False when the system could not accept: the next sweep tries again.
+    /// Returns false if the system could not accept; the next sweep tries again.
     fn arrived(&mut self, accepted: io::Result<Option<Peer>>) -> bool {
         match accepted {
             Ok(Some(peer)) => self.welcome(peer),
             Ok(None) => self
                 .warnings
-                .give("a connection of another user was closed; nothing of it was read"),
+                .give("a connection of another user was closed; nothing was read from it"),
             Err(error) => {
                 self.warnings.give(format_args!(
                     "cannot accept the function's connection: {error}; \
@@ -245,7 +253,7 @@ impl Connections {
             if self.greeting.is_empty() {
                 return;
             }
-            // A peer that connects and says nothing must not keep out one that has to speak.
+            // A silent peer must not keep out one that has something to send.
             self.greeting.remove(0);
         }
         self.newcomers = true;
@@ -259,8 +267,8 @@ impl Connections {
     }
 
     /// Reads the hellos. The newest connection comes first: a function opens data before signal,
-    /// so when its signal's hello is here, its data's is found afterwards.
-    fn greet(&mut self, deliver: &mut dyn FnMut(u64, News<'_>)) {
+    /// so once the hello of its signal connection is here, the one of its data connection is, too.
+    fn greet(&mut self, deliver: &mut dyn FnMut(u64, SessionEvent<'_>)) {
         for mut peer in std::mem::take(&mut self.greeting).into_iter().rev() {
             let Connection { stream, decoder } = &mut peer.connection;
             let outcome = read(stream, &mut self.chunk, &mut |bytes| {
@@ -288,7 +296,20 @@ impl Connections {
         self.greeting.reverse();
     }
 
-    fn establish(&mut self, hello: Hello, peer: Woken, deliver: &mut dyn FnMut(u64, News<'_>)) {
+    fn establish(
+        &mut self,
+        hello: Hello,
+        peer: Woken,
+        deliver: &mut dyn FnMut(u64, SessionEvent<'_>),
+    ) {
+        self.expected_in_vain = false;
+        if let Some(Err(error)) = hello.daemon.as_deref().map(str::parse::<DaemonAddress>) {
+            self.warnings.give(format_args!(
+                "the function was given no usable daemon address, expected {}; its documents go \
+                 to another daemon of this environment or to the default address",
+                error.expectation()
+            ));
+        }
         let id = hello.session;
         let session = self.sessions.entry(id).or_default();
         let free = match hello.channel {
@@ -303,7 +324,7 @@ impl Connections {
             _ => false,
         };
         if free {
-            deliver(id, News::Message(Message::Hello(hello)));
+            deliver(id, SessionEvent::Message(Message::Hello(hello)));
         } else {
             self.warnings
                 .give("a session opened the same channel twice; the second is closed");
@@ -312,7 +333,7 @@ impl Connections {
 }
 
 impl Woken {
-    /// True when it has become readable since it was last asked.
+    /// Returns true if it has become readable since the last call.
     fn is_ready(&self, cx: &mut Context<'_>) -> bool {
         let ready = self.wake.poll_read_ready(cx).is_ready();
         if ready {
@@ -325,7 +346,7 @@ impl Woken {
 }
 
 impl Session {
-    /// Takes in what lies on the signal connection; [`Session::tell`] delivers it.
+    /// Reads the signal connection; [`Session::read`] delivers the messages.
     fn read_signals(&mut self, chunk: &mut [u8]) -> Outcome {
         self.signal.as_mut().map_or(Outcome::Empty, |signal| {
             let Connection { stream, decoder } = &mut signal.connection;
@@ -337,35 +358,35 @@ impl Session {
     }
 
     /// Reads and delivers the data, then delivers the `signals` that were read before.
-    fn tell(
+    fn read(
         &mut self,
         mut signals: Outcome,
         chunk: &mut [u8],
-        say: &mut dyn FnMut(Message<'_>),
+        pass_on: &mut dyn FnMut(Message<'_>),
     ) -> Result<Outcome, Error> {
         let mut data = Outcome::Empty;
         if let Some(Connection { stream, decoder }) = &mut self.data {
-            // What came in one piece with the hello.
-            let mut understood = decode(decoder, say);
-            if understood.is_ok() {
+            // Messages that were read together with the hello.
+            let mut decoded = decode(decoder, pass_on);
+            if decoded.is_ok() {
                 data = read(stream, chunk, &mut |bytes| {
                     decoder.push(bytes);
-                    understood = decode(decoder, say);
-                    understood.is_ok()
+                    decoded = decode(decoder, pass_on);
+                    decoded.is_ok()
                 });
             }
-            understood?;
+            decoded?;
         }
         if data == Outcome::More {
             // The signals wait for the data that was written before them.
             return Ok(data);
         }
         if data == Outcome::Ended {
-            // A function that leaves says so before it closes the data connection.
+            // A function that leaves reports it before it closes the data connection.
             signals = self.read_signals(chunk);
         }
         if let Some(signal) = &mut self.signal {
-            decode(&mut signal.connection.decoder, say)?;
+            decode(&mut signal.connection.decoder, pass_on)?;
         }
         Ok(if data == Outcome::Ended {
             data
@@ -375,14 +396,14 @@ impl Session {
     }
 }
 
-fn decode(decoder: &mut Decoder, say: &mut dyn FnMut(Message<'_>)) -> Result<(), Error> {
+fn decode(decoder: &mut Decoder, pass_on: &mut dyn FnMut(Message<'_>)) -> Result<(), Error> {
     while let Some(message) = decoder.next()? {
-        say(message);
+        pass_on(message);
     }
     Ok(())
 }
 
-/// Gives what lies on `stream` to `take`, until that says stop.
+/// Reads from `stream` into `take` until that returns false.
 fn read(mut stream: &UnixStream, chunk: &mut [u8], take: &mut dyn FnMut(&[u8]) -> bool) -> Outcome {
     for _ in 0..MAX_READS {
         match stream.read(chunk) {

@@ -1,24 +1,28 @@
-//! What the extension reads from others, each with what must hold whatever it is: entry points of
-//! the fuzz targets in `extension/fuzz`, and of a test that runs their corpora.
+//! Entry points of the fuzz targets in `extension/fuzz`, and a test that runs their corpora.
+//!
+//! Each reads one kind of input from outside and checks what must hold for all of it.
 
+use lambda_extension::NextEvent;
 use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT};
 use tracestitch_wire::handoff::{Decoder, Hello, Message};
 use tracestitch_wire::time::Timestamp;
 
-use crate::Config;
-use crate::api::{Event, ShutdownReason};
+use crate::api;
+use crate::config::Config;
 use crate::interrupted::{self, Interruption};
 use crate::lifecycle::{Action, Input, Lifecycle};
 use crate::pending::Pending;
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
 
-/// What a function writes to its data connection, in pieces of a size that the first byte says.
+/// Frames from a function's connection, in pieces whose size the first byte gives, during an
+/// invocation `r-1`.
 ///
 /// # Panics
 ///
-/// When frames change by being read and written, or a document is lost or doubled.
+/// Panics if frames change by being read and written, a document is lost or sent twice, or the
+/// invocation is held without end or released twice.
 pub fn frames(input: &[u8]) {
     let Some((size, stream)) = input.split_first() else {
         return;
@@ -27,6 +31,12 @@ pub fn frames(input: &[u8]) {
     let mut machine = Lifecycle::new(false, Pending::default());
     let mut actions = Vec::new();
     let (mut closed, mut again) = (0, Vec::new());
+    let invoke = Input::Invoke {
+        request_id: "r-1".to_owned(),
+        deadline_ms: 0,
+        newcomers: true,
+    };
+    machine.handle(NOW, invoke, &mut actions);
     'read: for piece in stream.chunks(usize::from(*size) + 1) {
         decoder.push(piece);
         loop {
@@ -40,7 +50,8 @@ pub fn frames(input: &[u8]) {
                     message.encode(&mut again);
                     check_reads_as(&again[before..], &message);
                     let session = 1;
-                    machine.handle(NOW, Input::Said { session, message }, &mut actions);
+                    let input = Input::Message { session, message };
+                    machine.handle(NOW, input, &mut actions);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -51,14 +62,18 @@ pub fn frames(input: &[u8]) {
         }
         assert!(decoder.unfinished() <= stream.len());
     }
-    machine.handle(NOW, Input::Gone { session: 1 }, &mut actions);
-    let reason = ShutdownReason::Failure;
-    machine.handle(NOW, Input::Shutdown(reason), &mut actions);
+    machine.handle(NOW, Input::Disconnected { session: 1 }, &mut actions);
+    // More timers than a look for a begin message takes.
+    (0..8).for_each(|_| machine.handle(NOW, Input::Timer, &mut actions));
+    let asked = actions.iter().filter(|a| **a == Action::AskNext).count();
+    assert_eq!(asked, 1);
+    let why = Interruption::Crash;
+    machine.handle(NOW, Input::Shutdown(why), &mut actions);
     machine.handle(NOW, Input::Timer, &mut actions);
     let sent: usize = actions
         .iter()
         .map(|action| match action {
-            Action::Send(documents) => documents.len(),
+            Action::Send { documents, .. } => documents.len(),
             _ => 0,
         })
         .sum();
@@ -67,7 +82,7 @@ pub fn frames(input: &[u8]) {
     assert!(counts.received >= closed as u64);
     assert_eq!(
         counts.received + counts.interrupted,
-        sent as u64 + counts.lost.values().sum::<u64>()
+        sent as u64 + counts.delivery.lost.total()
     );
 }
 
@@ -75,7 +90,7 @@ fn check_reads_as(frame: &[u8], message: &Message<'_>) {
     let mut decoder = Decoder::default();
     decoder.push(frame);
     match message {
-        // What a reader does not know, it does not write again.
+        // A reader does not write frames of an unknown kind.
         Message::Unknown(_) => {}
         known => assert_eq!(decoder.next(), Ok(Some(known.clone()))),
     }
@@ -93,12 +108,12 @@ fn address(text: &str) {
     }
 }
 
-/// A document of the function, that must be closed and fit a datagram of a size that the first
-/// byte says.
+/// A document of the function, which must be closed and fit a datagram whose size the first byte
+/// gives.
 ///
 /// # Panics
 ///
-/// When what comes out is no document, is too large, or nothing comes out and nothing is counted.
+/// Panics if a result is not a document or too large, or if nothing results and nothing is counted.
 pub fn document(input: &[u8]) {
     let Some((size, document)) = input.split_first() else {
         return;
@@ -130,7 +145,7 @@ pub fn document(input: &[u8]) {
             });
         }
     }
-    // What another program sends to a daemon.
+    // A datagram of another program.
     let _ = datagram::decode(document);
 }
 
@@ -138,20 +153,20 @@ pub fn document(input: &[u8]) {
 ///
 /// # Panics
 ///
-/// When a reason is not escaped where it is shown.
+/// Panics if a reason appears unescaped.
 pub fn event(input: &[u8]) {
-    if let Ok(Some(Event::Shutdown(reason))) = Event::read(input) {
-        let why = Interruption::from(reason);
+    if let Ok(Some(NextEvent::Shutdown(event))) = api::read_event(input) {
+        let why = Interruption::from_shutdown_reason(&event.shutdown_reason);
         assert!(!why.to_string().contains(char::is_control));
         assert!(interrupted::close(b"{}", NOW, &why).is_some());
     }
 }
 
-/// Lines of `NAME=value`, as an environment.
+/// An environment, as lines of `NAME=value`.
 ///
 /// # Panics
 ///
-/// When a warning shows a value.
+/// Panics if a warning shows a value.
 pub fn settings(input: &str) {
     let variables: Vec<_> = input.lines().filter_map(|l| l.split_once('=')).collect();
     let config = Config::read("tracestitch".into(), |name| {
@@ -172,8 +187,8 @@ mod tests {
 
     use super::*;
 
-    /// Changed inputs of each target: enough to notice a check that has become wrong. The targets
-    /// themselves run as long as one likes.
+    /// Changed inputs of each target, enough to notice a check that became wrong. The targets
+    /// themselves run without a limit.
     const CHANGED: usize = 3_000;
 
     fn corpus(target: &str) -> Vec<Vec<u8>> {

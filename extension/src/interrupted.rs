@@ -1,4 +1,4 @@
-//! The end of a document whose function did not live to write it.
+//! Closes documents whose function died before it could.
 
 use std::fmt;
 
@@ -7,33 +7,33 @@ use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Exception};
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::ShutdownReason;
-
-/// What ended the function before its work was done.
+/// Reason why the function ended before its work was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Interruption {
-    /// Lambda stopped it at its timeout.
+    /// Lambda stopped the function at its timeout.
     Timeout,
-    /// It crashed, was killed for want of memory, or ended by itself.
+    /// A crash, an exit, or a kill because memory ran out.
     Crash,
     /// Lambda stopped the environment, for the reason given.
     Stopped(String),
-    /// Its connection ended, and Lambda did not say why.
+    /// The connection ended, and Lambda gave no reason.
     Unknown,
 }
 
-impl From<ShutdownReason> for Interruption {
-    fn from(reason: ShutdownReason) -> Self {
-        match reason {
-            ShutdownReason::Timeout => Self::Timeout,
-            ShutdownReason::Failure => Self::Crash,
-            ShutdownReason::Spindown => Self::Stopped("spindown".to_owned()),
-            ShutdownReason::Other(reason) => Self::Stopped(reason),
+impl Interruption {
+    /// Reads the reason of a shutdown event.
+    ///
+    /// The developer guide writes the reasons in upper case, Lambda sends them in lower case, and
+    /// the Runtime Interface Emulator has other names.
+    pub(crate) fn from_shutdown_reason(reason: &str) -> Self {
+        match reason.to_ascii_lowercase().as_str() {
+            "timeout" => Self::Timeout,
+            "failure" | "releasefail" => Self::Crash,
+            "spindown" | "sandboxterminated" => Self::Stopped("spindown".to_owned()),
+            _ => Self::Stopped(reason.to_owned()),
         }
     }
-}
 
-impl Interruption {
     /// Exception type of the cause.
     fn kind(&self) -> &'static str {
         match self {
@@ -66,8 +66,8 @@ impl fmt::Display for Interruption {
     }
 }
 
-/// True for a document that has its end already: its work was over when the function died, and
-/// only waited for what it was a part of.
+/// Returns true if a document has an end already: its work was over when the function died, and
+/// only the work around it was not.
 pub(crate) fn is_finished(document: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Ends {
@@ -79,10 +79,11 @@ pub(crate) fn is_finished(document: &[u8]) -> bool {
         .is_ok_and(|ends: Ends| ends.end_time.is_some() && !ends.in_progress)
 }
 
-/// The document in progress as a finished one: it ends at `at`, as a fault with a cause.
+/// Closes a document in progress: it ends at `at`, as a fault with a cause. Returns `None` if
+/// `document` is not a JSON object.
 ///
-/// An end before the document's own start is moved to the start, so that a clock which was set
-/// back does not make the document invalid. `None` when `document` is not a JSON object.
+/// An end before the document's own start is moved to the start, so that a clock that was set
+/// back does not make the document invalid.
 ///
 /// Source: X-Ray developer guide, "Segment documents": `in_progress` or `end_time`, never both.
 pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Option<Vec<u8>> {
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_at_the_time_of_the_kill_and_keeps_what_it_had() {
+    fn document_ends_at_the_time_of_the_kill_and_keeps_its_facts() {
         let document = closed(&open(), &Interruption::Timeout);
         assert_eq!(document["end_time"], 1_478_293_361.271_001);
         assert_eq!(document["fault"], true);
@@ -131,18 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_tells_what_happened() {
+    fn cause_names_the_reason() {
         for (reason, kind, part) in [
-            (ShutdownReason::Timeout, "FunctionTimeout", "timed out"),
-            (ShutdownReason::Failure, "FunctionCrash", "crashed"),
-            (ShutdownReason::Spindown, "FunctionStopped", "spindown"),
-            (
-                ShutdownReason::Other("New\n".to_owned()),
-                "FunctionStopped",
-                "New\\n",
-            ),
+            ("timeout", "FunctionTimeout", "timed out"),
+            ("failure", "FunctionCrash", "crashed"),
+            ("spindown", "FunctionStopped", "spindown"),
+            ("New\n", "FunctionStopped", "New\\n"),
         ] {
-            let document = closed(&open(), &reason.into());
+            let document = closed(&open(), &Interruption::from_shutdown_reason(reason));
             let exception = &document["cause"]["exceptions"][0];
             assert_eq!(exception["type"], kind);
             let message = exception["message"].as_str().unwrap();
@@ -152,7 +149,26 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_end_it_before_its_start() {
+    fn shutdown_reasons_in_all_spellings() {
+        let stopped = |reason: &str| Interruption::Stopped(reason.to_owned());
+        for (reason, expected) in [
+            ("spindown", stopped("spindown")),
+            ("SPINDOWN", stopped("spindown")),
+            ("SandboxTerminated", stopped("spindown")),
+            ("timeout", Interruption::Timeout),
+            ("Timeout", Interruption::Timeout),
+            ("failure", Interruption::Crash),
+            ("FAILURE", Interruption::Crash),
+            ("ReleaseFail", Interruption::Crash),
+            ("Moved", stopped("Moved")),
+        ] {
+            let found = Interruption::from_shutdown_reason(reason);
+            assert_eq!(found, expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn clock_that_was_set_back_does_not_end_a_document_before_its_start() {
         let mut document = open();
         document["start_time"] = 2_000_000_000.5.into();
         let document = closed(&document, &Interruption::Unknown);
@@ -160,22 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn finished_documents_are_told_from_those_in_progress() {
+    fn finished_documents_are_recognised() {
         for (document, expected, reason) in [
             (
                 r#"{"start_time":1.5,"end_time":2.5}"#,
                 true,
-                "it has its end",
+                "it has an end",
             ),
             (
                 r#"{"end_time":2.5,"in_progress":false}"#,
                 true,
-                "it says so",
+                "and is not in progress",
             ),
             (
                 r#"{"start_time":1.5,"in_progress":true}"#,
                 false,
-                "none yet",
+                "no end yet",
             ),
             (r#"{"end_time":2.5,"in_progress":true}"#, false, "both"),
             (r#"{"start_time":1.5}"#, false, "neither"),
@@ -189,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_cannot_be_closed() {
+    fn document_that_is_not_an_object_is_not_closed() {
         for document in [&b""[..], b"[]", b"{", b"\xff"] {
             assert_eq!(close(document, AT, &Interruption::Crash), None);
         }

@@ -1,25 +1,28 @@
 //! Lambda extension that delivers the X-Ray documents of a function.
 //!
 //! The function hands its documents over on a Unix socket while it works. This process outlives
-//! the handler, sends the documents to the X-Ray daemon by UDP, and closes what a timeout or a
-//! crash left open.
+//! the handler, sends the documents to the X-Ray daemon by UDP, and closes the ones that a timeout
+//! or a crash left open.
 //!
-//! | module | question it answers |
+//! | module | task |
 //! |---|---|
-//! | [`Config`] | what does the environment say? |
-//! | `api` | what happens to the function? (Extensions API) |
-//! | `socket` | where may the function find us, and who may connect? |
-//! | `connections` | what has the function said? |
-//! | `lifecycle` | what is to be done now? (no I/O, no clock) |
-//! | `pending` | which documents are open, which wait to be sent? |
-//! | `interrupted` | how does a document end whose function was killed? |
-//! | `flush` | how do documents reach the daemon? |
-//! | [`Check`] | what is wrong here? |
-//! | `report` | what was lost, and why? |
-//! | [`run()`] | the loop that owns clock, sockets and all of the above |
+//! | [`Config`] | reads the environment |
+//! | `clock` | reads the clocks |
+//! | `log` | writes to standard error |
+//! | `api` | registers with Lambda and receives its events (Extensions API) |
+//! | `socket` | binds the Unix socket and decides who may connect |
+//! | `connections` | reads the function's messages |
+//! | `lifecycle` | decides what to do next (no I/O, no clock) |
+//! | `pending` | keeps open documents, and finished ones until they are sent |
+//! | `interrupted` | closes the document of a function that died |
+//! | `flush` | sends documents to the daemon |
+//! | `report` | counts deliveries and losses |
+//! | [`Check`] | diagnoses the environment (`--check`) |
+//! | [`run()`] | owns sockets, timers and all of the above |
 
 mod api;
 mod check;
+mod clock;
 mod config;
 mod connections;
 mod flush;
@@ -33,6 +36,8 @@ mod pending;
 mod report;
 mod run;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use check::Check;
 pub use config::Config;

@@ -1,108 +1,84 @@
-//! What is to be done now: a state machine without I/O and without a clock.
+//! Decides what to do next: a state machine without I/O and without a clock.
 //!
-//! The owner gives it the time and what happened, and does what it answers, in order. Before it
-//! gives it an event of the Extensions API or a timer, it gives it all that the function has
-//! written so far: so when an [`Input::Invoke`] is handled, or an end, the documents before it
-//! are already here.
+//! The owner passes in the time and what happened, and carries out the actions that come back, in
+//! order. Before it passes in an event of the Extensions API or a timer, it passes in everything
+//! that the function has written so far. So when an [`Input::Invoke`] or an end is handled, the
+//! documents written before it are already here.
+//!
+//! # Which session holds an invocation
+//!
+//! Lambda keeps an invocation open until the extension asks for the next event. The extension
+//! delays that question only for a session that announced this very invocation with a begin
+//! message, and only until the session reports its end, disconnects, or the deadline is near.
+//!
+//! The begin message is on the data connection, which does not wake the extension. So after an
+//! INVOKE event, and if a session is connected that may announce it, the extension looks for the
+//! message several times within 20 ms ([`LOOKS`]). A session that was waited for in vain, in a look
+//! or until the deadline, is not waited for again before it reports the end of an invocation. So
+//! an unwrapped function costs nothing; a process that only polls a queue, a handler that is never
+//! called and a stranger cost 20 ms once.
 
-use std::collections::{BTreeMap, VecDeque};
+mod sessions;
+mod steps;
+
 use std::time::Duration;
 
-use tracestitch_wire::handoff::{Channel, Message};
+use tracestitch_wire::handoff::{Hello, Message};
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::ShutdownReason;
+use self::sessions::{Announced, Sessions};
+pub(crate) use self::steps::{Action, Input};
 use crate::interrupted::Interruption;
 use crate::pending::Pending;
 use crate::report::Counts;
 
-/// How long before its deadline an invocation is let go: time to ask for the next event, so that
-/// Lambda finds the extension ready when it stops the function.
+/// Time between the release of an invocation and its deadline: enough to ask for the next event,
+/// so that Lambda finds the extension ready when it stops the function.
 const MARGIN: Duration = Duration::from_millis(50);
 
-/// How long the end of an invocation is waited for when its deadline makes no sense.
+/// Longest wait for an announced invocation whose deadline is not plausible.
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Longest time that Lambda lets an invocation run (AWS Lambda developer guide, "Quotas").
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
-/// How long the function's connections may outlive the shutdown event. Lambda stops the function
-/// first; emulators may be slower.
-const LAST_WORDS: Duration = Duration::from_millis(150);
+/// Pauses between two looks for the begin message after an INVOKE event. Together they are the
+/// longest time that an invocation is held for a session that does not announce it: 20 ms.
+const LOOKS: [Duration; 5] = [
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(4),
+    Duration::from_millis(6),
+    Duration::from_millis(7),
+];
 
-/// How often documents are sent where no invocation events come.
+/// Time for which the function's connections may outlive the shutdown event. Lambda stops the
+/// function first; emulators may be slower.
+const LAST_MESSAGES: Duration = Duration::from_millis(150);
+
+/// Time after which documents are sent if no invocation events come.
 const MANAGED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Ends that are remembered until their invocation's event arrives.
-const EARLY_ENDS: usize = 16;
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Input<'a> {
-    /// The extension is registered.
-    Registered,
-    /// The function said something. A hello begins or completes a session.
-    Said {
-        /// Session of the connection.
-        session: u64,
-        /// What it said.
-        message: Message<'a>,
-    },
-    /// A session's connections have ended.
-    Gone {
-        /// The session.
-        session: u64,
-    },
-    /// An invocation has begun.
-    Invoke {
-        /// Its id.
-        request_id: String,
-        /// Milliseconds since the epoch.
-        deadline_ms: u64,
-    },
-    /// The environment ends.
-    Shutdown(ShutdownReason),
-    /// The timer that was set last has run out.
-    Timer,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Send these documents to the daemon.
-    Send(Vec<Vec<u8>>),
-    /// Ask for the next event, which lets Lambda freeze the environment.
-    AskNext,
-    /// Give [`Input::Timer`] at this time; replaces the timer that was set before.
-    SetTimer(Timestamp),
-    /// Forget the timer.
-    ClearTimer,
-    /// Report and end the process.
-    Exit,
-}
-
-/// Where we are in the cycle of events.
+/// The position in the cycle of events.
 #[derive(Debug)]
 enum Turn {
-    /// The next event has been asked for, or nothing has begun yet.
+    /// The next event was asked for, or nothing has begun yet.
     Idle,
-    /// This invocation's end is awaited.
-    Invocation(String),
-    /// The environment ends; the function's last words are awaited.
+    /// No session has announced this invocation yet.
+    Looking {
+        request_id: String,
+        deadline_ms: u64,
+        /// Looks so far.
+        looks: usize,
+        /// See [`Input::Invoke`].
+        newcomers: bool,
+    },
+    /// A session works on the invocation.
+    Waiting { request_id: String, session: u64 },
+    /// The environment ends; the function's last messages are awaited.
     Stopping(Interruption),
     /// All is done.
     Over,
-}
-
-/// What is known of one process of the function.
-#[derive(Debug, Default)]
-struct Session {
-    /// It can tell the end of an invocation.
-    signals: bool,
-    /// When its connections ended. It is kept while its open documents wait for the reason.
-    ended: Option<Timestamp>,
-    /// It had ended before an invocation's event, and that was not the reason.
-    outlived: bool,
 }
 
 /// The state machine.
@@ -111,66 +87,55 @@ pub(crate) struct Lifecycle {
     /// No invocation events will come (Lambda Managed Instances).
     managed: bool,
     turn: Turn,
-    sessions: BTreeMap<u64, Session>,
-    early_ends: VecDeque<String>,
+    sessions: Sessions,
     pending: Pending,
 }
 
 impl Lifecycle {
-    /// A machine with nothing in it. `managed` says that only a shutdown event will come.
+    /// Creates an empty machine. `managed` means that only a shutdown event will come.
     pub(crate) fn new(managed: bool, pending: Pending) -> Self {
         Self {
             managed,
             turn: Turn::Idle,
-            sessions: BTreeMap::new(),
-            early_ends: VecDeque::new(),
+            sessions: Sessions::default(),
             pending,
         }
     }
 
-    /// What was received, closed and lost here.
+    /// Counters of the documents that were received, closed and lost here.
     pub(crate) fn counts(&self) -> &Counts {
         self.pending.counts()
     }
 
-    /// Takes in what happened at `now`; what is to be done is added to `actions`.
+    /// Handles what happened at `now` and appends what to do to `actions`.
     pub(crate) fn handle(&mut self, now: Timestamp, input: Input<'_>, actions: &mut Vec<Action>) {
         if matches!(self.turn, Turn::Over) {
             return;
         }
         match input {
             Input::Registered => actions.push(Action::AskNext),
-            Input::Said { session, message } => self.said(now, session, message, actions),
-            Input::Gone { session } => self.gone(now, session, actions),
+            Input::Message { session, message } => self.message(now, session, message, actions),
+            Input::Disconnected { session } => self.disconnected(now, session, actions),
             Input::Invoke {
                 request_id,
                 deadline_ms,
-            } => self.invoked(now, request_id, deadline_ms, actions),
-            Input::Shutdown(reason) => {
-                self.turn = Turn::Stopping(reason.into());
-                if self.connected() {
-                    actions.push(Action::SetTimer(now.after(LAST_WORDS)));
+                newcomers,
+            } => {
+                self.invoked(now, request_id, deadline_ms, newcomers, actions);
+            }
+            Input::Shutdown(why) => {
+                self.turn = Turn::Stopping(why);
+                if self.sessions.any_connected() {
+                    actions.push(Action::SetTimer(now.after(LAST_MESSAGES)));
                 } else {
                     self.finish(now, actions);
                 }
             }
-            Input::Timer => match self.turn {
-                Turn::Invocation(_) => self.release(actions),
-                Turn::Stopping(_) => self.finish(now, actions),
-                Turn::Idle | Turn::Over => {
-                    if self.managed {
-                        self.interrupt_outlived();
-                    }
-                    self.send(actions);
-                    if self.managed && self.connected() {
-                        actions.push(Action::SetTimer(now.after(MANAGED_INTERVAL)));
-                    }
-                }
-            },
+            Input::Timer => self.timer(now, actions),
         }
     }
 
-    fn said(
+    fn message(
         &mut self,
         now: Timestamp,
         session: u64,
@@ -180,42 +145,83 @@ impl Lifecycle {
         match message {
             Message::Open { id, document } => self.pending.open(session, id, document),
             Message::Close { id, document } => self.pending.close(session, id, document),
-            Message::Discard { id } => self.pending.forget(session, id),
+            Message::Discard { id } => self.pending.discard(session, id),
             Message::Drain => self.send(actions),
-            Message::Leave => self.pending.forget_all(session),
-            Message::End { request_id } => match &self.turn {
-                Turn::Invocation(current) if current == request_id => self.release(actions),
-                _ => {
-                    self.send(actions);
-                    self.early_ends.truncate(EARLY_ENDS - 1);
-                    self.early_ends.push_front(request_id.to_owned());
-                }
-            },
-            Message::Hello(hello) => {
-                // A new process, while an earlier one left work open: nobody will tell why.
-                self.interrupt_ended(|_| true);
-                self.send(actions);
-                if self.managed && matches!(self.turn, Turn::Idle) && !self.connected() {
-                    actions.push(Action::SetTimer(now.after(MANAGED_INTERVAL)));
-                }
-                let session = self.sessions.entry(session).or_default();
-                session.signals |= hello.channel == Channel::Signal;
-            }
+            Message::Leave => self.pending.discard_all(session),
+            // Without their events, no invocations are held.
+            Message::Begin { .. } if self.managed => {}
+            Message::Begin { request_id } => self.announced(now, session, request_id, actions),
+            Message::End { .. } if self.managed => self.send(actions),
+            Message::End { request_id } => self.ended(session, request_id, actions),
+            Message::Hello(hello) => self.greeted(now, session, &hello, actions),
             _ => {}
         }
     }
 
-    fn gone(&mut self, now: Timestamp, session: u64, actions: &mut Vec<Action>) {
-        if self.pending.has_open(session) {
-            let session = self.sessions.entry(session).or_default();
-            session.ended.get_or_insert(now);
-        } else {
-            self.sessions.remove(&session);
+    fn greeted(&mut self, now: Timestamp, session: u64, hello: &Hello, actions: &mut Vec<Action>) {
+        // A process before this one left work open: no reason will come any more.
+        for (session, ended) in self.sessions.iter() {
+            if let Some(at) = ended {
+                self.pending.interrupt(session, at, &Interruption::Unknown);
+            }
         }
         self.send(actions);
-        match self.turn {
-            Turn::Invocation(_) if !self.can_signal() => self.release(actions),
-            Turn::Stopping(_) if !self.connected() => self.finish(now, actions),
+        if self.managed && matches!(self.turn, Turn::Idle) && !self.sessions.any_connected() {
+            actions.push(Action::SetTimer(now.after(MANAGED_INTERVAL)));
+        }
+        self.sessions.greet(session, hello);
+    }
+
+    /// Handles the begin message of an invocation.
+    fn announced(
+        &mut self,
+        now: Timestamp,
+        session: u64,
+        request_id: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        self.sessions.begin(session, request_id);
+        if let Turn::Looking {
+            request_id: current,
+            deadline_ms,
+            ..
+        } = &self.turn
+            && current == request_id
+        {
+            let deadline_ms = *deadline_ms;
+            self.wait_for(session, now, request_id.to_owned(), deadline_ms, actions);
+        }
+    }
+
+    /// Handles the end message of an invocation.
+    fn ended(&mut self, session: u64, request_id: &str, actions: &mut Vec<Action>) {
+        let releases = match &self.turn {
+            Turn::Looking { request_id: id, .. } => id == request_id,
+            Turn::Waiting {
+                request_id: id,
+                session: awaited,
+            } => id == request_id && *awaited == session,
+            _ => false,
+        };
+        self.sessions.end(session, request_id, releases);
+        if releases {
+            self.release(actions);
+        } else {
+            self.send(actions);
+        }
+    }
+
+    fn disconnected(&mut self, now: Timestamp, session: u64, actions: &mut Vec<Action>) {
+        self.sessions.disconnect(session, now);
+        self.send(actions);
+        match &self.turn {
+            Turn::Looking {
+                newcomers: false, ..
+            } if !self.sessions.any_awaitable() => self.release(actions),
+            Turn::Waiting {
+                session: awaited, ..
+            } if *awaited == session => self.release(actions),
+            Turn::Stopping(_) if !self.sessions.any_connected() => self.finish(now, actions),
             _ => {}
         }
     }
@@ -225,24 +231,80 @@ impl Lifecycle {
         now: Timestamp,
         request_id: String,
         deadline_ms: u64,
+        newcomers: bool,
         actions: &mut Vec<Action>,
     ) {
         self.interrupt_outlived();
         self.send(actions);
-        let early = self.early_ends.iter().position(|id| *id == request_id);
-        if let Some(index) = early {
-            self.early_ends.remove(index);
+        match self.sessions.announced(&request_id) {
+            Announced::By(session) => {
+                self.wait_for(session, now, request_id, deadline_ms, actions);
+            }
+            Announced::AndEnded => actions.push(Action::AskNext),
+            Announced::NotYet if newcomers || self.sessions.any_awaitable() => {
+                self.turn = Turn::Looking {
+                    request_id,
+                    deadline_ms,
+                    looks: 0,
+                    newcomers,
+                };
+                actions.push(Action::SetTimer(now.after(LOOKS[0])));
+            }
+            Announced::NotYet => actions.push(Action::AskNext),
         }
-        if early.is_some() || !self.can_signal() {
-            actions.push(Action::AskNext);
-            return;
-        }
-        self.turn = Turn::Invocation(request_id);
-        actions.push(Action::SetTimer(let_go_at(now, deadline_ms)));
     }
 
-    /// Lets the invocation go: what is finished leaves first, because Lambda may freeze the
-    /// process as soon as the next event has been asked for.
+    /// Waits until `session`, which announced the invocation, reports its end.
+    fn wait_for(
+        &mut self,
+        session: u64,
+        now: Timestamp,
+        request_id: String,
+        deadline_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.sessions.is_awaitable(session) {
+            self.turn = Turn::Waiting {
+                request_id,
+                session,
+            };
+            actions.push(Action::SetTimer(release_at(now, deadline_ms)));
+        } else {
+            self.release(actions);
+        }
+    }
+
+    fn timer(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        match &mut self.turn {
+            Turn::Looking { looks, .. } => {
+                *looks += 1;
+                if let Some(pause) = LOOKS.get(*looks) {
+                    actions.push(Action::SetTimer(now.after(*pause)));
+                    return;
+                }
+                self.sessions.awaited_in_vain(|_| true);
+                self.release(actions);
+            }
+            Turn::Waiting { session, .. } => {
+                let awaited = *session;
+                self.sessions.awaited_in_vain(|session| session == awaited);
+                self.release(actions);
+            }
+            Turn::Stopping(_) => self.finish(now, actions),
+            Turn::Idle | Turn::Over => {
+                if self.managed {
+                    self.interrupt_outlived();
+                }
+                self.send(actions);
+                if self.managed && self.sessions.any_connected() {
+                    actions.push(Action::SetTimer(now.after(MANAGED_INTERVAL)));
+                }
+            }
+        }
+    }
+
+    /// Releases the invocation. Finished documents leave first, because Lambda may freeze the
+    /// process as soon as the next event was asked for.
     fn release(&mut self, actions: &mut Vec<Action>) {
         self.turn = Turn::Idle;
         actions.push(Action::ClearTimer);
@@ -254,58 +316,49 @@ impl Lifecycle {
         let Turn::Stopping(why) = std::mem::replace(&mut self.turn, Turn::Over) else {
             return;
         };
-        for (session, state) in std::mem::take(&mut self.sessions) {
-            let at = state.ended.unwrap_or(now);
-            self.pending.interrupt(session, at, &why);
+        for (session, ended) in self.sessions.iter() {
+            self.pending.interrupt(session, ended.unwrap_or(now), &why);
         }
         self.send(actions);
         actions.push(Action::Exit);
     }
 
-    /// Closes what sessions left open that had already ended at the former invocation, or the
-    /// former interval where invocations are not told. One is let pass: a function that dies at
-    /// once may be gone before the extension hears of the invocation in which it died, and the
-    /// shutdown that tells the reason comes after it.
+    /// Closes documents that sessions left open whose end was known at the invocation before, or at
+    /// the interval before if no invocation events come.
+    ///
+    /// One invocation passes in between: a function that dies at once may be gone before the event
+    /// of the invocation in which it died arrives, and the shutdown event with the reason comes
+    /// after that.
     fn interrupt_outlived(&mut self) {
-        self.interrupt_ended(|state| state.outlived);
-        for state in self.sessions.values_mut() {
-            state.outlived = state.ended.is_some();
+        for (session, at) in self.sessions.take_outlived() {
+            self.pending.interrupt(session, at, &Interruption::Unknown);
         }
     }
 
-    fn interrupt_ended(&mut self, which: impl Fn(&Session) -> bool) {
-        let pending = &mut self.pending;
-        self.sessions.retain(|session, state| match state.ended {
-            Some(at) if which(state) => {
-                pending.interrupt(*session, at, &Interruption::Unknown);
-                false
-            }
-            _ => true,
-        });
-    }
-
+    /// Sends what is finished and forgets ended sessions that have nothing open.
     fn send(&mut self, actions: &mut Vec<Action>) {
-        let documents = self.pending.take_finished();
-        if !documents.is_empty() {
-            actions.push(Action::Send(documents));
+        for (session, document) in self.pending.take_finished() {
+            let to = self.sessions.daemon(session);
+            match actions.last_mut() {
+                Some(Action::Send { daemon, documents }) if daemon.as_ref() == to => {
+                    documents.push(document);
+                }
+                _ => actions.push(Action::Send {
+                    daemon: to.cloned(),
+                    documents: vec![document],
+                }),
+            }
         }
-    }
-
-    fn connected(&self) -> bool {
-        self.sessions.values().any(|state| state.ended.is_none())
-    }
-
-    fn can_signal(&self) -> bool {
+        let pending = &self.pending;
         self.sessions
-            .values()
-            .any(|state| state.ended.is_none() && state.signals)
+            .forget_ended(|session| !pending.has_open(session));
     }
 }
 
-/// When an invocation is let go at the latest.
+/// Returns the latest time at which an invocation is released.
 ///
-/// Emulators give deadlines of 0, in the past or far away: then a fixed time holds.
-fn let_go_at(now: Timestamp, deadline_ms: u64) -> Timestamp {
+/// Emulators send deadlines of 0, in the past or far away. Then a fixed time applies.
+fn release_at(now: Timestamp, deadline_ms: u64) -> Timestamp {
     let margin = MARGIN.as_micros() as u64;
     let at = deadline_ms.saturating_mul(1000).saturating_sub(margin);
     if at > now.as_micros() {

@@ -1,4 +1,4 @@
-//! The extension's process: configuration, loop, exit code.
+//! Process of the extension: configuration, loop, exit code.
 
 use std::fmt::Display;
 use std::io::{Write, stdout};
@@ -16,12 +16,12 @@ fn main() -> ExitCode {
             let code = ExitCode::from(u8::from(check.has_problems()));
             return print(check, code);
         }
-        // Lambda gives no arguments; whoever gives others must not be kept from a trace.
+        // Lambda gives no arguments. Unknown ones must not prevent a trace.
         _ => {}
     }
     let config = Config::from_env();
     let log = config.log();
-    // One thread: each further one would cost more start-up time than it could save.
+    // One thread: each further one costs more start-up time than it saves.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             log.error(format_args!("no event loop: {error}; the process ends"));
+            log.flush();
             return ExitCode::FAILURE;
         }
     };
@@ -39,13 +40,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    // A name that is still being resolved must not hold the exit.
+    // A name that is still being resolved must not delay the exit.
     runtime.shutdown_background();
+    log.flush();
     code
 }
 
 fn print(text: impl Display, code: ExitCode) -> ExitCode {
-    // Nobody is left to tell when stdout is closed.
+    // A closed stdout leaves no place for an error.
     let _ = write!(stdout(), "{text}");
     code
 }

@@ -1,14 +1,15 @@
-//! Documents that are open, and finished ones that wait to be sent.
+//! Keeps open documents, and finished ones until they are sent.
 
 use std::collections::BTreeMap;
 
+use tracestitch_wire::delivery::Loss;
 use tracestitch_wire::id::SegmentId;
 use tracestitch_wire::time::Timestamp;
 
 use crate::interrupted::{self, Interruption};
-use crate::report::{Counts, Loss};
+use crate::report::Counts;
 
-/// How much may wait.
+/// Most documents and bytes that are kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Bytes of all documents together.
@@ -28,14 +29,52 @@ impl Default for Limits {
     }
 }
 
+/// A number of documents and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    bytes: usize,
+    documents: usize,
+}
+
+impl Amount {
+    fn add(&mut self, document: &[u8]) {
+        self.bytes += document.len();
+        self.documents += 1;
+    }
+
+    fn remove(&mut self, document: &[u8]) {
+        self.bytes -= document.len();
+        self.documents -= 1;
+    }
+
+    fn has_room_for(self, document: &[u8], limits: Limits) -> bool {
+        self.documents < limits.documents && self.bytes + document.len() <= limits.bytes
+    }
+}
+
+/// A document whose work has not ended, or a finished one that is sent only if its session dies.
+#[derive(Debug)]
+struct Open {
+    /// Key in [`Pending::by_age`].
+    age: u64,
+    document: Vec<u8>,
+}
+
 /// The documents of all sessions, within [`Limits`].
+///
+/// Finished documents take precedence. If there is no room, the open documents that were written
+/// longest ago are dropped: they still arrive when they are finished, but are not closed if the
+/// function dies. So work that never ends cannot keep out work that does.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     limits: Limits,
-    open: BTreeMap<u64, BTreeMap<SegmentId, Vec<u8>>>,
-    finished: Vec<Vec<u8>>,
-    bytes: usize,
-    documents: usize,
+    open: BTreeMap<u64, BTreeMap<SegmentId, Open>>,
+    /// Open documents, oldest first.
+    by_age: BTreeMap<u64, (u64, SegmentId)>,
+    next_age: u64,
+    finished: Vec<(u64, Vec<u8>)>,
+    open_amount: Amount,
+    finished_amount: Amount,
     counts: Counts,
 }
 
@@ -48,104 +87,123 @@ impl Pending {
         }
     }
 
-    /// Keeps a document in progress, or one that is finished and not yet wanted, in place of an
+    /// Keeps a document in progress, or a finished one that is not wanted yet. It replaces an
     /// earlier one of the same id.
     pub(crate) fn open(&mut self, session: u64, id: SegmentId, document: &[u8]) {
-        self.forget(session, id);
-        if self.admit(document) {
-            self.open
-                .entry(session)
-                .or_default()
-                .insert(id, document.to_vec());
-        } else {
+        self.discard(session, id);
+        if !self.make_room(document) {
             self.counts.unwatched += 1;
+            return;
         }
+        let age = self.next_age;
+        self.next_age += 1;
+        self.by_age.insert(age, (session, id));
+        self.open_amount.add(document);
+        let document = document.to_vec();
+        let documents = self.open.entry(session).or_default();
+        documents.insert(id, Open { age, document });
     }
 
-    /// Keeps a finished document until it is taken; it replaces an open one of the same id.
+    /// Keeps a finished document until it is taken. It replaces an open one of the same id.
     pub(crate) fn close(&mut self, session: u64, id: SegmentId, document: &[u8]) {
-        self.forget(session, id);
+        self.discard(session, id);
         self.counts.received += 1;
-        if self.admit(document) {
-            self.finished.push(document.to_vec());
+        if self.make_room(document) {
+            self.finish(session, document.to_vec());
         } else {
-            self.counts.lose(Loss::NoRoom);
+            self.counts.delivery.lose(Loss::NoRoom, 1);
         }
     }
 
-    /// Drops an open document: there was nothing to tell.
-    pub(crate) fn forget(&mut self, session: u64, id: SegmentId) {
+    /// Drops an open document, if it is here.
+    pub(crate) fn discard(&mut self, session: u64, id: SegmentId) {
         let Some(documents) = self.open.get_mut(&session) else {
             return;
         };
-        if let Some(document) = documents.remove(&id) {
-            self.bytes -= document.len();
-            self.documents -= 1;
+        if let Some(Open { age, document }) = documents.remove(&id) {
+            self.by_age.remove(&age);
+            self.open_amount.remove(&document);
         }
         if documents.is_empty() {
             self.open.remove(&session);
         }
     }
 
-    /// Drops all that `session` has open: the function tells the daemon itself how it ends.
-    pub(crate) fn forget_all(&mut self, session: u64) {
-        for document in self.open.remove(&session).unwrap_or_default().into_values() {
-            self.bytes -= document.len();
-            self.documents -= 1;
-        }
+    /// Drops all open documents of `session`, whose function sends them to the daemon itself.
+    pub(crate) fn discard_all(&mut self, session: u64) {
+        self.take_open(session);
     }
 
-    /// Finishes all that `session` left open. What was finished already stays as it is: the
-    /// function had not lived to say whether it is wanted, and that it died is what it was kept
-    /// for.
+    /// Finishes all documents that `session` left open. One that has an end already is not
+    /// changed: it was kept in case the function dies before it decides about the document.
     pub(crate) fn interrupt(&mut self, session: u64, at: Timestamp, why: &Interruption) {
-        for document in self.open.remove(&session).unwrap_or_default().into_values() {
+        for document in self.take_open(session) {
             if interrupted::is_finished(&document) {
                 self.counts.received += 1;
-                self.finished.push(document);
+                self.finish(session, document);
                 continue;
             }
-            self.bytes -= document.len();
             self.counts.interrupted += 1;
             match interrupted::close(&document, at, why) {
-                Some(document) => {
-                    self.bytes += document.len();
-                    self.finished.push(document);
-                }
-                None => {
-                    self.documents -= 1;
-                    self.counts.lose(Loss::Malformed);
-                }
+                Some(document) => self.finish(session, document),
+                None => self.counts.delivery.lose(Loss::Malformed, 1),
             }
         }
     }
 
-    /// True when `session` has open documents.
+    /// Returns true if `session` has open documents.
     pub(crate) fn has_open(&self, session: u64) -> bool {
         self.open.contains_key(&session)
     }
 
-    /// All finished documents, in the order in which they were finished.
-    pub(crate) fn take_finished(&mut self) -> Vec<Vec<u8>> {
-        let finished = std::mem::take(&mut self.finished);
-        self.bytes -= finished.iter().map(Vec::len).sum::<usize>();
-        self.documents -= finished.len();
-        finished
+    /// Takes all finished documents with their sessions, in the order in which they were
+    /// finished.
+    pub(crate) fn take_finished(&mut self) -> Vec<(u64, Vec<u8>)> {
+        self.finished_amount = Amount::default();
+        std::mem::take(&mut self.finished)
     }
 
-    /// What was received, closed and lost here.
+    /// Counters of documents that were received, closed and lost here.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    fn admit(&mut self, document: &[u8]) -> bool {
-        let room = self.documents < self.limits.documents
-            && self.bytes + document.len() <= self.limits.bytes;
-        if room {
-            self.documents += 1;
-            self.bytes += document.len();
+    fn finish(&mut self, session: u64, document: Vec<u8>) {
+        self.finished_amount.add(&document);
+        self.finished.push((session, document));
+    }
+
+    fn take_open(&mut self, session: u64) -> Vec<Vec<u8>> {
+        let documents = self.open.remove(&session).unwrap_or_default();
+        let take = |Open { age, document }| {
+            self.by_age.remove(&age);
+            self.open_amount.remove(&document);
+            document
+        };
+        documents.into_values().map(take).collect()
+    }
+
+    /// Drops open documents, oldest first, until there is room for `document`. Returns false if
+    /// finished ones alone leave none.
+    fn make_room(&mut self, document: &[u8]) -> bool {
+        if !self.finished_amount.has_room_for(document, self.limits) {
+            return false;
         }
-        room
+        while !self.amount().has_room_for(document, self.limits) {
+            let Some((_, (session, id))) = self.by_age.pop_first() else {
+                return false;
+            };
+            self.discard(session, id);
+            self.counts.unwatched += 1;
+        }
+        true
+    }
+
+    fn amount(&self) -> Amount {
+        Amount {
+            bytes: self.open_amount.bytes + self.finished_amount.bytes,
+            documents: self.open_amount.documents + self.finished_amount.documents,
+        }
     }
 }
 
@@ -155,8 +213,8 @@ mod tests {
 
     const AT: Timestamp = Timestamp::from_micros(5_000_000);
 
-    fn id(n: u8) -> SegmentId {
-        format!("{:016x}", u64::from(n) + 1).parse().unwrap()
+    fn id(n: u64) -> SegmentId {
+        format!("{:016x}", n + 1).parse().unwrap()
     }
 
     fn small() -> Pending {
@@ -166,21 +224,30 @@ mod tests {
         })
     }
 
+    fn take(pending: &mut Pending) -> Vec<Vec<u8>> {
+        let finished = pending.take_finished();
+        finished.into_iter().map(|(_, document)| document).collect()
+    }
+
+    fn is_empty(pending: &Pending) -> bool {
+        pending.amount() == Amount::default() && pending.by_age.is_empty()
+    }
+
     #[test]
-    fn a_close_replaces_its_open() {
+    fn close_replaces_its_open() {
         let mut pending = Pending::default();
         pending.open(1, id(1), b"{\"in_progress\":true}");
         pending.close(1, id(1), b"{}");
         assert!(!pending.has_open(1));
-        assert_eq!(pending.take_finished(), [b"{}"]);
-        assert_eq!(pending.take_finished(), Vec::<Vec<u8>>::new());
+        assert_eq!(pending.take_finished(), [(1, b"{}".to_vec())]);
+        assert_eq!(take(&mut pending), Vec::<Vec<u8>>::new());
     }
 
     #[test]
     fn sessions_do_not_touch_each_other() {
         let mut pending = Pending::default();
         pending.open(1, id(1), b"{}");
-        pending.forget(2, id(1));
+        pending.discard(2, id(1));
         pending.interrupt(2, AT, &Interruption::Crash);
         assert!(pending.has_open(1));
     }
@@ -192,67 +259,108 @@ mod tests {
         pending.open(1, id(2), b"not json");
         pending.interrupt(1, AT, &Interruption::Crash);
         pending.interrupt(1, AT, &Interruption::Crash);
-        assert_eq!(pending.take_finished().len(), 1);
+        assert_eq!(take(&mut pending).len(), 1);
         assert_eq!(pending.counts().interrupted, 2);
-        assert_eq!(pending.counts().lost[&Loss::Malformed], 1);
-        assert_eq!((pending.bytes, pending.documents), (0, 0));
+        assert_eq!(pending.counts().delivery.lost.of(Loss::Malformed), 1);
+        assert!(is_empty(&pending));
     }
 
     #[test]
-    fn what_was_finished_stays_as_it_is_when_its_function_dies() {
+    fn document_that_was_finished_is_unchanged_when_its_function_dies() {
         const DONE: &[u8] = br#"{"start_time":1.000000,"end_time":2.000000}"#;
         let mut pending = Pending::default();
-        for (n, reason) in [(1, "kept"), (2, "not wanted"), (3, "wanted before")] {
+        for (n, reason) in [(1, "kept"), (2, "discarded"), (3, "closed before")] {
             pending.open(1, id(n), br#"{"start_time":1.0,"in_progress":true}"#);
             pending.open(1, id(n), DONE);
-            assert_eq!(pending.take_finished(), Vec::<Vec<u8>>::new(), "{reason}");
+            assert_eq!(take(&mut pending), Vec::<Vec<u8>>::new(), "{reason}");
         }
-        pending.forget(1, id(2));
+        pending.discard(1, id(2));
         pending.close(1, id(3), DONE);
-        assert_eq!(pending.take_finished(), [DONE]);
+        assert_eq!(take(&mut pending), [DONE]);
         pending.interrupt(1, AT, &Interruption::Crash);
-        assert_eq!(pending.take_finished(), [DONE]);
+        assert_eq!(take(&mut pending), [DONE]);
         assert_eq!(pending.counts().received, 2);
         assert_eq!(pending.counts().interrupted, 0);
-        assert_eq!((pending.bytes, pending.documents), (0, 0));
+        assert!(is_empty(&pending));
     }
 
     #[test]
-    fn beyond_the_limits_documents_are_lost_and_counted() {
+    fn finished_documents_beyond_the_limits_are_lost_and_counted() {
         let mut by_count = small();
         (0..3).for_each(|n| by_count.close(1, id(n), b"{}"));
-        assert_eq!(by_count.counts().lost[&Loss::NoRoom], 1);
-        assert_eq!(by_count.take_finished().len(), 2);
+        assert_eq!(by_count.counts().delivery.lost.of(Loss::NoRoom), 1);
+        assert_eq!(take(&mut by_count).len(), 2);
 
         let mut by_bytes = small();
-        by_bytes.open(1, id(1), b"12345678");
+        by_bytes.close(1, id(1), b"12345678");
         by_bytes.close(1, id(2), b"123");
-        assert_eq!(by_bytes.counts().lost[&Loss::NoRoom], 1);
+        assert_eq!(by_bytes.counts().delivery.lost.of(Loss::NoRoom), 1);
     }
 
     #[test]
-    fn what_cannot_be_watched_is_not_lost_when_it_finishes() {
+    fn oldest_open_documents_make_room_for_newer_ones() {
+        let mut pending = small();
+        for n in [0, 1, 0, 2] {
+            pending.open(1, id(n), b"{}");
+        }
+        assert_eq!(pending.counts().unwatched, 1);
+        pending.interrupt(1, AT, &Interruption::Crash);
+        assert_eq!(pending.counts().interrupted, 2);
+        assert!(!pending.has_open(1));
+        let mut pending = small();
+        (0..3).for_each(|n| pending.open(n, id(n), b"{}"));
+        let open = [0, 1, 2].map(|session| pending.has_open(session));
+        assert_eq!(open, [false, true, true]);
+    }
+
+    #[test]
+    fn document_that_is_too_large_drops_no_other() {
+        let mut pending = small();
+        pending.open(1, id(1), b"{}");
+        pending.open(1, id(2), b"12345678901");
+        pending.close(1, id(3), b"12345678901");
+        assert!(pending.has_open(1));
+        assert_eq!(pending.counts().unwatched, 1);
+        assert_eq!(pending.counts().delivery.lost.of(Loss::NoRoom), 1);
+    }
+
+    #[test]
+    fn leaked_open_documents_do_not_keep_out_finished_ones() {
+        let mut pending = Pending::default();
+        let leaked = 25_000;
+        for n in 0..leaked {
+            pending.open(1, id(n), b"{}");
+            pending.close(1, id(leaked + n), b"{}");
+            assert_eq!(take(&mut pending), [b"{}"], "{n}");
+        }
+        assert!(pending.counts().delivery.lost.is_empty());
+        // Each finished document needs the room of one for a moment.
+        assert_eq!(pending.counts().unwatched, leaked - 19_999);
+    }
+
+    #[test]
+    fn document_that_could_not_be_kept_open_arrives_when_it_is_finished() {
         let mut pending = small();
         (0..3).for_each(|n| pending.open(1, id(n), b"{}"));
         assert_eq!(pending.counts().unwatched, 1);
-        pending.forget_all(1);
+        pending.discard_all(1);
         (0..2).for_each(|n| pending.close(1, id(n), b"{}"));
-        assert_eq!(pending.take_finished().len(), 2);
-        assert!(pending.counts().lost.is_empty());
-        assert_eq!((pending.bytes, pending.documents), (0, 0));
+        assert_eq!(take(&mut pending).len(), 2);
+        assert!(pending.counts().delivery.lost.is_empty());
+        assert!(is_empty(&pending));
     }
 
     #[test]
-    fn what_leaves_makes_room() {
+    fn documents_that_leave_make_room() {
         let mut pending = small();
         for _ in 0..5 {
             pending.open(1, id(1), b"1234567890");
             pending.open(1, id(1), b"0987654321");
-            pending.forget(1, id(1));
+            pending.discard(1, id(1));
             pending.close(1, id(1), b"1234567890");
-            assert_eq!(pending.take_finished().len(), 1);
+            assert_eq!(take(&mut pending).len(), 1);
         }
-        assert!(pending.counts().lost.is_empty());
-        assert_eq!((pending.bytes, pending.documents), (0, 0));
+        assert!(pending.counts().delivery.lost.is_empty());
+        assert!(is_empty(&pending));
     }
 }

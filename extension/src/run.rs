@@ -1,4 +1,4 @@
-//! The loop: the only owner of clock, sockets and tasks.
+//! Runs the extension: the only owner of sockets and timers.
 
 use std::error::Error;
 use std::fmt;
@@ -6,37 +6,48 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Sleep, sleep, timeout};
-use tracestitch_wire::handoff::Message;
+use lambda_extension::NextEvent;
+use tokio::time::{Sleep, sleep};
+use tracestitch_wire::delivery::{Counters, Loss};
 use tracestitch_wire::time::Timestamp;
 
-use crate::api::{Api, Event};
-use crate::connections::{Connections, News};
+use crate::api::Api;
+use crate::clock;
+use crate::config::Config;
+use crate::connections::{Connections, SessionEvent};
 use crate::flush::Flush;
+use crate::interrupted::Interruption;
 use crate::lifecycle::{Action, Input, Lifecycle};
+use crate::log::{Level, Log, Warnings};
 use crate::pending::Pending;
 use crate::report::Counts;
 use crate::socket::Socket;
-use crate::{Config, Level, Log};
 
-/// How long a connection that has just been opened may take to say hello before an invocation
-/// goes on without it. The function says it right after connecting.
-const HELLO: Duration = Duration::from_millis(5);
-
-/// A pause between two events after which the way to the daemon may be another one: the
-/// environment was frozen, or goes on from a snapshot on another machine.
+/// A pause between two events after which the daemon may have another address: the environment
+/// was frozen, or was resumed from a snapshot on another machine.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the extension cannot work at all.
 #[derive(Debug)]
-pub struct RunError;
+pub struct RunError(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    NoRuntimeApi,
+    Orphaned,
+}
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "AWS_LAMBDA_RUNTIME_API does not say where the runtime API is, expected host:port: \
-             this program runs as an extension of AWS Lambda, and with --check says what it sees",
-        )
+        f.write_str(match self.0 {
+            Reason::NoRuntimeApi => {
+                "AWS_LAMBDA_RUNTIME_API is not the address of a runtime API, expected host:port: \
+                 this program runs as an extension of AWS Lambda; --check shows its environment"
+            }
+            Reason::Orphaned => {
+                "no runtime API answers, and the process that started this extension has ended"
+            }
+        })
     }
 }
 
@@ -44,34 +55,38 @@ impl Error for RunError {}
 
 /// Serves the function until Lambda ends the environment.
 ///
-/// The socket is bound before Lambda is told that the extension is there, because Lambda then
-/// starts the function. Whatever fails on the way is logged and counted; it does not end the
-/// extension, since that would end the function too.
+/// The socket is bound before the extension registers, because Lambda starts the function after
+/// that. Failures on the way are logged and counted. They do not end the extension, since that
+/// would end the function, too.
 ///
 /// # Errors
 ///
-/// When there is no runtime API to register with.
+/// Returns an error if there is no runtime API to register with.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime with I/O and time.
+/// Panics outside of a tokio runtime with I/O and time.
 pub async fn run(mut config: Config) -> Result<(), RunError> {
     let log = config.log();
     let runtime_api = config.runtime_api.take();
     for warning in &config.warnings {
         log.warn(warning);
     }
-    let runtime_api = runtime_api.ok_or(RunError)?;
-    let socket = config.enabled.then(|| bind(&config, log)).flatten();
-    let invocations = config.enabled && !config.managed_instances;
-    let api = Api::register(runtime_api, &config.name, invocations, log).await;
+    let runtime_api = runtime_api.ok_or(RunError(Reason::NoRuntimeApi))?;
+    let enabled = config.shared.enabled;
+    let socket = enabled.then(|| bind(&config, log)).flatten();
+    let invocations = enabled && !config.managed_instances;
+    let api = Api::register(runtime_api, &config.name, invocations, log)
+        .await
+        .ok_or(RunError(Reason::Orphaned))?;
     let extension = Extension {
         lifecycle: Lifecycle::new(!api.has_invocations(), Pending::default()),
         connections: Connections::new(socket, log),
-        flush: Flush::new(config.daemon, log),
+        flush: Flush::new(config.shared.daemon, log),
         actions: Vec::new(),
-        last_event: SystemTime::now(),
+        last_event: clock::wall(),
         reported: Counts::default(),
+        warnings: Warnings::new(log),
         log,
     };
     extension.serve(&api).await.report(log);
@@ -79,7 +94,7 @@ pub async fn run(mut config: Config) -> Result<(), RunError> {
 }
 
 fn bind(config: &Config, log: Log) -> Option<Socket> {
-    Socket::bind(&config.socket)
+    Socket::bind(&config.shared.socket)
         .inspect_err(|error| {
             log.warn(format_args!(
                 "no socket for the function: {error}; \
@@ -96,8 +111,9 @@ struct Extension {
     flush: Flush,
     actions: Vec<Action>,
     last_event: SystemTime,
-    /// What the lines about single invocations have told.
+    /// Counters of the invocations that were reported one by one.
     reported: Counts,
+    warnings: Warnings,
     log: Log,
 }
 
@@ -109,7 +125,9 @@ impl Extension {
         loop {
             for action in std::mem::take(&mut self.actions) {
                 match action {
-                    Action::Send(documents) => self.flush.send(documents).await,
+                    Action::Send { daemon, documents } => {
+                        self.flush.send(daemon, documents).await;
+                    }
                     Action::AskNext => {
                         self.report_invocation();
                         next = Some(Box::pin(api.next()));
@@ -123,10 +141,10 @@ impl Extension {
                 biased;
                 event = ready(&mut next) => {
                     next = None;
-                    self.log.debug(format_args!("event {event:?}"));
-                    self.look_at_the_clock();
-                    self.listen().await;
-                    self.handle(event.into());
+                    self.reconnect_after_long_pause();
+                    self.sweep();
+                    let input = self.input(event);
+                    self.handle(input);
                 }
                 () = ready(&mut timer) => {
                     timer = None;
@@ -138,86 +156,81 @@ impl Extension {
         }
     }
 
-    /// Takes in what the function has said, also on connections that it has just opened.
-    async fn listen(&mut self) {
-        self.sweep();
-        if self.connections.expects_hello() {
-            // Running out of time only means that nothing was said.
-            let _ = timeout(HELLO, self.connections.readable()).await;
-            self.sweep();
-        }
-    }
-
     fn sweep(&mut self) {
-        let now = SystemTime::now().into();
-        let (lifecycle, flush, actions) = (&mut self.lifecycle, &mut self.flush, &mut self.actions);
-        self.connections.sweep(&mut |session, news| {
-            if let News::Message(Message::Hello(hello)) = &news
-                && let Some(daemon) = &hello.daemon
-            {
-                flush.function_says(daemon);
-            }
-            let input = match news {
-                News::Message(message) => Input::Said { session, message },
-                News::Gone => Input::Gone { session },
+        let now = clock::wall().into();
+        let (lifecycle, actions) = (&mut self.lifecycle, &mut self.actions);
+        self.connections.sweep(&mut |session, event| {
+            let input = match event {
+                SessionEvent::Message(message) => Input::Message { session, message },
+                SessionEvent::Disconnected => Input::Disconnected { session },
             };
             lifecycle.handle(now, input, actions);
         });
     }
 
-    fn handle(&mut self, input: Input<'_>) {
-        self.lifecycle
-            .handle(SystemTime::now().into(), input, &mut self.actions);
+    fn input(&mut self, event: NextEvent) -> Input<'static> {
+        match event {
+            NextEvent::Invoke(event) => {
+                self.log
+                    .debug(format_args!("event INVOKE {:?}", event.request_id));
+                Input::Invoke {
+                    request_id: event.request_id,
+                    deadline_ms: event.deadline_ms,
+                    newcomers: self.connections.expects_hello(),
+                }
+            }
+            NextEvent::Shutdown(event) => {
+                let reason = &event.shutdown_reason;
+                self.log.debug(format_args!("event SHUTDOWN {reason:?}"));
+                Input::Shutdown(Interruption::from_shutdown_reason(reason))
+            }
+        }
     }
 
-    /// The wall clock: the other one may stand still while the environment is frozen.
-    fn look_at_the_clock(&mut self) {
-        let now = SystemTime::now();
+    fn handle(&mut self, input: Input<'_>) {
+        self.lifecycle
+            .handle(clock::wall().into(), input, &mut self.actions);
+    }
+
+    /// Reads the wall clock, because the other clock may stop while the environment is frozen.
+    fn reconnect_after_long_pause(&mut self) {
+        let now = clock::wall();
         if is_long_pause(self.last_event, now) {
             self.flush.reconnect();
         }
         self.last_event = now;
     }
 
+    /// Warns of the first losses for lack of room; at level debug, reports each invocation.
     fn report_invocation(&mut self) {
+        let counts = self.counts();
+        if counts.unwatched + counts.delivery.lost.of(Loss::NoRoom) > 0 {
+            self.warnings.give(
+                "too many documents wait: some are lost, or will be if the function dies; \
+                 the closing report has the counts",
+            );
+        }
         if self.log.writes(Level::Debug) {
-            let counts = self.counts();
-            let new = counts.clone().since(&self.reported);
-            new.report_invocation(self.log);
+            counts.since(&self.reported).report_invocation(self.log);
             self.reported = counts;
         }
     }
 
     fn counts(&self) -> Counts {
-        let flushed = self.flush.counts().clone();
-        flushed
-            .and(self.lifecycle.counts())
-            .and(self.connections.counts())
+        let mut counts = self.lifecycle.counts().and(self.connections.counts());
+        counts.delivery = counts.delivery.and(self.flush.counts());
+        counts
     }
 }
 
-impl From<Event> for Input<'_> {
-    fn from(event: Event) -> Self {
-        match event {
-            Event::Invoke {
-                request_id,
-                deadline_ms,
-            } => Self::Invoke {
-                request_id,
-                deadline_ms,
-            },
-            Event::Shutdown(reason) => Self::Shutdown(reason),
-        }
-    }
-}
-
-/// A clock that was set back tells nothing about the pause: it may have been a long one.
+/// Returns true after a pause of at least [`LONG_PAUSE`], and if the clock was set back, when the
+/// pause may have been as long.
 fn is_long_pause(from: SystemTime, to: SystemTime) -> bool {
     to.duration_since(from)
         .map_or(true, |pause| pause >= LONG_PAUSE)
 }
 
-/// Waits for what may not be there; then forever.
+/// Waits for a future; without one, forever.
 async fn ready<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
@@ -226,7 +239,7 @@ async fn ready<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
 }
 
 fn until(at: Timestamp) -> Duration {
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(clock::wall());
     Duration::from_micros(at.as_micros().saturating_sub(now.as_micros()))
 }
 
@@ -235,8 +248,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_pauses() {
-        let (start, second) = (SystemTime::now(), Duration::from_secs(1));
+    fn long_pauses_are_recognised() {
+        let (start, second) = (clock::wall(), Duration::from_secs(1));
         for (to, expected, reason) in [
             (start, false, "at once"),
             (start + 59 * second, false, "one invocation a minute"),

@@ -1,23 +1,25 @@
-//! The Unix socket under which the function finds the extension, and who may connect to it.
+//! Binds the Unix socket on which the function finds the extension, and decides who may connect.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
+
+use tracestitch_wire::handoff::{Untrusted, check_folder, check_socket};
 
 /// Why there is no socket.
 #[derive(Debug)]
 pub(crate) enum BindError {
     /// The path has no folder or no file name.
     NotAFile,
-    /// The folder is a link, is somebody else's, or others may write to it.
-    FolderNotOurs(PathBuf),
-    /// Something that is not a socket of ours is there.
-    Occupied(PathBuf),
+    /// The folder cannot be trusted.
+    Folder(PathBuf, Untrusted),
+    /// The path is occupied by something that cannot be trusted.
+    Occupied(PathBuf, Untrusted),
     /// Another process listens there.
     InUse(PathBuf),
     /// The system refused.
@@ -28,61 +30,52 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAFile => f.write_str("the socket path names no file in a folder"),
-            Self::FolderNotOurs(folder) => write!(
-                f,
-                "the socket's folder {folder:?} must be a folder of this process's user \
-                 to which nobody else may write"
-            ),
-            Self::Occupied(path) => {
-                write!(f, "{path:?} is not a socket of this process's user")
-            }
+            Self::Folder(path, why) | Self::Occupied(path, why) => write!(f, "{path:?}: {why}"),
             Self::InUse(path) => write!(f, "another process listens on {path:?}"),
             Self::Io(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
 }
 
-/// A connection of our own user.
+/// A connection of this process's user.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Reads at once.
+    /// Reads without waiting.
     pub(crate) stream: UnixStream,
-    /// The same connection once more, for the event loop.
+    /// A duplicate for the event loop.
     pub(crate) wake: tokio::net::UnixStream,
 }
 
 /// The listening socket. Its file is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Accepts at once.
+    /// Accepts without waiting.
     listener: UnixListener,
-    /// The same socket once more, for the event loop: it knows of a connection only after its
-    /// next look at the kernel.
+    /// A duplicate for the event loop, which sees a connection only after its next poll.
     wake: tokio::net::UnixListener,
     path: PathBuf,
     user: u32,
 }
 
 impl Socket {
-    /// Binds `path`, in a folder that it makes when there is none, closed to other users.
+    /// Binds `path`. A missing folder is created, closed to other users.
     ///
-    /// A socket that a former process of this user left is removed. Anything else at that path
+    /// A socket that a former process of this user left is removed. Any other file at that path
     /// is left alone.
     ///
     /// # Errors
     ///
-    /// When the path, its folder or what is there already does not allow it.
+    /// Returns an error if the path names no file, its folder is not trusted, or the path is in
+    /// use.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O.
+    /// Panics outside of a tokio runtime with I/O.
     pub(crate) fn bind(path: &Path) -> Result<Self, BindError> {
         let (Some(folder), Some(_)) = (path.parent(), path.file_name()) else {
             return Err(BindError::NotAFile);
         };
-        let user = fs::metadata("/proc/self")
-            .map_err(|error| BindError::Io("read the user id from /proc/self", error))?
-            .uid();
+        let user = user().map_err(|error| BindError::Io("look up the user id", error))?;
         prepare_folder(folder, user)?;
         remove_stale(path, user)?;
         let (listener, wake) =
@@ -102,8 +95,9 @@ impl Socket {
             .map(|accepted| self.examine(accepted?.0))
     }
 
-    /// A connection that waits, if there is one: `Some(Ok(None))` for another user's, which is
-    /// closed on sight, `Some(Err(_))` when the system refuses, for want of file descriptors say.
+    /// Accepts a waiting connection, if there is one. Returns `Some(Ok(None))` for another user's,
+    /// which is closed at once, and `Some(Err(_))` if the system refuses, for example because there
+    /// are no file descriptors left.
     pub(crate) fn accept(&self) -> Option<io::Result<Option<Peer>>> {
         loop {
             let accepted = self.listener.accept().and_then(|(stream, _)| {
@@ -135,32 +129,33 @@ impl Drop for Socket {
     }
 }
 
+/// Returns the effective user id of this process, as the kernel reports it to a peer.
+///
+/// `/proc/self` belongs to root if the process is not dumpable.
+fn user() -> io::Result<u32> {
+    let (one, _other) = tokio::net::UnixStream::pair()?;
+    Ok(one.peer_cred()?.uid())
+}
+
 fn prepare_folder(folder: &Path, user: u32) -> Result<(), BindError> {
     DirBuilder::new()
         .mode(0o700)
         .recursive(true)
         .create(folder)
-        .map_err(|error| BindError::Io("make the socket's folder", error))?;
-    // Not following links: a link could point into a folder where others may write.
+        .map_err(|error| BindError::Io("create the socket's folder", error))?;
+    // Without following links: a link could point into a folder where others may write.
     let metadata = fs::symlink_metadata(folder)
-        .map_err(|error| BindError::Io("look at the socket's folder", error))?;
-    let writable_by_others = metadata.mode() & 0o022 != 0;
-    if metadata.is_dir() && metadata.uid() == user && !writable_by_others {
-        Ok(())
-    } else {
-        Err(BindError::FolderNotOurs(folder.to_owned()))
-    }
+        .map_err(|error| BindError::Io("examine the socket's folder", error))?;
+    check_folder(&metadata, user).map_err(|why| BindError::Folder(folder.to_owned(), why))
 }
 
 fn remove_stale(path: &Path, user: u32) -> Result<(), BindError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(BindError::Io("look at the socket's path", error)),
+        Err(error) => return Err(BindError::Io("examine the socket's path", error)),
     };
-    if !metadata.file_type().is_socket() || metadata.uid() != user {
-        return Err(BindError::Occupied(path.to_owned()));
-    }
+    check_socket(&metadata, user).map_err(|why| BindError::Occupied(path.to_owned(), why))?;
     if UnixStream::connect(path).is_ok() {
         return Err(BindError::InUse(path.to_owned()));
     }
@@ -177,7 +172,7 @@ fn bind_closed(path: &Path) -> io::Result<(UnixListener, tokio::net::UnixListene
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
 
@@ -190,11 +185,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_folder_is_made_and_closed_to_others() {
+    async fn folder_is_created_and_closed_to_others() {
         let root = folder();
         let path = root.path().join("new/handoff.sock");
         let socket = Socket::bind(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(fs::metadata(&path).unwrap().uid(), user().unwrap());
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         assert_eq!(mode(&path), 0o600);
         drop(socket);
@@ -212,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stale_socket_is_replaced() {
+    async fn stale_socket_is_replaced() {
         let root = folder();
         let path = root.path().join("s");
         drop(UnixListener::bind(&path).unwrap());
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_living_socket_is_left_alone() {
+    async fn socket_with_a_listener_is_left_alone() {
         let root = folder();
         let path = root.path().join("s");
         let _other = UnixListener::bind(&path).unwrap();
@@ -230,20 +226,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_ours_is_refused_and_left_alone() {
+    async fn untrusted_files_are_refused_and_left_alone() {
         let root = folder();
         let file = root.path().join("file");
         fs::write(&file, "x").unwrap();
-        assert!(refusal(&file).contains("is not a socket"));
+        assert!(refusal(&file).contains("found another kind of file"));
         assert!(file.exists());
 
         let link = root.path().join("link");
         symlink(root.path(), &link).unwrap();
-        assert!(refusal(&link.join("s")).contains("must be a folder"));
+        assert!(refusal(&link.join("s")).contains("expected the socket's folder"));
 
         let open = root.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
-        assert!(refusal(&open.join("s")).contains("must be a folder"));
+        assert!(refusal(&open.join("s")).contains("expected the socket's folder"));
     }
 }

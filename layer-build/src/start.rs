@@ -157,7 +157,9 @@ fn answer(listener: &TcpListener, begun: Instant) -> Result<Duration> {
                     "expected registration with the file name `tracestitch`, found: {request}"
                 );
                 registered = Some(begun.elapsed());
-                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", "{}")?;
+                let function =
+                    r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#;
+                reply(&mut stream, "Lambda-Extension-Identifier: 1\r\n", function)?;
             } else if request.starts_with("GET /2020-01-01/extension/event/next ") {
                 let event =
                     r#"{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":0}"#;

@@ -1,4 +1,6 @@
-//! A real function with the real extension, and without it: each subsegment arrives once.
+//! A function with the extension and without it: each subsegment arrives once.
+
+use std::time::Duration;
 
 use e2e::binaries;
 use e2e::outline::outline;
@@ -47,7 +49,7 @@ async fn with_the_extension_every_subsegment_arrives_once() {
 }
 
 #[tokio::test]
-async fn each_invocation_hangs_under_its_own_function_segment() {
+async fn handler_is_a_child_of_the_function_segment_of_its_invocation() {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 
@@ -68,7 +70,7 @@ async fn each_invocation_hangs_under_its_own_function_segment() {
 }
 
 #[tokio::test]
-async fn the_call_s_header_names_the_call_s_subsegment() {
+async fn header_of_a_call_names_the_subsegment_of_the_call() {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 
@@ -117,7 +119,7 @@ async fn without_the_extension_the_same_documents_arrive() {
     assert_eq!(shapes[0], shapes[1]);
 }
 
-/// Names, each with the names above it, sorted.
+/// Returns the names of all documents, each with the name of its root, sorted.
 fn shape(documents: &[Document]) -> Vec<String> {
     let traces = tracestitch_local::tree::Trace::build(ROOT, documents);
     let mut lines: Vec<_> = traces
@@ -157,7 +159,7 @@ async fn many_subsegments_arrive_complete() {
 }
 
 #[tokio::test]
-async fn retries_are_one_subsegment_and_every_attempt_has_its_id() {
+async fn retried_call_is_one_subsegment_whose_id_each_attempt_carries() {
     use e2e::fake_aws::Reaction::{Answer, Error};
     let world = World::start().await;
     let busy = Error {
@@ -194,7 +196,26 @@ async fn retries_are_one_subsegment_and_every_attempt_has_its_id() {
 }
 
 #[tokio::test]
-async fn an_embedded_or_separate_child_is_found_by_its_parent() {
+async fn call_lasts_until_its_answer_and_the_handler_lasts_longer() {
+    use e2e::fake_aws::Reaction::Late;
+    const DELAY: Duration = Duration::from_millis(100);
+    let world = World::start().await;
+    world.aws.script("PutItem", [Late(DELAY)]);
+    let mut rie = world.probe().start().await;
+
+    rie.invoke(sampled(json!({ "do": "call", "operation": "PutItem" })))
+        .await;
+
+    let entities = finish(&world, &mut rie).await;
+    let time = |name, member: &str| the(&entities, name)[member].as_f64().unwrap_or_default();
+    let took = time("DynamoDB", "end_time") - time("DynamoDB", "start_time");
+    assert!(took >= DELAY.as_secs_f64(), "{took} s");
+    assert!(time("probe", "start_time") < time("DynamoDB", "start_time"));
+    assert!(time("probe", "end_time") > time("DynamoDB", "end_time"));
+}
+
+#[tokio::test]
+async fn nested_subsegments_form_a_tree() {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 

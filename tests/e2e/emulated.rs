@@ -1,10 +1,9 @@
-//! Under an emulator that freezes and enforces timeouts, with Lambda's own segments in the trace.
-
-use std::time::Duration;
+//! Functions under an emulator that freezes processes, enforces timeouts and sends Lambda's segments.
 
 use e2e::binaries;
 use e2e::fake_aws::Reaction;
 use e2e::outline::outline;
+use e2e::wait::TIMEOUT;
 use e2e::world::World;
 use serde_json::json;
 use tracestitch_local::emulator::{InvocationResult, Invoke};
@@ -16,12 +15,10 @@ fn probe(event: serde_json::Value) -> Invoke {
 }
 
 #[tokio::test]
-async fn a_timeout_in_a_call_leaves_both_call_and_handler_closed() {
+async fn timeout_during_a_call_closes_call_and_handler() {
     let world = World::start().await;
     world.aws.script("PutItem", [Reaction::Hang]);
-    let function = world
-        .emulated("probe", binaries::probe())
-        .timeout(Duration::from_secs(2));
+    let function = world.emulated("probe", binaries::probe()).timeout(TIMEOUT);
     let environment = function.start().await.expect("the programs are there");
 
     let outcome = environment
@@ -39,12 +36,12 @@ async fn a_timeout_in_a_call_leaves_both_call_and_handler_closed() {
     let cause = call["cause"]["exceptions"][0].to_string().to_lowercase();
     assert!(
         cause.contains("time"),
-        "the cause tells of the timeout: {cause}"
+        "the cause mentions the timeout: {cause}"
     );
 }
 
 #[tokio::test]
-async fn frozen_between_invocations_nothing_is_lost() {
+async fn documents_survive_a_freeze_between_invocations() {
     const INVOCATIONS: usize = 5;
     const STEPS: usize = 20;
     let world = World::start().await;
@@ -71,7 +68,7 @@ async fn frozen_between_invocations_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn what_an_invocation_recorded_is_out_before_the_freeze() {
+async fn documents_are_sent_before_the_freeze() {
     let world = World::start().await;
     let environment = world
         .emulated("probe", binaries::probe())
@@ -83,7 +80,7 @@ async fn what_an_invocation_recorded_is_out_before_the_freeze() {
         .invoke(probe(json!({ "do": "subsegments", "count": 3 })))
         .await;
 
-    // No second invocation and no shutdown: a frozen process sends nothing.
+    // Neither a second invocation nor a shutdown follows, and a frozen process sends nothing.
     world
         .daemon
         .wait_for(
@@ -101,7 +98,7 @@ async fn what_an_invocation_recorded_is_out_before_the_freeze() {
 }
 
 #[tokio::test]
-async fn the_whole_tree_hangs_under_lambda_s_segments() {
+async fn handler_is_a_descendant_of_lambdas_segments() {
     let world = World::start().await;
     let environment = world
         .emulated("order-api", binaries::order_api())

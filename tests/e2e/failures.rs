@@ -1,4 +1,4 @@
-//! Handlers that fail: the trace says how, and the function lives on.
+//! Handlers and calls that fail: the trace has the reason, and the function survives.
 
 use e2e::world::World;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{finish, sampled, the};
 
 #[tokio::test]
-async fn an_error_is_a_fault_with_its_message() {
+async fn handler_error_is_a_fault_with_its_message() {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 
@@ -32,7 +32,7 @@ async fn an_error_is_a_fault_with_its_message() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_fault_with_its_message() {
+async fn panic_is_a_fault_with_its_message() {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
 
@@ -44,7 +44,7 @@ async fn a_panic_is_a_fault_with_its_message() {
     assert_eq!(
         after.json()["errorMessage"],
         "second",
-        "the function lives on\n{}",
+        "the function survives\n{}",
         rie.logs()
     );
 
@@ -61,7 +61,7 @@ async fn a_panic_is_a_fault_with_its_message() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_closed_as_such() {
+async fn cancelled_call_is_a_fault_with_a_cause() {
     let world = World::start().await;
     world.aws.script("PutItem", [e2e::fake_aws::Reaction::Hang]);
     let mut rie = world.probe().start().await;
@@ -81,7 +81,7 @@ async fn a_call_that_is_given_up_is_closed_as_such() {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_the_call_s_fault_and_not_the_tracer_s() {
+async fn broken_connection_is_a_fault_of_the_call() {
     let world = World::start().await;
     world
         .aws
@@ -101,26 +101,26 @@ async fn a_broken_connection_is_the_call_s_fault_and_not_the_tracer_s() {
 }
 
 #[tokio::test]
-async fn a_refused_call_is_an_error_and_a_throttled_one_a_throttle() {
+async fn failed_call_is_marked_by_its_status_and_code() {
     use e2e::fake_aws::Reaction::Error;
     let rows = [
         (
             400,
             "ValidationException",
             ["error"].as_slice(),
-            "the caller is to blame",
+            "an error of the caller",
         ),
         (
             400,
             "ThrottlingException",
             &["error", "throttle"],
-            "throttled, by its code",
+            "throttled according to its code",
         ),
         (
             500,
             "InternalServerError",
             &["fault"],
-            "the service is to blame",
+            "a fault of the service",
         ),
     ];
     for (status, code, expected, reason) in rows {

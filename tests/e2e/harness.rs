@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests take for granted about the emulator.
+//! Tests of the harness: the properties of the emulator on which the other tests rely.
 
 use e2e::binaries;
 use e2e::invocation::Invocation;
@@ -11,7 +11,7 @@ fn probe() -> Function {
 }
 
 #[tokio::test]
-async fn the_runtime_gets_the_header_as_active_tracing_rebuilds_it() {
+async fn runtime_gets_the_header_that_active_tracing_rebuilds() {
     let rie = probe().start().await;
 
     let answer = rie
@@ -27,12 +27,12 @@ async fn the_runtime_gets_the_header_as_active_tracing_rebuilds_it() {
     );
     assert!(
         !header.to_string().contains("53995c3f42cd8ad8"),
-        "Parent is the function's segment"
+        "Parent is the id of the function's segment"
     );
 }
 
 #[tokio::test]
-async fn without_a_header_the_runtime_gets_none() {
+async fn runtime_gets_no_header_if_none_was_sent() {
     let rie = probe().start().await;
 
     let answer = rie.invoke(Invocation::new(r#"{"do":"echo"}"#)).await;
@@ -46,7 +46,7 @@ async fn without_a_header_the_runtime_gets_none() {
 }
 
 #[tokio::test]
-async fn a_function_that_exits_is_started_anew() {
+async fn function_that_exits_is_restarted() {
     let rie = probe().start().await;
 
     let died = rie
@@ -60,7 +60,7 @@ async fn a_function_that_exits_is_started_anew() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_an_emulator_that_is_dropped() {
+async fn dropped_emulator_ends_its_processes() {
     let rie = probe().start().await;
     rie.invoke(Invocation::new(r#"{"do":"echo"}"#)).await;
     let process = format!("/proc/{}", rie.function_pid());

@@ -1,4 +1,4 @@
-//! Input that nobody should send: the handler runs and answers, and one line says what was wrong.
+//! Invalid input: the handler runs and answers, and one warning names the problem.
 
 use e2e::binaries;
 use e2e::invocation::Invocation;
@@ -11,7 +11,7 @@ use crate::support::{SAMPLED, order, sampled, warnings};
 
 const ECHO: &str = r#"{"do":"echo"}"#;
 
-/// Two invocations, because a warning must not come with each.
+/// Invokes it twice: a warning must be written only once.
 async fn invoke_twice(rie: &Rie, invocation: Invocation) {
     for _ in 0..2 {
         let answer = rie.invoke(invocation.clone()).await;
@@ -31,7 +31,7 @@ fn assert_one_warning(rie: &Rie, about: &str) {
     assert_eq!(lines.len(), 1, "{lines:#?}\n{}", rie.logs());
     assert!(
         lines[0].contains(about),
-        "expected a word on {about:?}: {}",
+        "expected it to mention {about:?}: {}",
         lines[0]
     );
     assert!(!lines[0].chars().any(char::is_control), "{:?}", lines[0]);
@@ -46,15 +46,15 @@ async fn hostile_header(header: &[u8]) {
     rie.stop().await;
     assert!(
         world.sound_documents().await.is_empty(),
-        "no trace to record in"
+        "there is no trace to record"
     );
 }
 
 #[tokio::test]
-async fn header_of_random_bytes() {
-    // The same bytes in each run: a failure can be repeated.
+async fn header_of_random_bytes_is_refused() {
+    // The same bytes in each run, so that a failure can be repeated.
     let mut random = fastrand::Rng::with_seed(7);
-    // What HTTP can carry: no control characters.
+    // HTTP cannot carry control characters.
     let bytes: Vec<u8> = (0..300)
         .map(|_| random.u8(0x21..=0xff))
         .filter(|&b| b != 0x7f)
@@ -63,28 +63,28 @@ async fn header_of_random_bytes() {
 }
 
 #[tokio::test]
-async fn header_of_64_kib_of_semicolons() {
+async fn header_of_64_kib_of_semicolons_is_refused() {
     hostile_header(&[b';'; 64 * 1024]).await;
 }
 
 #[tokio::test]
-async fn header_whose_parent_is_not_hexadecimal() {
+async fn header_whose_parent_is_not_hexadecimal_is_refused() {
     hostile_header(b"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=<script>alert(1)</;Sampled=1")
         .await;
 }
 
 #[tokio::test]
-async fn body_that_is_not_json() {
+async fn function_survives_a_body_that_is_not_json() {
     hostile_body(b"{\"do\":").await;
 }
 
 #[tokio::test]
-async fn body_that_is_not_utf8() {
+async fn function_survives_a_body_that_is_not_utf8() {
     hostile_body(b"\xff\xfe{\"do\":\"echo\"}\xc0").await;
 }
 
-/// No handler can run without an event; the caller gets an error and the function lives on. Where
-/// the event had to be searched for a trace, one line says why none was found.
+/// Sends an event that cannot be deserialised: the caller gets an error and the function survives.
+/// If the event had to be searched for a trace, one warning says why none was found.
 async fn hostile_body(body: &'static [u8]) {
     let world = World::start().await;
     let mut rie = world.probe().start().await;
@@ -109,7 +109,7 @@ async fn hostile_body(body: &'static [u8]) {
 }
 
 #[tokio::test]
-async fn message_whose_body_is_not_json() {
+async fn message_whose_body_is_not_json_is_named_in_one_warning() {
     let world = World::start().await;
     let mut rie = world
         .function("order-worker", binaries::order_worker())
@@ -133,7 +133,7 @@ async fn message_whose_body_is_not_json() {
 }
 
 #[tokio::test]
-async fn order_whose_body_is_not_utf8() {
+async fn order_whose_body_is_not_utf8_is_refused() {
     let world = World::start().await;
     let mut rie = world
         .function("order-api", binaries::order_api())
@@ -145,10 +145,10 @@ async fn order_whose_body_is_not_utf8() {
     let answer = rie.invoke(sampled(event)).await;
     assert_eq!(answer.json()["statusCode"], 400, "{}", rie.logs());
     rie.stop().await;
-    assert_eq!(world.sound_documents().await.len(), 1, "the handler's");
+    assert_eq!(world.sound_documents().await.len(), 1, "the handler");
 }
 
-/// The function's settings are hostile; the subsegments arrive all the same, by UDP.
+/// Runs the function with an invalid setting: its documents arrive by UDP.
 async fn hostile_setting(prepare: impl FnOnce(&World, Function) -> Function, about: &str) {
     let world = World::start().await;
     let function = prepare(&world, world.probe());
@@ -158,13 +158,13 @@ async fn hostile_setting(prepare: impl FnOnce(&World, Function) -> Function, abo
     rie.stop().await;
     assert!(
         rie.directory().join("opt/task/function").is_file(),
-        "nobody removes what is not ours"
+        "a file of someone else is not removed"
     );
     assert_eq!(world.sound_documents().await.len(), 2, "{}", rie.logs());
 }
 
 #[tokio::test]
-async fn socket_path_that_is_too_long() {
+async fn socket_path_that_is_too_long_is_ignored() {
     let long = format!("/tmp/{}", "x".repeat(300));
     hostile_setting(
         |_, function| function.env("TRACESTITCH_SOCKET", long),
@@ -174,19 +174,19 @@ async fn socket_path_that_is_too_long() {
 }
 
 #[tokio::test]
-async fn socket_path_that_is_a_regular_file() {
+async fn socket_path_that_is_a_regular_file_is_ignored() {
     let path = "/opt/task/function";
     hostile_setting(|_, function| function.env("TRACESTITCH_SOCKET", path), path).await;
 }
 
 #[tokio::test]
-async fn socket_path_below_a_regular_file() {
+async fn socket_path_below_a_regular_file_is_ignored() {
     let path = "/opt/task/function/below.sock";
     hostile_setting(|_, function| function.env("TRACESTITCH_SOCKET", path), path).await;
 }
 
 #[tokio::test]
-async fn daemon_address_that_does_not_parse() {
+async fn invalid_daemon_address_is_named_in_one_warning() {
     let world = World::start().await;
     let mut rie = world
         .probe()

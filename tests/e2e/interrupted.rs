@@ -1,4 +1,4 @@
-//! A function that dies in the middle of a call: what was open is closed and arrives.
+//! A function that is killed during a call: its open documents are closed and arrive.
 
 use e2e::fake_aws::Reaction;
 use e2e::world::World;
@@ -17,7 +17,7 @@ fn assert_closed_as_fault(entity: &Value) {
 }
 
 #[tokio::test]
-async fn killed_in_a_call_both_call_and_handler_arrive_closed() {
+async fn kill_during_a_call_closes_call_and_handler() {
     let world = World::start().await;
     world.aws.script("PutItem", [Reaction::Hang]);
     let mut rie = world.probe().start().await;
@@ -39,7 +39,7 @@ async fn killed_in_a_call_both_call_and_handler_arrive_closed() {
 }
 
 #[tokio::test]
-async fn finished_work_of_a_killed_function_arrives_as_it_was() {
+async fn finished_documents_of_a_killed_function_arrive_unchanged() {
     let world = World::start().await;
     world.aws.script("PutItem", [Reaction::Hang]);
     let mut rie = world.probe().start().await;
@@ -64,7 +64,7 @@ async fn finished_work_of_a_killed_function_arrives_as_it_was() {
 }
 
 #[tokio::test]
-async fn after_the_kill_the_next_invocation_is_traced_again() {
+async fn invocation_after_a_kill_is_traced() {
     let world = World::start().await;
     world.aws.script("PutItem", [Reaction::Hang]);
     let mut rie = world.probe().start().await;

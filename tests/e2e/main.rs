@@ -1,4 +1,4 @@
-//! End-to-end tests: real processes, real sockets, one module per promise.
+//! End-to-end tests with real processes and sockets, one module per promise.
 
 mod chain;
 mod emulated;

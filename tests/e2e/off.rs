@@ -1,4 +1,4 @@
-//! Switched off, or outside an invocation: nothing is recorded, nothing is changed.
+//! Tracing that is disabled or outside an invocation: nothing is recorded or changed.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::sampled;
 
 #[tokio::test]
-async fn disabled_the_function_runs_untouched_and_sends_nothing() {
+async fn disabled_tracing_is_transparent() {
     let world = World::start().await;
     let mut rie = world
         .probe()
@@ -25,13 +25,13 @@ async fn disabled_the_function_runs_untouched_and_sends_nothing() {
     rie.stop().await;
 
     assert!(world.sound_documents().await.is_empty());
-    // What the AWS SDK does by itself: it passes the runtime's header on.
+    // The AWS SDK itself passes the runtime's header on.
     let header = world.aws.received_for("PutItem")[0].trace_header();
     assert_eq!(header, answer.trace_header);
 }
 
 #[tokio::test]
-async fn outside_an_invocation_calls_are_legal_and_send_nothing() {
+async fn calls_outside_an_invocation_record_nothing() {
     let world = World::start().await;
 
     let output = tokio::process::Command::new(binaries::outside())

@@ -1,4 +1,4 @@
-//! order-worker: each message is worked on in its producer's trace.
+//! order-worker: each message is processed in its producer's trace.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ fn batch() -> Value {
 }
 
 #[tokio::test]
-async fn three_producers_are_three_traces_and_only_the_poison_message_fails() {
+async fn each_message_is_in_its_producers_trace_and_only_the_invalid_one_fails() {
     let world = World::start().await;
     let mut rie = world
         .function("order-worker", binaries::order_worker())
@@ -97,7 +97,7 @@ async fn three_producers_are_three_traces_and_only_the_poison_message_fails() {
     assert_eq!(
         traces.len(),
         1 + PRODUCERS.len(),
-        "the invocation's own trace, and the producers'"
+        "the traces of the invocation and of the producers"
     );
 }
 
@@ -118,14 +118,14 @@ async fn calls_for_a_message_carry_its_trace() {
         let (_, root, ..) = PRODUCERS
             .iter()
             .find(|(order, ..)| body.contains(order))
-            .unwrap_or_else(|| panic!("a request that names no order: {body}"));
+            .unwrap_or_else(|| panic!("no order in {body}"));
         let header = request.trace_header().expect("a valid header");
         assert_eq!(header.root.to_string(), *root, "{body}");
     }
 }
 
 #[tokio::test]
-async fn the_invocation_and_its_messages_point_at_each_other() {
+async fn invocation_and_messages_link_to_each_other() {
     let world = World::start().await;
     let mut rie = world
         .function("order-worker", binaries::order_worker())

@@ -1,4 +1,4 @@
-//! A trace that is not sampled is not recorded, and goes on as it came.
+//! Traces that are not sampled: they are not recorded, and their header is passed on.
 
 use e2e::binaries;
 use e2e::invocation::Invocation;
@@ -9,7 +9,7 @@ use tracestitch_local::emulator::{Invoke, Tracing};
 use crate::support::{NOT_SAMPLED, ROOT, SAMPLED, order};
 
 #[tokio::test]
-async fn not_sampled_sends_nothing_and_passes_the_decision_on() {
+async fn unsampled_trace_is_not_recorded_and_its_decision_is_passed_on() {
     let world = World::start().await;
     let mut rie = world
         .function("order-api", binaries::order_api())
@@ -46,9 +46,9 @@ async fn not_sampled_sends_nothing_and_passes_the_decision_on() {
     }
 }
 
-/// What is recorded of an invocation that Lambda itself does not trace.
+/// Settings that decide whether an invocation is recorded that Lambda itself does not trace.
 #[tokio::test]
-async fn settings_of_the_environment_hold() {
+async fn environment_variables_decide_what_is_recorded() {
     let (bare, root_alone) = (json!({}), format!("Root={ROOT}"));
     let (known, own) = (
         json!({ "_traceId": SAMPLED }),
@@ -70,7 +70,7 @@ async fn settings_of_the_environment_hold() {
             &bare,
             "",
             None,
-            "the rule is for others",
+            "the rule is for another source",
         ),
         (
             rules,
@@ -78,7 +78,7 @@ async fn settings_of_the_environment_hold() {
             &bare,
             &*root_alone,
             Some(ROOT),
-            "nobody had decided",
+            "the caller made no decision",
         ),
         (
             rules,
@@ -86,16 +86,16 @@ async fn settings_of_the_environment_hold() {
             &bare,
             NOT_SAMPLED,
             None,
-            "somebody had decided",
+            "the caller made a decision",
         ),
-        (rules, "rate=2", &known, "", Some(ROOT), "no rule at all"),
+        (rules, "rate=2", &known, "", Some(ROOT), "an invalid rule"),
         (
             "TRACESTITCH_PATHS",
             "meta.trace",
             &own,
             "",
             Some(ROOT),
-            "a field of the user's",
+            "a configured field",
         ),
         (
             "TRACESTITCH_PATHS",
@@ -103,7 +103,7 @@ async fn settings_of_the_environment_hold() {
             &own,
             "",
             None,
-            "no path",
+            "an invalid path",
         ),
         (
             "TRACESTITCH_IGNORE",
@@ -111,7 +111,7 @@ async fn settings_of_the_environment_hold() {
             &known,
             "",
             Some(ROOT),
-            "it came another way",
+            "another carrier is ignored",
         ),
         (
             "TRACESTITCH_IGNORE",
@@ -119,7 +119,7 @@ async fn settings_of_the_environment_hold() {
             &known,
             "",
             None,
-            "that does not count",
+            "its carrier is ignored",
         ),
     ] {
         let world = World::start().await;

@@ -1,4 +1,4 @@
-//! What several modules need.
+//! Helpers for several modules.
 
 use e2e::invocation::{Answer, Invocation};
 use e2e::rie::Rie;
@@ -12,12 +12,12 @@ pub(crate) const SAMPLED: &str =
 pub(crate) const NOT_SAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
-/// An event for the probe, sampled.
+/// Returns a sampled invocation with this event.
 pub(crate) fn sampled(event: Value) -> Invocation {
     Invocation::new(event.to_string()).traced(SAMPLED)
 }
 
-/// An order as API Gateway (HTTP API) hands it to order-api.
+/// Returns an order as API Gateway (HTTP API) sends it to order-api.
 pub(crate) fn order(id: &str, quantity: i64) -> Value {
     let body = json!({ "orderId": id, "item": "teapot", "quantity": quantity }).to_string();
     json!({
@@ -48,7 +48,7 @@ pub(crate) fn order(id: &str, quantity: i64) -> Value {
     })
 }
 
-/// The parent that the runtime was told of: the function's segment, which Lambda owns.
+/// Returns the parent that the runtime got: the id of the function's segment, which Lambda sends.
 pub(crate) fn function_segment(answer: &Answer) -> String {
     let header = answer
         .trace_header
@@ -60,7 +60,7 @@ pub(crate) fn function_segment(answer: &Answer) -> String {
         .to_string()
 }
 
-/// All segments and subsegments: the documents, and those embedded in them.
+/// Returns all documents and the subsegments embedded in them.
 pub(crate) fn entities(documents: &[Document]) -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
     let mut waiting: Vec<Value> = documents
@@ -80,7 +80,7 @@ pub(crate) fn entities(documents: &[Document]) -> Vec<Value> {
     found
 }
 
-/// The one entity with this name.
+/// Returns the only entity with this name.
 #[track_caller]
 pub(crate) fn the<'a>(entities: &'a [Value], name: &str) -> &'a Value {
     let mut named = entities.iter().filter(|entity| entity["name"] == name);
@@ -94,13 +94,13 @@ pub(crate) fn the<'a>(entities: &'a [Value], name: &str) -> &'a Value {
     first
 }
 
-/// Ends the environment and gives all entities that X-Ray has of it.
+/// Ends the environment and returns all entities that X-Ray has of it.
 pub(crate) async fn finish(world: &World, rie: &mut Rie) -> Vec<Value> {
     rie.stop().await;
     entities(&world.sound_documents().await)
 }
 
-/// The lines that tracing wrote to the function's standard error.
+/// Returns the lines that the tracer wrote to the function's standard error.
 pub(crate) fn warnings(rie: &Rie) -> Vec<String> {
     rie.function_stderr()
         .lines()

@@ -1,27 +1,24 @@
-//! What goes on after the reply, and functions that are not as others: the extension never holds
-//! an invocation for longer than it must, and what is recorded late arrives all the same.
+//! Work after the reply, and unusual functions: the extension holds no invocation longer than
+//! necessary, and late documents arrive.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e::binaries;
 use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
+use e2e::wait::{PROMPT, TIMEOUT};
 use serde_json::json;
 use tracestitch_local::emulator::{InvocationResult, Outcome};
 
+use crate::ends::messages;
 use crate::victim::{Victim, plenty};
 
-/// Longest time of an invocation that nobody holds: the timeout, for which somebody could be
-/// waiting, is 20 s.
-const PROMPT: Duration = Duration::from_secs(5);
-
-const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The tracer's own signal never comes: the extension sends what it has before the time is over.
+/// The extension never gets the signal that the invocation is over, and sends its documents before
+/// the deadline.
 #[tokio::test]
-async fn a_function_that_hangs_after_its_reply() {
+async fn function_that_hangs_after_its_reply_loses_nothing() {
     let victim =
         Victim::start_with(|function, _| function.env("MAY_HANG", "1").timeout(TIMEOUT)).await;
     let outcome = victim
@@ -36,9 +33,9 @@ async fn a_function_that_hangs_after_its_reply() {
     victim.end("nothing").await;
 }
 
-/// It dies between its reply and the tracer's own signal: nothing was open any more.
+/// The function dies after its reply, before the tracer signals the end: no document is open.
 #[tokio::test]
-async fn a_function_that_is_killed_right_after_its_reply() {
+async fn function_that_is_killed_right_after_its_reply_loses_nothing() {
     let victim = Victim::start_with(|function, _| function.env("MAY_HANG", "1")).await;
     let outcome = victim
         .invoke(1, json!({ "steps": 3, "then": "hang_after_reply" }))
@@ -54,7 +51,7 @@ async fn a_function_that_is_killed_right_after_its_reply() {
 }
 
 #[tokio::test]
-async fn a_streamed_reply_with_work_behind_it() {
+async fn work_behind_a_streamed_reply_is_recorded() {
     let victim = Victim::start().await;
     for n in 1..=3 {
         let outcome = victim.invoke(
@@ -68,7 +65,7 @@ async fn a_streamed_reply_with_work_behind_it() {
     victim.end("nothing").await;
 }
 
-/// A task of the first invocation that is thawed by the second, and ends in it.
+/// A task of the first invocation is thawed by the second one and ends during it.
 #[tokio::test]
 async fn work_that_ends_in_the_next_invocation_arrives_with_it() {
     let victim = Victim::start().await;
@@ -88,14 +85,14 @@ async fn work_that_ends_in_the_next_invocation_arrives_with_it() {
     );
     assert!(outcome.is_response(), "{outcome:?}");
     victim.settled(2).await;
-    // Both are frozen: nothing more will come.
+    // Both processes are frozen, so nothing more can arrive.
     victim.documents("nothing").await.unwrap();
     victim.end("nothing").await;
 }
 
-/// No further invocation: the shutdown brings what ended after the reply.
+/// No invocation follows.
 #[tokio::test]
-async fn work_that_ends_after_the_reply_arrives_at_the_latest_at_shutdown() {
+async fn work_that_ends_after_the_reply_arrives_at_shutdown() {
     let victim = Victim::start_with(|function, _| function.freeze(false)).await;
     let done = victim.file("done");
     victim
@@ -107,7 +104,7 @@ async fn work_that_ends_after_the_reply_arrives_at_the_latest_at_shutdown() {
     victim.end("nothing").await;
 }
 
-/// It is open when Lambda takes the environment away: it is closed, and its invocation is not.
+/// Only the work that is still open is closed as a fault, not its invocation.
 #[tokio::test]
 async fn work_that_never_ends_is_closed_at_shutdown() {
     let victim = Victim::start().await;
@@ -128,9 +125,9 @@ async fn work_that_never_ends_is_closed_at_shutdown() {
     );
 }
 
-/// A process of the function that traces by itself, over connections of its own.
+/// A child process of the function traces over its own connections.
 #[tokio::test]
-async fn several_wrapped_processes() {
+async fn traces_of_a_child_process_arrive() {
     let victim = Victim::start().await;
     for n in 1..=3 {
         let outcome = victim
@@ -142,7 +139,7 @@ async fn several_wrapped_processes() {
     victim.end("nothing").await;
 }
 
-/// Starts the victim again and again, whenever it ends: Lambda sees one process.
+/// Starts the victim under a script that restarts it whenever it ends. Lambda sees one process.
 async fn supervised() -> (Victim, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("bootstrap");
@@ -161,7 +158,7 @@ async fn supervised() -> (Victim, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn a_process_that_is_started_again_has_connections_of_its_own() {
+async fn restarted_process_is_traced() {
     let (victim, _folder) = supervised().await;
     for n in 1..=3 {
         let exit = victim.file(&format!("exit {n}"));
@@ -179,9 +176,9 @@ async fn a_process_that_is_started_again_has_connections_of_its_own() {
     victim.end("nothing").await;
 }
 
-/// Its successor is there before Lambda notices: the reason stays unknown.
+/// The next process starts before Lambda notices, so the reason remains unknown.
 #[tokio::test]
-async fn a_process_that_dies_in_its_handler_and_is_started_again() {
+async fn process_that_is_restarted_in_its_handler_is_closed_as_lost() {
     let (victim, _folder) = supervised().await;
     let outcome = victim
         .invoke(1, json!({ "steps": 2, "then": "exit" }))
@@ -191,16 +188,17 @@ async fn a_process_that_dies_in_its_handler_and_is_started_again() {
         InvocationResult::TimedOut { after: TIMEOUT }
     );
     let documents = victim.end("FunctionLost").await;
-    let faults = documents
-        .iter()
-        .filter(|document| document.body["fault"] == true);
-    assert_eq!(faults.count(), 2, "the handler and what it did last");
+    let closed = messages(&documents);
+    assert_eq!(
+        closed.len(),
+        2,
+        "the handler and its last subsegment: {closed:?}"
+    );
 }
 
-/// Invokes it three times with this header; neither function nor extension holds anything, and
-/// nothing is recorded.
+/// Invokes it three times with this header: no invocation is held, and nothing is recorded.
 async fn silent(victim: Victim, header: Option<String>) {
-    // The start of the processes is no part of it.
+    // The first invocation includes the start of the processes.
     victim.untraced(0, plenty(), header.clone()).await;
     for n in 1..=3 {
         let began = Instant::now();
@@ -209,13 +207,13 @@ async fn silent(victim: Victim, header: Option<String>) {
         assert!(outcome.is_response(), "{outcome:?}");
         assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     assert!(documents.is_empty(), "{documents:?}");
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_wrapped() {
+async fn function_that_is_not_wrapped_is_not_held() {
     let victim = Victim::start_with(|function, _| function.env("UNWRAPPED", "1")).await;
     silent(
         victim,
@@ -225,12 +223,12 @@ async fn a_function_that_is_not_wrapped() {
 }
 
 #[tokio::test]
-async fn a_function_without_active_tracing() {
+async fn function_without_active_tracing_is_not_held() {
     silent(Victim::start().await, None).await;
 }
 
 #[tokio::test]
-async fn a_trace_that_is_not_sampled() {
+async fn unsampled_invocation_is_not_held() {
     let header = format!("Root={};Parent={PARENT};Sampled=0", root(1));
     silent(Victim::start().await, Some(header)).await;
 }

@@ -1,6 +1,5 @@
-//! The function without an extension that answers: absent, late, hung, killed in the middle of a
-//! write; and with something in its place that is none. The handler answers as ever and as soon,
-//! and its documents arrive by UDP.
+//! Functions whose extension is absent, late, stopped or killed during a write, or replaced by
+//! something else: the handler answers as usual and as fast, and its documents arrive by UDP.
 
 use std::fs;
 use std::io::Read;
@@ -8,21 +7,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use e2e::binaries;
 use e2e::journal::{Pen, Verb};
-use e2e::wait;
+use e2e::wait::{PATIENCE, PROMPT};
 use serde_json::{Value, json};
 
 use crate::strikes::{continue_extension, stop_extension};
 use crate::victim::{Victim, plenty};
 
-/// Longest time of an invocation that waits for nobody. Undisturbed it takes some 20 ms; who
-/// waited for an extension would wait for the timeout of 20 s.
-const PROMPT: Duration = Duration::from_secs(5);
-
-/// Invokes it; it answers, and soon.
+/// Invokes it, and checks that it answers in time.
 async fn invoke(victim: &Victim, n: u64, work: Value) {
     let outcome = victim.invoke(n, work).await;
     let took = outcome
@@ -33,7 +27,7 @@ async fn invoke(victim: &Victim, n: u64, work: Value) {
     assert!(took < PROMPT, "{took:?}");
 }
 
-/// Everything arrives, in three invocations.
+/// Runs three invocations, and checks that all documents arrive.
 async fn all_arrives(victim: &Victim) {
     for n in 1..=3 {
         invoke(victim, n, plenty()).await;
@@ -42,13 +36,13 @@ async fn all_arrives(victim: &Victim) {
 }
 
 #[tokio::test]
-async fn absent() {
+async fn documents_arrive_without_an_extension() {
     all_arrives(&Victim::start_alone(|function, _| function).await).await;
 }
 
-/// It starts after the function's first invocation; the second one finds it.
+/// The extension starts after the first invocation; the second invocation connects to it.
 #[tokio::test]
-async fn late() {
+async fn late_extension_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tracestitch");
     fs::write(&program, "#!/bin/sh\n").unwrap();
@@ -57,13 +51,17 @@ async fn late() {
         Victim::start_alone(|function, _| function.extension(&program).outlive_extensions(true))
             .await;
     invoke(&victim, 1, plenty()).await;
-    assert_eq!(victim.environment.extension_pids(), [0; 0], "not there yet");
+    assert_eq!(
+        victim.environment.extension_pids(),
+        [0; 0],
+        "it runs already"
+    );
 
     fs::remove_file(&program).unwrap();
     symlink(binaries::extension(), &program).unwrap();
     assert!(victim.environment.start_extensions().await);
     invoke(&victim, 2, plenty()).await;
-    // Only the extension can close what a killed function leaves open.
+    // Only the extension can close the open documents of a killed function.
     let mut work = plenty();
     work["then"] = "wait".into();
     let ((), killed) = tokio::join!(
@@ -80,15 +78,15 @@ async fn late() {
     victim.end("FunctionCrash").await;
 }
 
-/// Work whose documents do not fit into the socket (208 KiB) when nobody reads.
+/// Returns work whose documents exceed the socket's buffer (208 KiB).
 fn large() -> Value {
     json!({ "steps": 60, "bytes": 8000 })
 }
 
-/// It stops reading (SIGSTOP): the function does not wait for it, and nothing is lost when it
-/// reads again.
+/// The function does not wait for a stopped extension (SIGSTOP), and nothing is lost when the
+/// extension continues.
 #[tokio::test]
-async fn hung() {
+async fn stopped_extension_loses_nothing() {
     let victim = Victim::start_with(|function, _| function.freeze(false)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
@@ -100,10 +98,10 @@ async fn hung() {
     victim.end("nothing").await;
 }
 
-/// It is killed with its socket full and the function in the middle of a frame. What the socket
-/// holds is lost; the rest takes the other way.
+/// The extension is killed while its socket is full and the function is in the middle of a frame.
+/// The documents in the socket are lost; the others go to the daemon directly.
 #[tokio::test]
-async fn killed_in_the_middle_of_a_write() {
+async fn extension_killed_during_a_write_loses_only_its_socket() {
     let victim =
         Victim::start_with(|function, _| function.freeze(false).outlive_extensions(true)).await;
     invoke(&victim, 1, plenty()).await;
@@ -127,15 +125,15 @@ async fn killed_in_the_middle_of_a_write() {
     let lost = 60 - large.count();
     assert!(
         lost > 0,
-        "the socket was never full: this test proves nothing"
+        "the socket was never full, so this test proves nothing"
     );
-    // Linux takes a write when there is some room: the last one may go beyond the limit.
+    // Linux accepts a write if there is any room, so the last one may exceed the limit.
     let socket = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
     let most = socket.trim().parse::<usize>().unwrap() / 8000 + 2;
     assert!(lost <= most, "{lost} lost, a socket holds {most}");
 }
 
-/// Something else is at the path of the socket.
+/// Runs the function with something else at the path of the socket.
 async fn instead(put: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("handoff.sock");
@@ -145,7 +143,7 @@ async fn instead(put: impl FnOnce(&Path)) {
     })
     .await;
     all_arrives(&victim).await;
-    assert!(socket.exists(), "nobody removes what is not ours");
+    assert!(socket.exists(), "a file of someone else is not removed");
     let logs = victim.environment.logs();
     let warnings = logs
         .iter()
@@ -154,49 +152,49 @@ async fn instead(put: impl FnOnce(&Path)) {
 }
 
 #[tokio::test]
-async fn a_plain_file_instead_of_the_socket() {
+async fn plain_file_instead_of_the_socket_is_ignored() {
     instead(|socket| fs::write(socket, "mine").unwrap()).await;
 }
 
 #[tokio::test]
-async fn a_folder_instead_of_the_socket() {
+async fn folder_instead_of_the_socket_is_ignored() {
     instead(|socket| fs::create_dir(socket).unwrap()).await;
 }
 
 #[tokio::test]
-async fn a_link_instead_of_the_socket() {
+async fn link_instead_of_the_socket_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let real = folder.path().join("real.sock");
     let listener = UnixListener::bind(&real).unwrap();
     instead(|socket| symlink(&real, socket).unwrap()).await;
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "nobody may connect by a link");
+    assert!(listener.accept().is_err(), "it connected through the link");
 }
 
 #[tokio::test]
-async fn the_socket_of_another_user() {
+async fn socket_of_another_user_is_ignored() {
     let mut listener = None;
     instead(|socket| {
         listener = UnixListener::bind(socket).ok();
         std::os::unix::fs::chown(socket, Some(65534), None)
-            .expect("this test runs as root: who else can give a socket to another user?");
+            .expect("this test needs root to give the socket to another user");
     })
     .await;
     let listener = listener.unwrap();
     listener.set_nonblocking(true).unwrap();
     assert!(
         listener.accept().is_err(),
-        "another user's socket gets no documents"
+        "it connected to another user's socket"
     );
 }
 
 #[tokio::test]
-async fn a_socket_that_nobody_listens_on() {
+async fn socket_without_a_listener_is_ignored() {
     instead(|socket| drop(UnixListener::bind(socket).unwrap())).await;
 }
 
-/// A listener in the extension's place, and the victim beside it. `treat` gets the function's two
-/// connections. By then nobody listens any more, so that no others follow.
+/// Starts the victim with a listener in the extension's place. `treat` gets the function's two
+/// connections. The listener is closed before that, so that no further connection is made.
 async fn impostor(treat: impl Fn(UnixStream, &Pen) + Send + 'static) -> Victim {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("handoff.sock");
@@ -206,7 +204,7 @@ async fn impostor(treat: impl Fn(UnixStream, &Pen) + Send + 'static) -> Victim {
     })
     .await;
     let pen = victim.pen();
-    // It ends with the test's process.
+    // The thread ends with the test's process.
     std::thread::spawn(move || {
         let streams = [(); 2].map(|()| listener.accept().unwrap().0);
         drop((listener, folder));
@@ -215,20 +213,21 @@ async fn impostor(treat: impl Fn(UnixStream, &Pen) + Send + 'static) -> Victim {
     victim
 }
 
-/// Everything arrives that was not given to the impostor before it closed the connections.
+/// Runs three invocations, and checks that all documents arrive that were not handed to the impostor
+/// before it closed the connections.
 async fn all_else_arrives(victim: &Victim) {
     for n in 1..=3 {
         invoke(victim, n, plenty()).await;
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     victim.noted(Verb::Gone, 0, "", 2).await;
     victim.end("nothing").await;
 }
 
-/// Closes each connection when it has read its hello, as an extension does that speaks another
-/// version. What is written before the function learns of it is lost.
+/// The impostor closes each connection after its hello, as an extension with another version of the
+/// protocol does. Documents that are written before the function notices are lost.
 #[tokio::test]
-async fn an_extension_that_refuses_the_hello() {
+async fn documents_arrive_when_the_hello_is_refused() {
     let victim = impostor(|mut stream, pen| {
         let mut hello = [0; 1024];
         let _ = stream.read(&mut hello);
@@ -239,9 +238,9 @@ async fn an_extension_that_refuses_the_hello() {
     all_else_arrives(&victim).await;
 }
 
-/// Reads a little, then closes in the middle of a frame.
+/// The impostor reads some bytes, then closes the connection in the middle of a frame.
 #[tokio::test]
-async fn an_extension_that_breaks_off() {
+async fn documents_arrive_when_the_connection_breaks() {
     let victim = impostor(|mut stream, pen| {
         let pen = pen.clone();
         std::thread::spawn(move || {
@@ -255,15 +254,15 @@ async fn an_extension_that_breaks_off() {
     all_else_arrives(&victim).await;
 }
 
-/// Accepts and never reads. Nobody can tell it from a slow one: what it was given is lost when it
-/// ends. After that the documents arrive.
+/// The impostor never reads, which looks like a slow extension. Documents that it was given are lost
+/// when it ends. After that all documents arrive.
 #[tokio::test]
-async fn an_extension_that_never_reads() {
+async fn documents_arrive_after_an_extension_that_never_reads() {
     let (keep, kept) = mpsc::channel();
     let victim = impostor(move |stream, _| keep.send(stream).unwrap()).await;
     invoke(&victim, 1, plenty()).await;
     invoke(&victim, 2, large()).await;
-    let streams = [(); 2].map(|()| kept.recv_timeout(wait::PATIENCE).unwrap());
+    let streams = [(); 2].map(|()| kept.recv_timeout(PATIENCE).unwrap());
     drop(streams);
     victim.pen().note(Verb::Gone, 0, "", "");
     invoke(&victim, 3, plenty()).await;

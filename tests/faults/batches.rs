@@ -1,7 +1,6 @@
-//! Batches of SQS messages, of a function that records what fails although it is not sampled
-//! (`TRACESTITCH_ERRORS=always`): each message counts for itself. What failed arrives in its
-//! producer's trace, what went well does not, also when the function dies in the middle of others;
-//! and then the invocation arrives in its own trace.
+//! Unsampled batches of SQS messages under `TRACESTITCH_ERRORS=always`: each message is judged by
+//! itself. A message that failed arrives in its producer's trace and one that succeeded does not,
+//! also when the function dies during another message. In that case the invocation arrives, too.
 
 use std::time::Duration;
 
@@ -16,15 +15,15 @@ use crate::rounds::Rounds;
 use crate::strikes::kill_function;
 use crate::victim::Victim;
 
-/// More than the messages take that end: the stack of the panic alone may take a second.
-const TIMEOUT: Duration = Duration::from_secs(8);
+/// Longer than the messages take that end; the backtrace of the panic alone may take a second.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn start(configure: impl FnOnce(Function) -> Function) -> Victim {
     Victim::start_with(|function, _| configure(function.env("TRACESTITCH_ERRORS", "always"))).await
 }
 
-/// A message that ends so, in the trace of its producer, with this decision. Its queue has its
-/// name: by that one knows the subsegment that the invocation's trace has of it.
+/// Returns a message that ends as `then` says, in the trace of its producer with this decision. Its
+/// queue is named after it, and so is its subsegment in the invocation's trace.
 fn message(n: u64, then: impl Into<Value>, decision: &str) -> Value {
     let body = json!({ "n": n, "steps": 1, "then": then.into() });
     let mut attributes = json!({ "ApproximateReceiveCount": "1" });
@@ -41,15 +40,16 @@ fn message(n: u64, then: impl Into<Value>, decision: &str) -> Value {
 
 const UNSAMPLED: &str = "Sampled=0";
 
-/// One that goes well, one that fails, one that panics, and one that ends so.
+/// Returns a message that succeeds, one that fails, one that panics, and one that ends as `last`
+/// says.
 fn batch(last: &str, decision: &str) -> Value {
     let ends = ["return", "fail", "panic", last];
     let messages = (11..).zip(ends).map(|(n, then)| message(n, then, decision));
     json!({ "Records": messages.collect::<Vec<_>>() })
 }
 
-/// The documents of a trace, each with the type of its cause, sorted. All but the outermost hang
-/// under another.
+/// Returns the names of a trace's documents with the types of their causes, sorted. All but the
+/// outermost have their parent among them.
 #[track_caller]
 fn trace(documents: &[Document], n: u64) -> Vec<String> {
     let mine = documents.iter().filter(|d| d.trace_id == root(n));
@@ -83,7 +83,7 @@ fn line(body: &Value) -> String {
     }
 }
 
-/// The batch's messages that came back.
+/// Returns the ids of the failed messages.
 fn failures(outcome: &Outcome) -> Vec<String> {
     let InvocationResult::Response(payload) = &outcome.result else {
         panic!("{outcome:?}");
@@ -98,15 +98,15 @@ const STEPS: [&str; 2] = ["inner-0", "step-0"];
 
 #[track_caller]
 fn failed_messages_are_there(documents: &[Document]) {
-    assert_eq!(trace(documents, 11), [""; 0], "it went well");
+    assert_eq!(trace(documents, 11), [""; 0], "it succeeded");
     let failed = [&STEPS[..], &["victim: Error"]].concat();
     assert_eq!(trace(documents, 12), failed);
     let panicked = [&["doomed: panic"], &STEPS[..], &["victim: panic"]].concat();
     assert_eq!(trace(documents, 13), panicked);
 }
 
-/// Invokes it with the batch, and kills it in the last message. The messages come one after the
-/// other: then the others are over.
+/// Invokes it with the batch, and kills it in the last message. Messages are handled one after the
+/// other, so the others have ended.
 async fn killed(victim: &Victim, decision: &str) -> Vec<Document> {
     let invoked = victim.invoke_unsampled(1, batch("wait", decision));
     let (outcome, ()) = tokio::join!(invoked, async {
@@ -114,11 +114,11 @@ async fn killed(victim: &Victim, decision: &str) -> Vec<Document> {
         assert!(victim.environment.kill_function().await);
     });
     assert!(!outcome.is_response(), "{outcome:?}");
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     victim.world.sound_documents().await
 }
 
-/// What the invocation's trace has when it ended so in the last message, which ended so, too.
+/// Returns the documents of the invocation's trace when it ended in the last message like `how`.
 fn invocation(how: &str) -> Vec<String> {
     let failed = ["m-12: error", "m-13: error"];
     let mut lines = vec!["init".to_owned(), "m-11".to_owned(), "settings".to_owned()];
@@ -135,7 +135,7 @@ fn doomed(how: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn killed_with_a_message_in_work() {
+async fn kill_during_a_message_closes_message_and_invocation() {
     let victim = start(|function| function).await;
     let documents = killed(&victim, UNSAMPLED).await;
     failed_messages_are_there(&documents);
@@ -143,16 +143,16 @@ async fn killed_with_a_message_in_work() {
     assert_eq!(trace(&documents, 1), invocation("FunctionCrash"));
 }
 
-/// Sampled ones arrive however they end, in an invocation that is not sampled and dies.
+/// Sampled messages arrive however they end, in an unsampled invocation that dies.
 #[tokio::test]
-async fn killed_with_a_sampled_message_in_work() {
+async fn kill_during_a_sampled_message_closes_message_and_invocation() {
     let victim = start(|function| function).await;
     let documents = killed(&victim, "Sampled=1").await;
     let good = [&STEPS[..], &["victim"]].concat();
     assert_eq!(trace(&documents, 11), good);
     assert_eq!(trace(&documents, 14), doomed("FunctionCrash"));
     assert_eq!(trace(&documents, 1), invocation("FunctionCrash"));
-    // The subsegments of the invocation point to the segments of the messages.
+    // Each message's subsegment in the invocation links to the message's segment.
     let with_origin = documents.iter().filter(|d| d.body["origin"].is_string());
     let segments: Vec<_> = with_origin.map(|d| (&d.trace_id, &*d.id)).collect();
     let pointers = documents.iter().filter(|d| d.name.starts_with("m-"));
@@ -164,45 +164,44 @@ async fn killed_with_a_sampled_message_in_work() {
     }
 }
 
-/// Nothing gives up what blocks its thread.
+/// A message that blocks its thread cannot be cancelled.
 #[tokio::test]
-async fn timeout_with_a_message_in_work() {
+async fn timeout_during_a_message_closes_message_and_invocation() {
     let victim = start(|function| function.timeout(TIMEOUT)).await;
     let outcome = victim.invoke_unsampled(1, batch("block", UNSAMPLED)).await;
     let timed_out = InvocationResult::TimedOut { after: TIMEOUT };
     assert_eq!(outcome.result, timed_out);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     assert_eq!(trace(&documents, 14), doomed("FunctionTimeout"));
     assert_eq!(trace(&documents, 1), invocation("FunctionTimeout"));
 }
 
-/// What awaits is given up in time: the batch is answered, and the invocation ends well.
+/// A message that awaits is cancelled in time: the batch is answered, and the invocation succeeds.
 #[tokio::test]
-async fn given_up_before_the_deadline() {
+async fn message_past_the_deadline_margin_is_cancelled() {
     let victim = start(|function| function.timeout(TIMEOUT)).await;
     let mut batch = batch("wait", UNSAMPLED);
     batch["margin_seconds"] = (TIMEOUT / 2).as_secs().into();
     let outcome = victim.invoke_unsampled(1, batch).await;
     assert_eq!(failures(&outcome), ["m-12", "m-13", "m-14"]);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     assert_eq!(trace(&documents, 14), doomed("Cancelled"));
     assert_eq!(trace(&documents, 1), [""; 0]);
 }
 
-/// Those that failed were sent by the function; of the others nothing is left that its death
-/// would bring to light.
+/// The function itself sent the messages that failed. Its death must not reveal the others.
 #[tokio::test]
-async fn killed_after_the_reply() {
+async fn kill_after_the_reply_reveals_no_successful_message() {
     let victim = start(|function| function).await;
     let outcome = victim.invoke_unsampled(1, batch("return", UNSAMPLED)).await;
     assert_eq!(failures(&outcome), ["m-12", "m-13"]);
     victim.settled(1).await;
     assert!(victim.environment.kill_function().await);
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     failed_messages_are_there(&documents);
     for n in [1, 14] {
@@ -210,16 +209,16 @@ async fn killed_after_the_reply() {
     }
 }
 
-/// It is work of the invocation, which has failed with it though it was answered.
+/// Such a message is part of the invocation, which fails with it although it was answered.
 #[tokio::test]
-async fn a_message_without_a_context() {
+async fn failed_message_without_a_context_makes_the_invocation_arrive() {
     let victim = start(|function| function).await;
     for (n, then) in [(1, "return"), (2, "fail")] {
         let records = [message(11, then, ""), message(12, "return", UNSAMPLED)];
         let outcome = victim.invoke_unsampled(n, json!({ "Records": records }));
         assert_eq!(failures(&outcome.await).len(), usize::from(then == "fail"));
     }
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     for n in [1, 11, 12] {
         assert_eq!(trace(&documents, n), [""; 0], "{n}");
@@ -231,15 +230,15 @@ async fn a_message_without_a_context() {
     assert_eq!(found, failed);
 }
 
-/// All messages at once and none of them a failure but by the death of the function: those that
-/// had not ended are closed, and of those that had there is nothing.
+/// Concurrent messages that succeed unless the function dies: messages that had not ended are
+/// closed, and messages that had ended do not arrive.
 #[tokio::test]
-async fn killed_at_random_moments() {
+async fn function_with_concurrent_messages_is_killed_at_random_moments() {
     const MESSAGES: std::ops::Range<u64> = 11..14;
     let records: Vec<_> = MESSAGES.map(|n| message(n, "return", UNSAMPLED)).collect();
     let batch = json!({ "Records": records, "concurrency": records.len() });
-    // Of each message two lines each for its begin and end, and four for its two steps.
-    let lines = 8 + MESSAGES.count() * 7;
+    // Each message writes four lines for itself and ten for its step.
+    let lines = 8 + MESSAGES.count() * 14;
     let mut rounds = Rounds::new("unsampled batch, killed", 6, 100);
     for number in rounds.numbers() {
         let moment = Moment::random(&mut rounds.random(number), lines);
@@ -252,15 +251,15 @@ async fn killed_at_random_moments() {
         let striker = Striker::new(moment, &victim.journal, strike);
         let outcome = victim.invoke_unsampled(1, batch.clone()).await;
         striker.finish().await;
-        victim.environment.shutdown().await;
+        victim.shutdown().await;
         rounds.struck(&victim);
         let problems = problems(&victim, &outcome, MESSAGES).await;
         assert!(problems.is_empty(), "{}\n{problems}", rounds.name(number));
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// What is wrong with the documents, or nothing.
+/// Returns what is wrong with the documents; empty if nothing is.
 async fn problems(victim: &Victim, outcome: &Outcome, messages: std::ops::Range<u64>) -> String {
     let documents = match victim.world.documents().await {
         Ok(documents) => documents,
@@ -275,14 +274,14 @@ async fn problems(victim: &Victim, outcome: &Outcome, messages: std::ops::Range<
         let silent = documents
             .iter()
             .all(|document| document.trace_id != root(n));
-        // After its last line it may have been killed before it ended, or after.
+        // A kill after its last line may have come before its end or after it.
         if outcome.is_response() || (ended && silent) {
             for entry in mine {
                 victim.pen().note(Verb::Absent, n, &entry.name, "");
             }
         }
     }
-    // The journal does not know of the invocation's subsegments of messages.
+    // The journal has no entries of the messages' subsegments in the invocation.
     let (pointers, works): (Vec<_>, Vec<_>) = documents
         .into_iter()
         .partition(|document| document.name.starts_with("m-"));
@@ -295,7 +294,10 @@ async fn problems(victim: &Victim, outcome: &Outcome, messages: std::ops::Range<
         let cause = &pointer.body["cause"]["exceptions"][0]["type"];
         let ended = cause.is_null() || cause == "FunctionCrash";
         if pointer.trace_id != root(1) || pointer.parent_id.as_deref() != parent || !ended {
-            problems.push(format!("not of the invocation: {}", pointer.body));
+            problems.push(format!(
+                "not a subsegment of the invocation: {}",
+                pointer.body
+            ));
         }
     }
     problems.join("\n")

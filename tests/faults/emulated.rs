@@ -1,22 +1,19 @@
-//! The same ends under AWS's Runtime Interface Emulator, whose SIGTERM, timeout and SHUTDOWN are
-//! not of our making.
+//! Crashes, timeouts and shutdowns under AWS's Runtime Interface Emulator, whose SIGTERM, timeout and
+//! SHUTDOWN are AWS's own.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use e2e::binaries;
 use e2e::invocation::{Answer, Invocation};
 use e2e::journal::{self, Pen, Verb};
 use e2e::oracle::{Oracle, PARENT, root};
 use e2e::rie::Rie;
-use e2e::wait;
+use e2e::wait::{self, TIMEOUT};
 use e2e::world::World;
 use serde_json::json;
 use tracestitch_local::store::Document;
 
 use crate::ends::messages;
-
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Emulated {
     world: World,
@@ -54,7 +51,7 @@ impl Emulated {
         journal::read(&std::fs::read_to_string(&self.journal).unwrap_or_default())
     }
 
-    /// The documents, which are exactly those that must be there.
+    /// Returns the documents, which are exactly the expected ones.
     async fn documents(&self, why: &str) -> Vec<Document> {
         let documents = self.world.sound_documents().await;
         let problems = Oracle::new(&self.journal()).problems(&documents, why);
@@ -71,7 +68,7 @@ impl Emulated {
 const SAMPLED: &str = "Sampled=1";
 const UNSAMPLED: &str = "Sampled=0";
 
-/// An invocation that ends so, and a whole one after it.
+/// Runs an invocation that ends as `then` says, and a complete one after it.
 async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
     let mut emulated = Emulated::start().await;
     let answer = emulated.invoke(1, then, decision).await;
@@ -86,9 +83,10 @@ async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
     assert_eq!(next.json()["n"], 2, "{}", emulated.rie.logs());
     emulated.rie.stop().await;
     let pen = Pen::new(&emulated.journal);
+    pen.note(Verb::Over, 0, "", "");
     pen.note(Verb::Finished, 2, "victim", "");
     if decision == UNSAMPLED {
-        // It went well: nothing of it is recorded.
+        // It succeeded, so nothing of it is recorded.
         let second = emulated.journal().into_iter();
         for entry in second.filter(|entry| entry.invocation == 2) {
             pen.note(Verb::Absent, 2, &entry.name, "");
@@ -105,43 +103,42 @@ async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
 
 /// The emulator answers a timeout with status 200 and a text.
 #[tokio::test]
-async fn timeout_with_a_blocked_thread() {
+async fn timeout_with_a_blocked_thread_closes_open_documents() {
     end(SAMPLED, "block", 200, "FunctionTimeout", "timed out").await;
 }
 
 #[tokio::test]
-async fn timeout_with_a_pending_await() {
+async fn timeout_with_a_pending_await_closes_open_documents() {
     end(SAMPLED, "wait", 200, "FunctionTimeout", "timed out").await;
 }
 
-/// Recorded all the same, because the function is told to record what fails.
 #[tokio::test]
-async fn timeout_of_what_is_not_sampled() {
+async fn unsampled_timeout_arrives() {
     end(UNSAMPLED, "wait", 200, "FunctionTimeout", "timed out").await;
 }
 
 #[tokio::test]
-async fn exit_of_what_is_not_sampled() {
+async fn unsampled_exit_arrives() {
     end(UNSAMPLED, "exit", 502, "FunctionCrash", "exited").await;
 }
 
 #[tokio::test]
-async fn exit() {
+async fn exit_closes_open_documents() {
     end(SAMPLED, "exit", 502, "FunctionCrash", "exited").await;
 }
 
 #[tokio::test]
-async fn abort() {
+async fn abort_closes_open_documents() {
     end(SAMPLED, "abort", 502, "FunctionCrash", "crashed").await;
 }
 
 #[tokio::test]
-async fn stack_overflow() {
+async fn stack_overflow_closes_open_documents() {
     end(SAMPLED, "overflow", 502, "FunctionCrash", "crashed").await;
 }
 
 #[tokio::test]
-async fn out_of_memory() {
+async fn exhausted_memory_closes_open_documents() {
     end(
         SAMPLED,
         "allocate",
@@ -152,9 +149,9 @@ async fn out_of_memory() {
     .await;
 }
 
-/// SIGTERM in the middle of an invocation: the environment is taken away.
+/// SIGTERM in the middle of an invocation.
 #[tokio::test]
-async fn shut_down_in_the_middle() {
+async fn shutdown_during_an_invocation_closes_open_documents() {
     let mut emulated = Emulated::start().await;
     let doomed = async {
         wait::until("the handler's last step", || {
@@ -170,6 +167,7 @@ async fn shut_down_in_the_middle() {
         () = doomed => {}
     }
     emulated.rie.stop_at_once().await;
+    Pen::new(&emulated.journal).note(Verb::Over, 0, "", "");
     let documents = emulated.documents("FunctionStopped").await;
     let messages = messages(&documents);
     assert_eq!(messages.len(), 2, "{messages:?}");

@@ -1,11 +1,10 @@
-//! Functions that come to an end of their own making: a crash in all its forms, no memory left, a
-//! timeout. What was done arrives as it was, what was open is closed with the words for it, and
-//! the next invocation is whole.
+//! Functions that end by themselves: crashes, exhausted memory, timeouts. Finished documents arrive
+//! unchanged, open ones are closed with the reason, and the next invocation is complete.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use e2e::wait::PATIENCE;
+use e2e::wait::{PATIENCE, TIMEOUT};
 
 use serde_json::json;
 use tracestitch_local::emulator::InvocationResult;
@@ -13,12 +12,10 @@ use tracestitch_local::store::Document;
 
 use crate::victim::{Victim, plenty};
 
-const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Enough for the function, not for one that asks for more and more.
+/// Address space of the function, which a function that allocates without end exceeds.
 const LIMIT_MB: &str = "250";
 
-/// Runs an invocation that ends so, and a whole one after it.
+/// Runs an invocation that ends as `then` says, and a complete one after it.
 async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec<Document>) {
     let victim =
         Victim::start_with(|function, _| function.timeout(timeout).env("LIMIT_MB", LIMIT_MB)).await;
@@ -30,16 +27,19 @@ async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec
     (outcome.result, victim.end(why).await)
 }
 
-/// The messages of the causes that the extension gave.
+/// Returns the messages of all causes except for the error that the function itself records.
 pub(crate) fn messages(documents: &[Document]) -> Vec<&str> {
-    let causes = documents.iter().map(|document| &document.body["cause"]);
-    causes
-        .filter_map(|cause| cause["exceptions"][0]["message"].as_str())
+    let exceptions = documents
+        .iter()
+        .map(|document| &document.body["cause"]["exceptions"][0]);
+    exceptions
+        .filter(|exception| exception["type"] != "Refused")
+        .filter_map(|exception| exception["message"].as_str())
         .collect()
 }
 
-/// As [`end`], for a process that dies of `signal` or with `code`: the handler and what it did
-/// last are closed.
+/// Runs [`end`] with a process that dies of `signal` or exits with `code`: the handler and its last
+/// subsegment are closed.
 async fn crash(then: &str, code: Option<i32>, signal: Option<i32>) {
     let (result, documents) = end(then, "FunctionCrash", PATIENCE).await;
     let InvocationResult::Crashed {
@@ -63,30 +63,30 @@ async fn crash(then: &str, code: Option<i32>, signal: Option<i32>) {
 const SIGABRT: Option<i32> = Some(6);
 
 #[tokio::test]
-async fn exit() {
+async fn exit_closes_open_documents() {
     crash("exit", Some(3), None).await;
 }
 
 #[tokio::test]
-async fn abort() {
+async fn abort_closes_open_documents() {
     crash("abort", None, SIGABRT).await;
 }
 
-/// Rust's own handler of the guard page aborts.
+/// Rust's handler for the guard page aborts the process.
 #[tokio::test]
-async fn stack_overflow() {
+async fn stack_overflow_closes_open_documents() {
     crash("overflow", None, SIGABRT).await;
 }
 
-/// An allocation that fails aborts. The kernel's killer instead sends SIGKILL: see `killed`.
+/// A failed allocation aborts the process. The kernel's OOM killer sends SIGKILL: see `killed`.
 #[tokio::test]
-async fn out_of_memory() {
+async fn exhausted_memory_closes_open_documents() {
     crash("allocate", None, SIGABRT).await;
 }
 
-/// A panic unwinds: the function closes its documents itself, and lives on.
+/// A panic unwinds: the function itself finishes its documents, and survives.
 #[tokio::test]
-async fn panic() {
+async fn panic_is_recorded_by_the_function() {
     let (result, documents) = end("panic", "panic", PATIENCE).await;
     assert!(
         matches!(result, InvocationResult::FunctionError { .. }),
@@ -115,23 +115,22 @@ async fn time_out(then: &str) {
 }
 
 #[tokio::test]
-async fn timeout_with_a_blocked_thread() {
+async fn timeout_with_a_blocked_thread_closes_open_documents() {
     time_out("block").await;
 }
 
 #[tokio::test]
-async fn timeout_in_a_loop() {
+async fn timeout_in_a_loop_closes_open_documents() {
     time_out("spin").await;
 }
 
 #[tokio::test]
-async fn timeout_with_a_pending_await() {
+async fn timeout_with_a_pending_await_closes_open_documents() {
     time_out("wait").await;
 }
 
-/// The SDK's call is open, too, when the time is over.
 #[tokio::test]
-async fn timeout_in_an_aws_call() {
+async fn timeout_in_an_aws_call_closes_call_and_handler() {
     let victim = Victim::start_with(|function, _| function.timeout(TIMEOUT)).await;
     victim
         .world
@@ -143,16 +142,11 @@ async fn timeout_in_an_aws_call() {
         InvocationResult::TimedOut { after: TIMEOUT }
     );
     let documents = victim.end("FunctionTimeout").await;
-    assert_eq!(
-        messages(&documents).len(),
-        2,
-        "the call's and the handler's"
-    );
+    assert_eq!(messages(&documents).len(), 2, "call and handler");
 }
 
-/// Built with `panic = "abort"`, a panic is a crash.
 #[tokio::test]
-async fn panic_that_aborts() {
+async fn panic_that_aborts_closes_open_documents() {
     let victim = Victim::start_as(e2e::binaries::aborting(), |function, _| function).await;
     let outcome = victim.invoke(1, json!({})).await;
     let InvocationResult::Crashed {

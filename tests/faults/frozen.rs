@@ -1,5 +1,5 @@
-//! Processes are stopped (SIGSTOP) at a random moment and go on (SIGCONT) a while later, as Lambda
-//! freezes and thaws them: nothing is lost, nothing comes twice, nothing is closed that lives on.
+//! Processes that are stopped (SIGSTOP) at a random moment and continued (SIGCONT) later, as Lambda
+//! freezes and thaws them: nothing is lost, doubled, or closed while it is still at work.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::victim::{Victim, plenty};
 const LONGEST: Duration = Duration::from_millis(30);
 
 #[tokio::test]
-async fn function_and_extension_at_random_moments() {
+async fn processes_are_frozen_at_random_moments() {
     let lines = Victim::lines(2).await;
     let mut rounds = Rounds::new("frozen", 12, 200);
     for number in rounds.numbers() {
@@ -30,18 +30,20 @@ async fn function_and_extension_at_random_moments() {
         assert!(answered, "{}: {outcomes:?}", rounds.name(number));
         rounds.judge(number, &victim, "nothing").await;
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// The same with more documents than a socket holds, and longer than the function waits for it
-/// to be read.
+/// The freeze lasts longer than the function waits for the extension, and there are more documents
+/// than a socket holds.
 #[tokio::test]
-async fn in_a_flood_at_random_moments() {
+async fn processes_are_frozen_in_a_flood_at_random_moments() {
     const FLOOD: usize = 40;
+    /// Lines of each step in the journal.
+    const LINES: usize = 10;
     let mut rounds = Rounds::new("frozen in a flood", 6, 50);
     for number in rounds.numbers() {
         let mut random = rounds.random(number);
-        let moment = Moment::random(&mut random, 2 * FLOOD * 8);
+        let moment = Moment::random(&mut random, 2 * FLOOD * LINES);
         let victim = Victim::start().await;
         let strike = freeze(&victim.environment, &mut random, Duration::from_millis(300));
         let striker = Striker::new(moment, &victim.journal, strike);
@@ -57,5 +59,5 @@ async fn in_a_flood_at_random_moments() {
         assert!(answered, "{}: {outcomes:?}", rounds.name(number));
         rounds.judge(number, &victim, "nothing").await;
     }
-    rounds.tell("");
+    rounds.report("");
 }

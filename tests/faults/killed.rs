@@ -1,9 +1,10 @@
-//! A process is killed (SIGKILL) at a random moment: in its init phase, at every point of its
-//! work, during and after the reply, between invocations.
+//! Processes that are killed (SIGKILL) at a random moment: in the init phase, during the work,
+//! during and after the reply, between invocations.
 
 use std::time::Duration;
 
 use e2e::journal::{Entry, Verb};
+use e2e::wait::PROMPT;
 use tracestitch_local::emulator::Outcome;
 
 use crate::moments::{Moment, Striker};
@@ -11,14 +12,9 @@ use crate::rounds::Rounds;
 use crate::strikes::{freeze, kill_extension, kill_function};
 use crate::victim::{Victim, plenty};
 
-/// Longest time in a handler whose extension is killed. Undisturbed it takes some 20 ms; if it
-/// waited for the extension, it would wait for its timeout of 20 s.
-const PROMPT: Duration = Duration::from_secs(5);
-
-/// Every document that must arrive does, also those of the invocation after the kill, in a new
-/// process.
+/// All expected documents arrive, also of the invocation after the kill, in a new process.
 #[tokio::test]
-async fn the_function_at_random_moments() {
+async fn function_is_killed_at_random_moments() {
     let lines = Victim::lines(2).await;
     let mut rounds = Rounds::new("function killed", 12, 200);
     for number in rounds.numbers() {
@@ -30,12 +26,12 @@ async fn the_function_at_random_moments() {
         striker.finish().await;
         rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// Killed at one moment, and frozen, or its extension, at two others.
+/// The function is killed at one moment; it, its extension or both are frozen at two others.
 #[tokio::test]
-async fn the_function_among_freezes_at_random_moments() {
+async fn function_is_killed_among_freezes_at_random_moments() {
     let lines = Victim::lines(3).await;
     let mut rounds = Rounds::new("function killed among freezes", 6, 100);
     for number in rounds.numbers() {
@@ -55,13 +51,13 @@ async fn the_function_among_freezes_at_random_moments() {
         }
         rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    rounds.tell("first of ");
+    rounds.report("first of ");
 }
 
-/// Both at once, as when the machine takes the environment away. Of the invocation under way there
-/// may be anything that is sound, of those before it there is everything.
+/// Both are killed at once, as when the machine fails. Of the current invocation any documents may
+/// arrive that are valid; of earlier invocations all arrive.
 #[tokio::test]
-async fn function_and_extension_at_random_moments() {
+async fn function_and_extension_are_killed_at_random_moments() {
     let lines = Victim::lines(3).await;
     let mut rounds = Rounds::new("function and extension killed", 6, 50);
     for number in rounds.numbers() {
@@ -77,13 +73,13 @@ async fn function_and_extension_at_random_moments() {
         striker.finish().await;
         rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// With four invocations at work (Lambda Managed Instances), where no event tells the extension
-/// when one begins, and no freeze when one is over.
+/// Four invocations run at once (Lambda Managed Instances). The extension gets no event when one
+/// begins, and no process is frozen when one has ended.
 #[tokio::test]
-async fn the_function_with_many_invocations_at_random_moments() {
+async fn function_with_concurrent_invocations_is_killed_at_random_moments() {
     const AT_ONCE: usize = 4;
     let lines = Victim::lines(AT_ONCE as u64).await;
     let mut rounds = Rounds::new("function killed with many at work", 6, 50);
@@ -107,13 +103,13 @@ async fn the_function_with_many_invocations_at_random_moments() {
         striker.finish().await;
         rounds.judge(number, &victim, "FunctionCrash").await;
     }
-    rounds.tell("one of four in ");
+    rounds.report("one of four in ");
 }
 
-/// The time is over at a random moment, without or with the reply: SIGTERM, then SHUTDOWN. What
-/// the extension closes it calls a timeout.
+/// The timeout passes at a random moment, before or after the reply: SIGTERM, then SHUTDOWN.
+/// Documents that the extension closes name the timeout.
 #[tokio::test]
-async fn the_function_by_its_timeout_at_random_moments() {
+async fn function_times_out_at_random_moments() {
     let mut timed_out = 0;
     let mut rounds = Rounds::new("timeout", 12, 100);
     for number in rounds.numbers() {
@@ -128,18 +124,18 @@ async fn the_function_by_its_timeout_at_random_moments() {
         timed_out += late.count();
         rounds.judge(number, &victim, "FunctionTimeout").await;
     }
-    rounds.tell(format_args!("{timed_out} without a reply"));
+    rounds.report(format_args!("{timed_out} without a reply"));
 }
 
-/// The extension's death is its own: the function answers as ever and as soon. What the
-/// extension had read and not sent is lost with it, and so is what lay in its socket; that is at
-/// most the invocation under way. Everything that ends after its death arrives, by UDP or through
-/// the extension that is started anew; nothing arrives twice.
+/// The extension dies, and the function answers as usual and as fast. Documents that the extension
+/// had read and not sent are lost, and so are those in its socket; they belong to the current
+/// invocation. Work that ends after the death arrives by UDP or through the restarted extension;
+/// nothing arrives twice.
 ///
-/// On Lambda the function would be ended, too (Extensions API, "Error handling"); here it lives
-/// on, which is the harder case.
+/// Lambda would also end the function (Extensions API, "Error handling"). Here it survives, which
+/// is the harder case.
 #[tokio::test]
-async fn the_extension_at_random_moments() {
+async fn extension_is_killed_at_random_moments() {
     let lines = Victim::lines(3).await;
     let mut slowest = Duration::ZERO;
     let mut rounds = Rounds::new("extension killed", 6, 50);
@@ -156,7 +152,7 @@ async fn the_extension_at_random_moments() {
         let striker = Striker::new(moment, &victim.journal, strike);
         let outcomes = victim.invoke_all(3).await;
         striker.finish().await;
-        // There is one for the end, whether it was started anew at once or is now.
+        // One must be there at the end, whether it was restarted at once or only now.
         assert!(victim.environment.start_extensions().await);
         rounds.judge(number, &victim, "nothing").await;
         let name = rounds.name(number);
@@ -165,7 +161,7 @@ async fn the_extension_at_random_moments() {
         slowest = slowest.max(longest_handler(&victim.journal.entries()));
         assert!(slowest < PROMPT, "{name}: {slowest:?} in a handler");
     }
-    rounds.tell(format_args!("slowest handler {slowest:?}; "));
+    rounds.report(format_args!("slowest handler {slowest:?}; "));
 }
 
 fn longest_handler(entries: &[Entry]) -> Duration {

@@ -1,9 +1,9 @@
-//! Processes that are killed, stopped, starved or left alone, at every moment of their work: what
-//! reaches the X-Ray daemon is exactly what must.
+//! Processes that are killed, stopped or left without the extension at any moment of their work:
+//! exactly the expected documents reach the X-Ray daemon.
 //!
-//! What must arrive is told by [`e2e::oracle`] from a journal that function and test keep outside
-//! of the tracer. All processes are real; Lambda is played by `tracestitch_local::emulator`, and
-//! where it can, by AWS's Runtime Interface Emulator.
+//! [`e2e::oracle`] derives the expected documents from a journal that function and test keep
+//! outside of the tracer. All processes are real. They run under `tracestitch_local::emulator`, and
+//! where that is possible under AWS's Runtime Interface Emulator.
 //!
 //! Random moments come from a seed, which a failure names:
 //!
@@ -16,17 +16,19 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
+    reason = "a failure in a helper fails the test, too"
 )]
 
 mod afterwards;
 mod alone;
 mod batches;
+mod contexts;
 mod emulated;
 mod ends;
 mod frozen;
 mod killed;
 mod moments;
+mod pace;
 mod rounds;
 mod soak;
 mod strikes;

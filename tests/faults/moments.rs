@@ -1,4 +1,4 @@
-//! Moments at which the test strikes: so long after a step that somebody has written down.
+//! Moments at which a test strikes: a certain time after a step in the journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 use e2e::journal::{Journal, Verb};
 use fastrand::Rng;
 
-/// How often to look whether the moment has come.
+/// Interval at which the journal is checked.
 const LOOK: Duration = Duration::from_micros(30);
 
-/// Pause of the function after each step, in every other run: so the strike meets each of them.
-/// In the others the function works as fast as it can, and the strike may meet anything.
+/// Pause of the function after each step in every other run, so that a strike can hit each step. In
+/// the other runs the function works as fast as it can, and the strike may hit anything.
 pub(crate) const PACE_MICROS: &str = "250";
 
-/// Longest time after a step.
+/// Longest time from a step to the strike.
 const AFTER: Duration = Duration::from_micros(400);
 
-/// The same before the first step: the start of the processes and their init phase.
+/// Longest time from the test's own first lines to the strike: the processes start and initialise.
 const INIT: Duration = Duration::from_millis(25);
 
-/// For how many lines that time counts.
+/// Number of lines with which that time is weighted.
 const INIT_LINES: usize = 10;
 
-/// Lines that the test writes before it starts the processes.
+/// Number of lines that the test writes before it starts the processes.
 const BEFORE: usize = 3;
 
-/// So long after that many lines have been written.
+/// A time after the journal has a number of lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     lines: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// One of a run that writes `lines` lines. Each line is as likely as any other.
+    /// Returns a random moment of a run that writes `lines` lines; all lines are equally likely.
     pub(crate) fn random(random: &mut Rng, lines: usize) -> Self {
         let line = random
             .usize(..lines + INIT_LINES)
@@ -48,7 +48,7 @@ impl Moment {
         Self { lines, after }
     }
 
-    /// Waits for it, or until `over`. True when it came.
+    /// Waits for the moment, or until `over`. Returns whether it came.
     fn wait(self, journal: &Path, over: &AtomicBool) -> bool {
         loop {
             let text = std::fs::read(journal).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Moment {
     }
 }
 
-/// Strikes at a moment, on a thread of its own.
+/// A thread that strikes at a moment.
 pub(crate) struct Striker {
     over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
@@ -92,7 +92,7 @@ impl Striker {
         Self { over, thread }
     }
 
-    /// Waits for the strike, or gives it up where its moment cannot come any more.
+    /// Waits for the strike, or cancels it if its moment has not come.
     pub(crate) async fn finish(self) {
         self.over.store(true, Ordering::Relaxed);
         tokio::task::spawn_blocking(|| self.thread.join())

@@ -1,4 +1,4 @@
-//! Many runs of one kind, each with moments of its own, all from one seed.
+//! Repeated runs of a test at random moments, all from one seed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use fastrand::Rng;
 
 use crate::victim::Victim;
 
-/// `short`, or in the long version `full`.
+/// Returns `full` if `FAULTS=full`, else `short`.
 pub(crate) fn times(short: u64, full: u64) -> u64 {
     let wanted = std::env::var_os("FAULTS");
     if wanted.is_some_and(|value| value == "full") {
@@ -21,7 +21,7 @@ pub(crate) fn times(short: u64, full: u64) -> u64 {
     }
 }
 
-/// The seed of all moments: `FAULTS_SEED`, else a new one each time.
+/// Returns the seed of all moments: `FAULTS_SEED`, or a random number.
 fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
@@ -29,15 +29,15 @@ fn seed() -> u64 {
             Ok(text) => text.parse().expect("FAULTS_SEED is a number"),
             Err(_) => fastrand::u64(..1_000_000),
         };
-        tell("FAULTS_SEED", seed);
+        report("FAULTS_SEED", seed);
         seed
     })
 }
 
-/// Says something to whoever runs the suite, also when the test passes.
-pub(crate) fn tell(what: &str, text: impl fmt::Display) {
+/// Prints a line, also when the test passes.
+pub(crate) fn report(what: &str, text: impl fmt::Display) {
     use std::io::Write;
-    // A closed standard error is no concern of the test.
+    // A closed standard error does not matter.
     let _ = writeln!(std::io::stderr(), "{what}: {text}");
 }
 
@@ -46,13 +46,13 @@ pub(crate) fn tell(what: &str, text: impl fmt::Display) {
 pub(crate) struct Rounds {
     what: &'static str,
     count: u64,
-    /// Where in their work processes were struck, and how often.
+    /// How often processes were struck in each phase of their work.
     phases: BTreeMap<&'static str, usize>,
     began: Instant,
 }
 
 impl Rounds {
-    /// So many of them, in the short version or in the long one.
+    /// Creates the runs: `short` of them, or `full` if `FAULTS=full`.
     pub(crate) fn new(what: &'static str, short: u64, full: u64) -> Self {
         Self {
             what,
@@ -66,7 +66,7 @@ impl Rounds {
         0..self.count
     }
 
-    /// The generator of one run.
+    /// Returns the random numbers of one run.
     pub(crate) fn random(&self, number: u64) -> Rng {
         let name = self.what.bytes();
         let test = name.fold(seed(), |sum, byte| {
@@ -75,21 +75,21 @@ impl Rounds {
         Rng::with_seed(test.wrapping_mul(1_000_003).wrapping_add(number))
     }
 
-    /// What a failure of this run is called.
+    /// Returns the name of a run, for messages of failures.
     pub(crate) fn name(&self, number: u64) -> String {
         format!("FAULTS_SEED={}, {}, run {number}", seed(), self.what)
     }
 
-    /// Ends a run, and demands the documents that must be there; see [`Victim::end`].
+    /// Ends a run and checks its documents; see [`Victim::end`].
     pub(crate) async fn judge(&mut self, number: u64, victim: &Victim, why: &str) {
-        victim.environment.shutdown().await;
+        victim.shutdown().await;
         self.struck(victim);
         if let Err(problems) = victim.documents(why).await {
             panic!("{}\n{problems}", self.name(number));
         }
     }
 
-    /// Counts where in its work it was struck.
+    /// Counts the phase of the work in which it was struck.
     pub(crate) fn struck(&mut self, victim: &Victim) {
         let entries = victim.journal.entries();
         let struck = entries.iter().position(|entry| entry.verb == Verb::Struck);
@@ -98,25 +98,25 @@ impl Rounds {
         }
     }
 
-    /// Says what was done.
-    pub(crate) fn tell(self, more: impl fmt::Display) {
+    /// Prints the number of runs and phases.
+    pub(crate) fn report(self, more: impl fmt::Display) {
         let phases = self.phases.iter();
         let phases: Vec<_> = phases
             .map(|(phase, count)| format!("{count} {phase}"))
             .collect();
         let (count, took) = (self.count, self.began.elapsed());
         let phases = phases.join(", ");
-        tell(
+        report(
             self.what,
             format_args!("{count} times in {took:?}; {more}{phases}"),
         );
     }
 }
 
-/// What a process was doing after these entries.
+/// Returns the phase of the work after these entries.
 fn phase(before: &[Entry]) -> &'static str {
     let Some(last) = before.last() else {
-        return "before all";
+        return "before everything";
     };
     match (last.verb, last.name.as_str()) {
         (Verb::Settled, _) => "between invocations",
@@ -126,9 +126,9 @@ fn phase(before: &[Entry]) -> &'static str {
         (_, "victim") if last.verb == Verb::Finish => "reply",
         (_, "victim") if last.verb == Verb::Finished => "after the reply",
         (_, "victim" | "init" | "settings") => "begin of the handler",
-        (Verb::Begin, "DynamoDB") => "AWS call",
+        (Verb::Begin | Verb::Fact | Verb::Kept, "DynamoDB") => "AWS call",
         (Verb::Begin, _) => "begin of a subsegment",
-        (Verb::Begun, _) => "in a subsegment",
+        (Verb::Begun | Verb::Fact, _) => "in a subsegment",
         (Verb::Finish, _) => "end of a subsegment",
         _ => "between subsegments",
     }

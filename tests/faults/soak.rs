@@ -1,5 +1,5 @@
-//! Many invocations through one environment, frozen between any two: neither process grows, and
-//! every document arrives.
+//! Many invocations in one environment, which is frozen between them: no process grows, and every
+//! document arrives.
 //!
 //! `FAULTS=full cargo test -p e2e --test faults soak` has 100,000 invocations.
 
@@ -19,28 +19,28 @@ use tracestitch_local::check;
 use tracestitch_local::daemon;
 use tracestitch_local::emulator::{Environment, Function, Invoke};
 
-use crate::rounds::{tell, times};
+use crate::rounds::{report, times};
 
-/// Traces, used in turn. `lambda_runtime` puts each trace header into the environment, and glibc
-/// keeps every value that was ever there (setenv(3) in glibc does not free, because a caller of
-/// getenv(3) may still hold the old one): some 140 bytes for each new header, with tracing or
-/// without. What is to be seen here is the memory of the tracer.
+/// Number of traces, which are used in turn. `lambda_runtime` puts each trace header into the
+/// environment, and glibc keeps every value that was ever there (setenv(3) in glibc does not free,
+/// because a caller of getenv(3) may still hold the old value): some 140 bytes for each new header,
+/// with tracing or without. This test measures the memory of the tracer only.
 const TRACES: usize = 100;
 
 /// Names of the documents of each invocation.
 const NAMES: [&str; 4] = ["victim", "step-0", "inner-0", "DynamoDB"];
 
-/// One invocation in so many calls DynamoDB.
+/// Each invocation whose number is a multiple of this calls DynamoDB.
 const CALLS: usize = 10;
 
-/// By how much the anonymous memory of a process may grow after a quarter of the invocations.
-/// Allocators keep pieces that they may use later, which shows as steps of some 4 to 132 KiB (the
-/// unit by which glibc's heap grows). One document that is kept in each invocation has 300 bytes:
-/// after the 2,250 invocations of the short version it would be more than that, after the 75,000
-/// of the long one 22 MB.
+/// Most bytes by which the anonymous memory of a process may grow after a quarter of the
+/// invocations. Allocators keep memory for later use, which shows as steps of some 4 to 132 KiB (the
+/// unit in which glibc's heap grows). A leak of one document of 300 bytes in each invocation would
+/// exceed the limit after the 2,250 invocations of the short version, and reach 22 MB after the
+/// 75,000 of the long one.
 const GROWTH: u64 = 264 * 1024;
 
-/// The daemon: counts each document and keeps none.
+/// A daemon that counts documents and keeps none.
 #[derive(Debug)]
 struct Tally {
     address: SocketAddr,
@@ -52,9 +52,9 @@ struct Tally {
 struct Counts {
     /// Documents of each name in each trace.
     of_handlers: [[usize; NAMES.len()]; TRACES],
-    /// Of the init phase.
+    /// Documents of the init phase.
     of_init: usize,
-    /// Of all, each of which comes once.
+    /// Ids of all documents, none of which may arrive twice.
     ids: HashSet<u64>,
     refused: Vec<String>,
 }
@@ -87,10 +87,10 @@ impl Tally {
         }
     }
 
-    /// The counts when all that was sent before has been taken in.
+    /// Returns the counts of everything sent before.
     fn end(self) -> Counts {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        // Loopback keeps the order: what was sent before comes before.
+        // Loopback keeps the order: everything sent before the empty datagram arrives before it.
         socket.send_to(&[], self.address).unwrap();
         self.receiver.join().unwrap();
         Arc::into_inner(self.counts).unwrap().into_inner().unwrap()
@@ -121,12 +121,12 @@ impl Counts {
     }
 }
 
-/// What a process holds.
+/// Memory and descriptors of a process.
 #[derive(Debug, Clone, Copy)]
 struct Usage {
-    /// Bytes of anonymous memory: heap and stacks, and no pages of files.
+    /// Bytes of anonymous memory: heap and stacks, without pages of files.
     anonymous: u64,
-    /// Bytes of memory.
+    /// Bytes of resident memory.
     resident: u64,
     descriptors: usize,
 }
@@ -146,7 +146,7 @@ impl Usage {
         }
     }
 
-    /// Function and extension.
+    /// Returns the usage of function and extension.
     fn of_both(environment: &Environment) -> [Self; 2] {
         let function = environment.function_pid().expect("the function runs");
         let extension = environment.extension_pids()[0];
@@ -166,7 +166,7 @@ impl fmt::Display for Usage {
 }
 
 #[tokio::test]
-async fn nothing_grows_and_nothing_is_lost() {
+async fn processes_do_not_grow_and_no_document_is_lost() {
     let invocations = times(3_000, 100_000) as usize;
     let tally = Tally::start();
     let aws = FakeAws::start().await;
@@ -201,7 +201,7 @@ async fn nothing_grows_and_nothing_is_lost() {
     environment.shutdown().await;
     let counts = tally.end();
 
-    tell(
+    report(
         "soak",
         format_args!(
             "{invocations} invocations in {took:?}, {:.0} a second; {} documents; \

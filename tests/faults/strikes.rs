@@ -1,4 +1,4 @@
-//! What is done to processes at the moments that are chosen.
+//! Signals and kills that strike processes at the chosen moments.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use nix::unistd::Pid;
 use tokio::runtime::Handle;
 use tracestitch_local::emulator::Environment;
 
-/// Sends `signal` to a process, which may have ended by itself a moment ago.
+/// Sends `signal` to a process, which may have ended already.
 fn send(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).expect("process ids are positive");
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// Stops the extension; it is stopped when this returns.
+/// Stops the extension and waits until it is stopped.
 pub(crate) async fn stop_extension(environment: &Environment) {
     for pid in environment.extension_pids() {
         send(pid, Signal::SIGSTOP);
-        wait::until("the extension stops", || is_stopped(pid).then_some(())).await;
+        wait::until("the extension to stop", || is_stopped(pid).then_some(())).await;
     }
 }
 
-/// Lets the extension go on, which nobody else has done until now.
+/// Continues the extension, which must still be stopped.
 pub(crate) fn continue_extension(environment: &Environment) {
     for pid in environment.extension_pids() {
-        assert!(is_stopped(pid), "somebody else let it go on");
+        assert!(is_stopped(pid), "it was continued already");
         send(pid, Signal::SIGCONT);
     }
 }
 
-/// Whether all threads of a process are stopped (`/proc/pid/task/tid/stat`, proc(5)).
+/// Returns whether all threads of a process are stopped (`/proc/pid/task/tid/stat`, proc(5)).
 fn is_stopped(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the extension runs");
     threads.flatten().all(|thread| {
@@ -44,7 +44,7 @@ fn is_stopped(pid: u32) -> bool {
     })
 }
 
-/// Kills the function.
+/// Returns a strike that kills the function.
 pub(crate) fn kill_function(environment: &Arc<Environment>) -> impl FnOnce() + Send + use<> {
     let environment = Arc::clone(environment);
     move || {
@@ -54,7 +54,7 @@ pub(crate) fn kill_function(environment: &Arc<Environment>) -> impl FnOnce() + S
     }
 }
 
-/// Kills the extension, and starts it anew if that is wanted `at_once`.
+/// Returns a strike that kills the extension and, if `at_once`, restarts it.
 pub(crate) fn kill_extension(
     environment: &Arc<Environment>,
     pen: Pen,
@@ -72,7 +72,8 @@ pub(crate) fn kill_extension(
     }
 }
 
-/// Stops function, extension or both, for up to `longest`, and lets them go on in any order.
+/// Returns a strike that stops function, extension or both for up to `longest` and continues them
+/// in any order.
 pub(crate) fn freeze(
     environment: &Arc<Environment>,
     random: &mut Rng,

@@ -1,6 +1,6 @@
-//! Invocations that are not sampled, of a function that records those that fail
-//! (`TRACESTITCH_ERRORS=always`): what ends by a crash or a timeout arrives as if it had been
-//! sampled. Of what ends well nothing arrives, however the process ends later.
+//! Unsampled invocations under `TRACESTITCH_ERRORS=always`: an invocation that crashes or times out
+//! arrives as if it had been sampled. A successful invocation does not arrive, however its process
+//! ends later.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +10,7 @@ use e2e::binaries;
 use e2e::fake_aws::Reaction;
 use e2e::journal::Verb;
 use e2e::oracle::{PARENT, root};
-use e2e::wait::PATIENCE;
+use e2e::wait::{PATIENCE, TIMEOUT};
 use e2e::world::World;
 use serde_json::{Value, json};
 use tracestitch_local::emulator::{Function, InvocationResult, Outcome};
@@ -22,8 +22,6 @@ use crate::rounds::Rounds;
 use crate::strikes::{kill_function, stop_extension};
 use crate::victim::{Victim, plenty};
 
-const TIMEOUT: Duration = Duration::from_secs(1);
-
 async fn start(configure: impl FnOnce(Function, &World) -> Function) -> Victim {
     Victim::start_with(|function, world| configure(errors_always(function), world)).await
 }
@@ -32,17 +30,17 @@ fn errors_always(function: Function) -> Function {
     function.env("TRACESTITCH_ERRORS", "always")
 }
 
-/// The same work, with this end.
+/// Returns work that ends as `end` says.
 fn then(end: impl Into<Value>) -> Value {
     let mut work = plenty();
     work["then"] = end.into();
     work
 }
 
-/// Ends the environment, and gives the documents: those of the invocations that were not
-/// answered, as if these had been sampled, and of the others none.
+/// Ends the environment and returns the documents: those of the invocations that were not answered,
+/// as if these had been sampled, and no others.
 async fn end(victim: &Victim, outcomes: &[Outcome], why: &str) -> Result<Vec<Document>, String> {
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let received = victim.world.documents().await?;
     let entries = victim.journal.entries();
     for (n, outcome) in (1..).zip(outcomes) {
@@ -50,8 +48,8 @@ async fn end(victim: &Victim, outcomes: &[Outcome], why: &str) -> Result<Vec<Doc
         let ending = |verb| matches!(verb, Verb::Finish | Verb::Finished);
         let handled = mine.any(|entry| entry.name == "victim" && ending(entry.verb));
         let silent = received.iter().all(|document| document.trace_id != root(n));
-        // Between the handler's end and the reply there is a moment in which it is killed after
-        // its success: the tracer's own end of the handler is not written down.
+        // A kill between the handler's end and the reply may come after the tracer has discarded the
+        // success, which is not in the journal.
         if outcome.is_response() || (handled && silent) {
             for entry in entries.iter().filter(|entry| entry.invocation == n) {
                 victim.pen().note(Verb::Absent, n, &entry.name, "");
@@ -68,13 +66,16 @@ async fn end(victim: &Victim, outcomes: &[Outcome], why: &str) -> Result<Vec<Doc
         };
         let marked = document.body["annotations"]["unsampled"] == true;
         if !sound || marked != segment || document.parent_id.as_deref() == Some(PARENT) {
-            return Err(format!("not of an unsampled trace: {}", document.body));
+            return Err(format!(
+                "not a document of an unsampled trace: {}",
+                document.body
+            ));
         }
     }
     Ok(documents)
 }
 
-/// The documents, in which so many were closed by the extension.
+/// Returns the documents, of which the extension closed `closed`.
 async fn dead(victim: &Victim, outcomes: &[Outcome], why: &str, closed: usize) -> Vec<Document> {
     let documents = end(victim, outcomes, why).await;
     let documents = documents.unwrap_or_else(|problems| panic!("{problems}"));
@@ -91,7 +92,7 @@ async fn nothing(victim: &Victim, outcomes: &[Outcome]) {
     assert!(documents.is_empty(), "{documents:?}");
 }
 
-/// An invocation that ends so, between two that go well.
+/// Runs an invocation that ends as `how` says between two that succeed.
 async fn crash(how: &str, code: Option<i32>, signal: Option<i32>) {
     let victim = start(|function, _| function).await;
     let outcomes = [
@@ -118,18 +119,18 @@ async fn crash(how: &str, code: Option<i32>, signal: Option<i32>) {
 }
 
 #[tokio::test]
-async fn exit() {
+async fn exit_arrives() {
     crash("exit", Some(3), None).await;
 }
 
 #[tokio::test]
-async fn abort() {
+async fn abort_arrives() {
     crash("abort", None, Some(6)).await;
 }
 
-/// In its first invocation, to which the init phase belongs.
+/// The first invocation includes the init phase.
 #[tokio::test]
-async fn killed() {
+async fn killed_first_invocation_arrives_with_the_init_phase() {
     let victim = start(|function, _| function).await;
     let (outcome, ()) = tokio::join!(victim.invoke_unsampled(1, then("wait")), async {
         victim.noted(Verb::Begun, 1, "doomed", 1).await;
@@ -140,7 +141,7 @@ async fn killed() {
 }
 
 #[tokio::test]
-async fn timeout() {
+async fn timeout_arrives() {
     let victim = start(|function, _| function.timeout(TIMEOUT)).await;
     let outcome = victim.invoke_unsampled(1, then("wait")).await;
     let timed_out = InvocationResult::TimedOut { after: TIMEOUT };
@@ -149,7 +150,7 @@ async fn timeout() {
 }
 
 #[tokio::test]
-async fn timeout_in_an_aws_call() {
+async fn timeout_in_an_aws_call_arrives() {
     let victim = start(|function, _| function.timeout(TIMEOUT)).await;
     victim.world.aws.script("GetItem", [Reaction::Hang]);
     let outcome = victim.invoke_unsampled(1, plenty()).await;
@@ -160,32 +161,31 @@ async fn timeout_in_an_aws_call() {
 }
 
 #[tokio::test]
-async fn panic_that_aborts() {
+async fn panic_that_aborts_arrives() {
     let victim = Victim::start_as(binaries::aborting(), |function, _| errors_always(function));
     let victim = victim.await;
     let outcome = victim.invoke_unsampled(1, json!({})).await;
     dead(&victim, &[outcome], "FunctionCrash", 2).await;
 }
 
-/// It unwinds: the function sends its documents by itself.
+/// A panic unwinds, and the function itself sends the documents.
 #[tokio::test]
-async fn panic() {
+async fn panic_arrives() {
     let victim = start(|function, _| function).await;
     let outcome = victim.invoke_unsampled(1, then("panic")).await;
     assert!(
         matches!(outcome.result, InvocationResult::FunctionError { .. }),
         "{outcome:?}"
     );
-    // Answered it was, with an error: all of it arrives.
-    victim.environment.shutdown().await;
+    // It was answered with an error, so all of it arrives.
+    victim.shutdown().await;
     let documents = victim.documents("panic").await;
     let documents = documents.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(messages(&documents).len(), 2);
 }
 
-/// Killed between two invocations.
 #[tokio::test]
-async fn killed_after_a_success() {
+async fn kill_between_invocations_reveals_no_success() {
     let victim = start(|function, _| function).await;
     let mut outcomes = Vec::new();
     for n in 1..=2 {
@@ -196,19 +196,19 @@ async fn killed_after_a_success() {
     nothing(&victim, &outcomes).await;
 }
 
-/// Killed when the reply is posted and the extension has not been told of it.
+/// The function dies after the reply, before the tracer signals the end.
 #[tokio::test]
-async fn killed_right_after_the_reply() {
+async fn kill_right_after_the_reply_reveals_no_success() {
     let victim = start(|function, _| function.env("MAY_HANG", "1")).await;
     let outcome = victim.invoke_unsampled(1, then("hang_after_reply")).await;
     assert!(victim.environment.kill_function().await);
     nothing(&victim, &[outcome]).await;
 }
 
-/// Right after the reply, with the socket full because the extension is stopped: it has not read
-/// yet what was begun, and not that all of it is discarded.
+/// The function ends right after the reply, while the stopped extension has read neither all open
+/// documents nor that they are discarded.
 #[tokio::test]
-async fn ended_after_a_success_that_did_not_fit_into_the_socket() {
+async fn full_socket_reveals_no_success() {
     let victim = start(|function, _| {
         let slow = function
             .env("MAY_HANG", "1")
@@ -224,10 +224,10 @@ async fn ended_after_a_success_that_did_not_fit_into_the_socket() {
     nothing(&victim, &[outcome]).await;
 }
 
-/// Work that goes on after the reply of a success is a part of it, also when the process dies in
-/// the middle of it, or Lambda takes the environment away.
+/// Work that continues after the reply of a successful invocation is part of it, also when the
+/// process dies or is shut down during that work.
 #[tokio::test]
-async fn work_that_never_ends_after_a_success() {
+async fn open_work_after_a_success_does_not_arrive() {
     for kill in [true, false] {
         let victim = start(|function, _| function).await;
         let never = victim.file("never");
@@ -240,9 +240,9 @@ async fn work_that_never_ends_after_a_success() {
     }
 }
 
-/// It ends in the next invocation, in which the process dies.
+/// The work ends in the next invocation, during which the process dies.
 #[tokio::test]
-async fn work_that_ends_after_a_success() {
+async fn finished_work_after_a_success_does_not_arrive() {
     let victim = start(|function, _| function).await;
     let done = victim.file("done");
     let first = victim
@@ -259,25 +259,24 @@ async fn work_that_ends_after_a_success() {
     assert_eq!(documents.len(), 9, "{documents:?}");
 }
 
-/// What is sampled beside it is not touched.
 #[tokio::test]
-async fn sampled_and_not() {
+async fn concurrent_sampled_invocation_arrives() {
     let victim = start(|function, _| function.managed_instances(4)).await;
-    let (quiet, told) = (victim.file("quiet"), victim.file("told"));
+    let (unsampled, sampled) = (victim.file("unsampled"), victim.file("sampled"));
     let (first, second, ()) = tokio::join!(
-        victim.invoke_unsampled(1, then(json!({ "await": quiet }))),
-        victim.invoke(2, then(json!({ "await": told }))),
+        victim.invoke_unsampled(1, then(json!({ "await": unsampled }))),
+        victim.invoke(2, then(json!({ "await": sampled }))),
         async {
             for n in 1..=2 {
                 victim.noted(Verb::Begun, n, "doomed", 1).await;
             }
-            fs::write(&quiet, "").unwrap();
+            fs::write(&unsampled, "").unwrap();
             victim.noted(Verb::Finish, 1, "victim", 1).await;
-            fs::write(&told, "").unwrap();
+            fs::write(&sampled, "").unwrap();
         }
     );
     assert!(first.is_response() && second.is_response());
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     let second = root(2);
     assert!(documents.iter().all(|d| d.trace_id == second));
@@ -285,7 +284,7 @@ async fn sampled_and_not() {
 }
 
 #[tokio::test]
-async fn killed_at_random_moments() {
+async fn function_is_killed_at_random_moments() {
     let lines = Victim::lines(2).await;
     let mut rounds = Rounds::new("unsampled, killed", 8, 200);
     for number in rounds.numbers() {
@@ -304,12 +303,12 @@ async fn killed_at_random_moments() {
         let ended = end(&victim, &outcomes, "FunctionCrash").await;
         ended.unwrap_or_else(|problems| panic!("{}\n{problems}", rounds.name(number)));
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// Several at work, and no event that tells the extension when one begins.
+/// The extension gets no event when one of the concurrent invocations begins.
 #[tokio::test]
-async fn killed_with_many_at_work_at_random_moments() {
+async fn function_with_concurrent_invocations_is_killed_at_random_moments() {
     const AT_ONCE: usize = 4;
     let lines = Victim::lines(AT_ONCE as u64).await;
     let mut rounds = Rounds::new("unsampled, killed with many at work", 4, 100);
@@ -332,12 +331,12 @@ async fn killed_with_many_at_work_at_random_moments() {
         let ended = end(&victim, &outcomes, "FunctionCrash").await;
         ended.unwrap_or_else(|problems| panic!("{}\n{problems}", rounds.name(number)));
     }
-    rounds.tell("one of four in ");
+    rounds.report("one of four in ");
 }
 
-/// With or without the reply: SIGTERM, then SHUTDOWN.
+/// Before or after the reply: SIGTERM, then SHUTDOWN.
 #[tokio::test]
-async fn timed_out_at_random_moments() {
+async fn function_times_out_at_random_moments() {
     let rounds = Rounds::new("unsampled, timeout", 6, 100);
     for number in rounds.numbers() {
         let timeout = Duration::from_micros(rounds.random(number).u64(1_000..30_000));
@@ -351,12 +350,12 @@ async fn timed_out_at_random_moments() {
         let ended = end(&victim, &outcomes, "FunctionTimeout").await;
         ended.unwrap_or_else(|problems| panic!("{}\n{problems}", rounds.name(number)));
     }
-    rounds.tell("");
+    rounds.report("");
 }
 
-/// Without the extension, as ever: a failure arrives, a success and a crash do not.
+/// Without the extension a failure arrives; a success and a crash do not.
 #[tokio::test]
-async fn alone() {
+async fn only_failures_arrive_without_the_extension() {
     let victim = Victim::start_alone(|function, _| errors_always(function).timeout(PATIENCE)).await;
     let good = victim.invoke_unsampled(1, plenty()).await;
     assert!(good.is_response());
@@ -365,7 +364,7 @@ async fn alone() {
     let documents = victim.world.sound_documents().await;
     assert!(documents.is_empty(), "{documents:?}");
     victim.invoke_unsampled(3, then("panic")).await;
-    victim.environment.shutdown().await;
+    victim.shutdown().await;
     let documents = victim.world.sound_documents().await;
     let third = root(3);
     assert!(documents.iter().all(|d| d.trace_id == third));

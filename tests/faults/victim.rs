@@ -1,4 +1,4 @@
-//! The function under test, with its journal, its extension, its daemon and its AWS endpoint.
+//! The function under test with its journal, extension, daemon and AWS endpoint.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use e2e::oracle::{Oracle, PARENT, root};
 use e2e::wait;
 use e2e::world::World;
 use serde_json::{Value, json};
-use tracestitch_local::emulator::{self, Environment, Invoke, Outcome, Tracing};
+use tracestitch_local::emulator::{self, Environment, InvocationResult, Invoke, Outcome, Tracing};
 use tracestitch_local::store::Document;
 use tracestitch_wire::header::Sampling;
+use tracestitch_wire::time::Timestamp;
 
 use crate::moments::PACE_MICROS;
 
-/// An environment with `victim` in it.
+/// An environment that runs `victim`.
 pub(crate) struct Victim {
     pub(crate) world: World,
     pub(crate) journal: Journal,
     pub(crate) environment: Arc<Environment>,
-    /// For files that the function waits for.
+    /// Holds the files that the function waits for.
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -30,7 +31,7 @@ impl Victim {
         Self::start_with(|function, _| function).await
     }
 
-    /// With pauses between its steps in every other run.
+    /// Starts it with pauses between its steps in every other run.
     pub(crate) async fn at_pace(number: u64) -> Self {
         let pace = Self::pace(number);
         Self::start_with(|function, _| function.env("PACE_MICROS", pace)).await
@@ -59,7 +60,7 @@ impl Victim {
         Self::start_in(world, function, configure).await
     }
 
-    /// Without the extension.
+    /// Starts it without the extension.
     pub(crate) async fn start_alone(
         configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
     ) -> Self {
@@ -74,7 +75,7 @@ impl Victim {
         configure: impl FnOnce(emulator::Function, &World) -> emulator::Function,
     ) -> Self {
         let journal = Journal::new();
-        // Without Lambda's own segments: all that arrives is ours.
+        // Lambda sends no segments, so all documents are ours.
         let function = function
             .tracing(Tracing::PassThrough)
             .timeout(wait::PATIENCE)
@@ -93,12 +94,12 @@ impl Victim {
         self.journal.pen()
     }
 
-    /// A file that is not there yet.
+    /// Returns the path of a file that does not exist yet.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Waits until the journal says so, so often.
+    /// Waits until the journal has `times` such entries.
     pub(crate) async fn noted(&self, verb: Verb, n: u64, name: &str, times: usize) {
         let wanted = |e: &&Entry| e.verb == verb && e.invocation == n && e.name == name;
         wait::until(&format!("{verb:?} {name} of invocation {n}"), || {
@@ -108,13 +109,12 @@ impl Victim {
         .await;
     }
 
-    /// Invokes it with `work`, in a trace of the invocation's own, and writes down what the
-    /// function cannot.
+    /// Invokes it with `work` in a new trace, and notes the steps that the function cannot note.
     pub(crate) async fn invoke(&self, n: u64, work: Value) -> Outcome {
         self.invoke_with(n, work, "Sampled=1").await
     }
 
-    /// The same, in a trace that is not sampled.
+    /// Invokes it as [`Victim::invoke`], in a trace that is not sampled.
     pub(crate) async fn invoke_unsampled(&self, n: u64, work: Value) -> Outcome {
         self.invoke_with(n, work, "Sampled=0").await
     }
@@ -122,19 +122,22 @@ impl Victim {
     async fn invoke_with(&self, n: u64, work: Value, decision: &str) -> Outcome {
         let header = format!("Root={};Parent={PARENT};{decision}", root(n));
         let pen = self.pen();
-        for name in ["init", "settings"] {
-            pen.note(Verb::Held, n, name, "");
-        }
+        pen.note(Verb::Held, n, "init", "");
+        pen.note(Verb::Held, n, "settings", "init");
         pen.note(Verb::Begin, n, "victim", "");
         let outcome = self.untraced(n, work, Some(header)).await;
-        // The handler's subsegment ends before the reply is posted.
-        if outcome.is_response() {
-            pen.note(Verb::Finished, n, "victim", "");
+        match outcome.result {
+            // The handler's subsegment ends before the reply is posted.
+            InvocationResult::Response(_) => pen.note(Verb::Finished, n, "victim", ""),
+            InvocationResult::FunctionError { .. } => {}
+            InvocationResult::TimedOut { .. } | InvocationResult::Crashed { .. } => {
+                pen.note(Verb::Over, 0, "", "");
+            }
         }
         outcome
     }
 
-    /// The same with this trace header, and nothing written down.
+    /// Invokes it with this trace header, without journal entries of the test.
     pub(crate) async fn untraced(
         &self,
         n: u64,
@@ -146,7 +149,7 @@ impl Victim {
         self.environment.invoke(invoke).await
     }
 
-    /// Invokes it so often, with time between the invocations, in which it is frozen.
+    /// Invokes it `count` times, with time between the invocations in which it is frozen.
     pub(crate) async fn invoke_all(&self, count: u64) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for n in 1..=count {
@@ -157,7 +160,7 @@ impl Victim {
         outcomes
     }
 
-    /// How many lines the journal of a run without any fault has.
+    /// Returns the number of lines in the journal of an undisturbed run.
     pub(crate) async fn lines(count: u64) -> usize {
         let victim = Self::start().await;
         let outcomes = victim.invoke_all(count).await;
@@ -167,26 +170,32 @@ impl Victim {
         victim.journal.entries().len()
     }
 
-    /// Waits until function and extension have asked for what is next.
+    /// Waits until function and extension have asked for their next event.
     pub(crate) async fn settled(&self, n: u64) {
         self.environment.settled().await;
         self.pen().note(Verb::Settled, n, "", "");
     }
 
-    /// Ends the environment, and gives the documents: exactly those that must be there. What did
-    /// not end by itself was closed with a cause of type `why`.
+    /// Ends the environment.
+    pub(crate) async fn shutdown(&self) {
+        self.environment.shutdown().await;
+        self.pen().note(Verb::Over, 0, "", "");
+    }
+
+    /// Ends the environment and returns the documents, which are exactly the expected ones. Work that
+    /// did not end by itself was closed with an exception of type `why`.
     #[track_caller]
     pub(crate) fn end(&self, why: &str) -> impl Future<Output = Vec<Document>> {
         let place = std::panic::Location::caller();
         async move {
-            self.environment.shutdown().await;
+            self.shutdown().await;
             self.documents(why)
                 .await
                 .unwrap_or_else(|problems| panic!("at {place}\n{problems}"))
         }
     }
 
-    /// The documents that are there, or what is wrong with them.
+    /// Returns the documents, or what is wrong with them.
     pub(crate) async fn documents(&self, why: &str) -> Result<Vec<Document>, String> {
         let problems = match self.world.documents().await {
             Ok(documents) => {
@@ -210,28 +219,29 @@ impl Victim {
         ))
     }
 
-    /// What the journal lets expect, and the AWS endpoint.
+    /// Returns the expectations of the journal and of the AWS endpoint's requests.
     pub(crate) fn oracle(&self) -> Oracle {
         let mut oracle = Oracle::new(&self.journal.entries());
         for request in self.world.aws.received() {
             let header = request
                 .trace_header()
-                .expect("each call carries a valid header");
+                .expect("each call carries a valid trace header");
             let root = header.root.to_string();
             let (_, invocation) = root.rsplit_once('-').unwrap_or_default();
             let invocation = u64::from_str_radix(invocation, 16).unwrap_or_default();
-            // What is not sampled carries on the id that it came with.
+            // An unsampled trace passes on the id that it came with.
             let id = header
                 .parent
                 .filter(|_| header.sampling == Sampling::Sampled);
             let id = id.map(|id| id.to_string()).unwrap_or_default();
-            oracle.was_called(invocation, "DynamoDB", &id);
+            let at = Timestamp::from(request.at).as_micros();
+            oracle.was_called(invocation, "DynamoDB", &id, at);
         }
         oracle
     }
 }
 
-/// Work in which a moment can be chosen.
+/// Returns work with many steps.
 pub(crate) fn plenty() -> Value {
     json!({ "steps": 3, "call": true })
 }

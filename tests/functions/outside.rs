@@ -1,4 +1,4 @@
-//! A program that calls the tracing API without being a function: a laptop, a unit test.
+//! A program that calls the tracing API without being a function, such as a unit test.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;

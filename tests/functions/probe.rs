@@ -1,4 +1,4 @@
-//! A wrapped function that does what its event says.
+//! A wrapped function that does what its event demands.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tracestitch::aws::TraceInterceptor;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Task {
-    /// Answers with the trace header that the runtime was given.
+    /// Answers with the trace header that the runtime got.
     Echo,
     /// The handler returns an error.
     Fail { message: String },
@@ -24,13 +24,13 @@ enum Task {
     Exit { code: i32 },
     /// The handler sleeps.
     Sleep { millis: u64 },
-    /// So many subsegments, one after another, each with an annotation.
+    /// Records `count` subsegments, one after another, each with an annotation.
     Subsegments { count: u32 },
-    /// A chain of subsegments, each inside the one before; the innermost fails.
+    /// Records subsegments inside each other, of which the innermost fails.
     Nested { depth: u32 },
-    /// One AWS call.
+    /// Makes an AWS call.
     Call { operation: Operation },
-    /// One AWS call, given up after that time.
+    /// Makes an AWS call and cancels it after a time.
     Cancel {
         operation: Operation,
         after_millis: u64,
@@ -45,7 +45,7 @@ enum Operation {
     SendMessageBatch,
 }
 
-/// The clients, made once, in the init phase.
+/// AWS clients, created in the init phase.
 #[derive(Debug)]
 struct Clients {
     table: aws_sdk_dynamodb::Client,
@@ -87,7 +87,7 @@ async fn handler(clients: &Clients, event: LambdaEvent<Task>) -> Result<Value, E
             }
         }
         Task::Nested { depth } => {
-            // The failure is the innermost subsegment's, not the handler's.
+            // The innermost subsegment fails, not the handler.
             let _ = nested(depth).await;
         }
         Task::Call { operation } => call(clients, operation).await?,

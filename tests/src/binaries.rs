@@ -1,4 +1,4 @@
-//! The programs under test: built by cargo, found where cargo says they are.
+//! The programs under test: built by cargo, which also reports their paths.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,15 +8,15 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-/// The function that takes orders.
+/// Returns the path of the function that takes orders.
 ///
 /// # Panics
-/// This and the other functions of this module: when cargo cannot build the workspace.
+/// When cargo cannot build the workspace.
 pub fn order_api() -> &'static Path {
     binary("order-api")
 }
 
-/// The function that works on the orders in the queue.
+/// Returns the path of the function that processes the orders in the queue.
 ///
 /// # Panics
 /// When cargo cannot build the workspace.
@@ -24,7 +24,7 @@ pub fn order_worker() -> &'static Path {
     binary("order-worker")
 }
 
-/// The extension.
+/// Returns the path of the extension.
 ///
 /// # Panics
 /// When cargo cannot build the workspace.
@@ -32,7 +32,7 @@ pub fn extension() -> &'static Path {
     binary("tracestitch-extension")
 }
 
-/// The function that does what its event says.
+/// Returns the path of the function that does what its event demands.
 ///
 /// # Panics
 /// When cargo cannot build the workspace.
@@ -40,7 +40,7 @@ pub fn probe() -> &'static Path {
     binary("probe")
 }
 
-/// The function that keeps a journal of what it does, and can be told how to end.
+/// Returns the path of the function that keeps a journal and ends as its event demands.
 ///
 /// # Panics
 /// When cargo cannot build the workspace.
@@ -48,7 +48,7 @@ pub fn victim() -> &'static Path {
     binary("victim")
 }
 
-/// The function whose panics abort.
+/// Returns the path of the function whose panics abort.
 ///
 /// # Panics
 /// When cargo cannot build it.
@@ -62,7 +62,7 @@ pub fn aborting() -> &'static Path {
     built.as_ref().unwrap_or_else(|problem| panic!("{problem}"))
 }
 
-/// The program that calls the tracing API without being a function.
+/// Returns the path of the program that calls the tracing API without being a function.
 ///
 /// # Panics
 /// When cargo cannot build the workspace.
@@ -70,10 +70,10 @@ pub fn outside() -> &'static Path {
     binary("outside")
 }
 
-/// The directory into which cargo builds.
+/// Returns the directory into which cargo builds.
 ///
 /// # Panics
-/// When cargo does not say so.
+/// When cargo does not report it.
 pub fn target_dir() -> &'static Path {
     #[derive(Deserialize)]
     struct Metadata {
@@ -90,10 +90,10 @@ pub fn target_dir() -> &'static Path {
 }
 
 fn binary(name: &str) -> &'static Path {
-    // A failure is kept, too: the next test would not fare better.
+    // A failure is kept, too: the next test would fail in the same way.
     static BINARIES: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
-    // The whole workspace and not only the binaries wanted: with other packages selected, cargo
-    // would choose other features and compile the AWS SDK a second time.
+    // Builds the whole workspace: for a selection of packages cargo would choose other features and
+    // compile the AWS SDK a second time.
     match BINARIES.get_or_init(|| build(&["--workspace", "--bins"])) {
         Ok(binaries) => binaries
             .get(name)
@@ -102,7 +102,7 @@ fn binary(name: &str) -> &'static Path {
     }
 }
 
-/// Builds what the arguments say; the binaries by their names.
+/// Runs `cargo build` with these arguments and returns the paths of the binaries by name.
 fn build(what: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
     #[derive(Deserialize)]
     struct Message {
@@ -113,15 +113,15 @@ fn build(what: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
     struct Target {
         name: String,
     }
-    let answer = cargo(&[&["build", "--message-format=json"], what].concat())?;
+    let answer = cargo(&[&["build", "--message-format=json-render-diagnostics"], what].concat())?;
     Ok(serde_json::Deserializer::from_slice(&answer)
         .into_iter::<Message>()
-        .map(|message| message.expect("`cargo build --message-format=json` prints JSON"))
+        .map(|message| message.expect("`cargo build` prints JSON"))
         .filter_map(|message| Some((message.target?.name, message.executable?)))
         .collect())
 }
 
-/// Runs the cargo that started this test; its standard output.
+/// Runs the cargo that started this test and returns its standard output.
 fn cargo(arguments: &[&str]) -> Result<Vec<u8>, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(&cargo)
@@ -134,7 +134,7 @@ fn cargo(arguments: &[&str]) -> Result<Vec<u8>, String> {
         return Ok(output.stdout);
     }
     Err(format!(
-        "`cargo {}` failed: its output tells why",
+        "`cargo {}` failed; its output has the reason",
         arguments.join(" ")
     ))
 }

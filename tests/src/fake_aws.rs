@@ -1,13 +1,13 @@
-//! An AWS endpoint that answers as told and remembers what it was asked.
+//! An AWS endpoint that follows a script and records its requests.
 //!
-//! It stands for SQS and DynamoDB, both of which speak JSON with the operation's name in
-//! `X-Amz-Target`, and for any other HTTP service: there the operation is method and path.
+//! It replaces SQS and DynamoDB, whose requests are JSON with the operation's name in
+//! `X-Amz-Target`, and any other HTTP service, where the operation is method and path.
 
 use std::collections::{HashMap, VecDeque};
 use std::future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -17,28 +17,30 @@ use tracestitch_wire::header::{self, TraceHeader};
 use crate::http::{self, Reset};
 use crate::wait;
 
-/// One request as it arrived.
+/// A request that arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// `PutItem`, `SendMessage`, ...; method and path for a service that is not AWS.
+    /// `PutItem`, `SendMessage`, ...; method and path for a service other than AWS.
     pub operation: String,
-    /// The HTTP method.
+    /// HTTP method.
     pub method: Method,
-    /// The path with its query.
+    /// Path with its query.
     pub path: String,
     /// All headers.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// Time at which its body had been read.
+    pub at: SystemTime,
 }
 
 impl Received {
-    /// The body as JSON, `null` if it is none.
+    /// Returns the body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The text of the trace header, if there is exactly one such header.
+    /// Returns the text of the trace header if there is exactly one.
     pub fn trace_header_text(&self) -> Option<&str> {
         let mut values = self.headers.get_all(header::NAME).iter();
         let value = values.next()?;
@@ -48,44 +50,44 @@ impl Received {
         value.to_str().ok()
     }
 
-    /// The trace header, if there is exactly one and it is valid.
+    /// Returns the trace header if there is exactly one and it is valid.
     pub fn trace_header(&self) -> Option<TraceHeader> {
         self.trace_header_text()?.parse().ok()
     }
 }
 
-/// What the endpoint does with one request.
+/// The endpoint's reaction to a request.
 #[derive(Debug, Clone)]
 pub enum Reaction {
-    /// The plausible answer of the operation.
+    /// A plausible answer of the operation.
     Answer,
-    /// Status 200 with this body.
+    /// Status 200 and this body.
     Body(Value),
     /// An error of the service.
     Error {
         /// HTTP status.
         status: u16,
-        /// The service's name for it, such as `ThrottlingException`.
+        /// Error code, such as `ThrottlingException`.
         code: &'static str,
-        /// Its message.
+        /// Error message.
         message: &'static str,
     },
-    /// The plausible answer, so much later.
+    /// A plausible answer after this delay.
     Late(Duration),
-    /// No answer, the connection stays open.
+    /// No answer; the connection stays open.
     Hang,
-    /// The connection is broken.
+    /// A reset of the connection.
     Reset,
 }
 
 #[derive(Debug, Default)]
 struct State {
     received: Vec<Received>,
-    /// Reactions to come, by operation; the last one is for all requests from then on.
+    /// Reactions by operation, in order; the last one is repeated.
     script: HashMap<String, VecDeque<Reaction>>,
 }
 
-/// The endpoint. It stops when it is dropped.
+/// The endpoint. Dropping it stops it.
 #[derive(Debug)]
 pub struct FakeAws {
     server: http::Server,
@@ -93,7 +95,7 @@ pub struct FakeAws {
 }
 
 impl FakeAws {
-    /// Starts it on a free loopback port.
+    /// Starts an endpoint on a free loopback port.
     ///
     /// # Panics
     /// When the machine has no free port.
@@ -106,30 +108,30 @@ impl FakeAws {
         Self { server, state }
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    /// Its address as a URL without a path.
+    /// Returns its address as a URL without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// Sets what happens to the next requests for `operation`, in this order; the last one is
-    /// repeated. Without this, all requests get [`Reaction::Answer`].
+    /// Sets the reactions to the next requests for `operation`, in order; the last one is repeated.
+    /// Without a script, each request gets [`Reaction::Answer`].
     pub fn script(&self, operation: &str, reactions: impl IntoIterator<Item = Reaction>) {
         lock(&self.state)
             .script
             .insert(operation.to_owned(), reactions.into_iter().collect());
     }
 
-    /// All requests so far, in order of arrival.
+    /// Returns all requests so far, in order of arrival.
     pub fn received(&self) -> Vec<Received> {
         lock(&self.state).received.clone()
     }
 
-    /// The requests for one operation so far, in order of arrival.
+    /// Returns the requests for one operation so far, in order of arrival.
     pub fn received_for(&self, operation: &str) -> Vec<Received> {
         self.received()
             .into_iter()
@@ -137,10 +139,10 @@ impl FakeAws {
             .collect()
     }
 
-    /// Waits until `count` requests for `operation` have arrived, and gives them.
+    /// Waits until `count` requests for `operation` have arrived and returns them.
     ///
     /// # Panics
-    /// When they do not arrive in [`wait::PATIENCE`].
+    /// When they do not arrive within [`wait::PATIENCE`].
     pub async fn wait_for(&self, operation: &str, count: usize) -> Vec<Received> {
         wait::until(&format!("{count} requests for {operation}"), || {
             Some(self.received_for(operation)).filter(|received| received.len() >= count)
@@ -213,6 +215,7 @@ fn received(request: Request<Bytes>) -> Received {
         path,
         headers: parts.headers,
         body,
+        at: SystemTime::now(),
     }
 }
 
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failures_then_success_come_in_order() {
+    async fn scripted_reactions_come_in_order() {
         let aws = FakeAws::start().await;
         let failure = Reaction::Error {
             status: 503,
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_hangs_is_recorded() {
+    async fn request_without_an_answer_is_recorded() {
         let aws = FakeAws::start().await;
         aws.script("PutItem", [Reaction::Hang]);
 
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_aws_is_named_by_method_and_path() {
+    async fn operation_of_other_services_is_method_and_path() {
         let aws = FakeAws::start().await;
         let request = Request::get("/vendor?a=b")
             .header("host", "test")

@@ -1,4 +1,4 @@
-//! The least of HTTP/1.1 that the harness needs: a server and a client, bodies in memory.
+//! A minimal HTTP/1.1 server and client with bodies in memory.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A server on a free loopback port; it and its connections end when this is dropped.
+/// A server on a free loopback port. Dropping it ends it and its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl Drop for Server {
     }
 }
 
-/// The handler's wish to break the connection (TCP reset) instead of answering.
+/// A handler's request to break the connection (TCP reset) instead of answering.
 #[derive(Debug)]
 pub(crate) struct Reset;
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for Reset {
 
 impl std::error::Error for Reset {}
 
-/// Serves `handle` on a free loopback port.
+/// Starts a server that answers with `handle` on a free loopback port.
 pub(crate) async fn serve<H, F>(handle: H) -> io::Result<Server>
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
@@ -91,12 +91,12 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if served.is_err() {
-        // Closed with nothing left to wait for, the kernel sends a reset.
+        // With a linger time of zero, closing the socket sends a reset.
         let _ = socket2::SockRef::from(&same_socket).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// Sends one request on a connection of its own; the request's URI is a path.
+/// Sends one request on a new connection; the request's URI is a path.
 pub(crate) async fn send(to: SocketAddr, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
     let stream = TcpStream::connect(to).await?;
     let (mut sender, connection) =
@@ -112,7 +112,7 @@ pub(crate) async fn send(to: SocketAddr, request: Request<Bytes>) -> io::Result<
         ))
     };
     tokio::pin!(exchange);
-    // Driven here and not in a task: who gives up waiting closes the connection.
+    // Polled here instead of in a task, so that dropping this future closes the connection.
     tokio::select! {
         reply = &mut exchange => reply,
         ended = connection => match ended {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_exchange_carries_body_and_headers() {
+    async fn exchange_carries_body_and_headers() {
         let server = serve(|request| async move {
             let path = request.uri().path().to_owned();
             Ok(Response::builder()
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_is_seen_as_such_by_the_client() {
+    async fn client_sees_a_reset() {
         let server = serve(|_| async { Err(Reset) }).await.unwrap();
 
         let error = send(server.address, get("/")).await.unwrap_err();

@@ -1,11 +1,11 @@
-//! One invocation under the Runtime Interface Emulator: what goes in, what comes out.
+//! An invocation under the Runtime Interface Emulator: its input and its answer.
 
 use ::http::HeaderValue;
 use bytes::Bytes;
 use tracestitch_wire::header::TraceHeader;
 use tracestitch_wire::id::SegmentId;
 
-/// One event for the function.
+/// An event for the function.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     pub(crate) payload: Bytes,
@@ -15,14 +15,14 @@ pub struct Invocation {
 
 #[derive(Debug, Clone)]
 pub(crate) enum RuntimeHeader {
-    /// Root and decision of the upstream header, a new Parent: active tracing.
+    /// Root and decision of the upstream header with a new Parent, as active tracing sends it.
     Rebuilt(TraceHeader),
     Verbatim(HeaderValue),
     Absent,
 }
 
 impl Invocation {
-    /// An invocation without a trace header.
+    /// Creates an invocation without a trace header.
     pub fn new(payload: impl Into<Bytes>) -> Self {
         Self {
             payload: payload.into(),
@@ -31,8 +31,8 @@ impl Invocation {
         }
     }
 
-    /// With this trace header from upstream. The runtime gets it as Lambda's active tracing
-    /// rebuilds it: `Parent` is the id of the function's own segment.
+    /// Sets the trace header from upstream. The runtime gets it as Lambda's active tracing rebuilds
+    /// it: `Parent` is the id of the function's segment.
     ///
     /// # Panics
     /// When `header` is not a valid trace header.
@@ -46,10 +46,10 @@ impl Invocation {
         self
     }
 
-    /// With these bytes as trace header, for the extension and for the runtime.
+    /// Sets the bytes of the trace header, for the extension and for the runtime.
     ///
     /// # Panics
-    /// When HTTP cannot carry them: control characters.
+    /// When HTTP cannot carry them (control characters).
     #[must_use]
     pub fn trace_header_verbatim(mut self, header: &[u8]) -> Self {
         let value = HeaderValue::from_bytes(header).expect("HTTP can carry this header");
@@ -59,21 +59,21 @@ impl Invocation {
     }
 }
 
-/// What came back from one invocation.
+/// The answer to an invocation.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// 200 also when the handler failed; 502 when the process died.
+    /// HTTP status: 200 also when the handler failed; 502 when the process died.
     pub status: u16,
-    /// The function's answer, or the emulator's description of the failure.
+    /// Answer of the function, or the emulator's description of the failure.
     pub body: Bytes,
-    /// The invocation's id.
+    /// Id of the invocation.
     pub request_id: String,
-    /// The trace header as the runtime got it, when it was a valid one.
+    /// Trace header that the runtime got, if it was valid.
     pub trace_header: Option<TraceHeader>,
 }
 
 impl Answer {
-    /// The body as JSON, `null` if it is none.
+    /// Returns the body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }

@@ -1,55 +1,68 @@
-//! What happened in a run, written down outside of the tracer, by the function itself and by the
-//! test: one file, to which each step appends one line with one write. The order of the lines is
-//! the order of the steps, also between processes, and a kill leaves a line whole or out.
+//! The record of what happened in a run, kept outside of the tracer by the function and the test.
 //!
-//! A line is `MICROS VERB INVOCATION NAME ID`, with an empty id where there is none:
+//! The journal is one file. Each step appends one line with one write, so the order of the lines
+//! is the order of the steps, also between processes, and a kill leaves a line whole or absent.
 //!
-//! | verb | meaning |
-//! |---|---|
-//! | `begin` | the work called NAME is about to begin |
-//! | `begun` | its subsegment has begun, with this id |
-//! | `finish` | it is about to end |
-//! | `finished` | it has ended |
-//! | `held` | it ended before the invocation; its document is held back until that begins |
-//! | `absent` | there is no such work in this invocation |
-//! | `settled` | the extension has sent all that this invocation handed over |
-//! | `gone` | the extension has ended, and with it may have what it had not sent |
-//! | `struck` | the test has done to a process what it is about |
+//! A line is `MICROS VERB INVOCATION NAME DETAIL`, where the detail may be empty:
+//!
+//! | verb | meaning | detail |
+//! |---|---|---|
+//! | `begin` | the work called NAME is about to begin | name of the work around it |
+//! | `begun` | its subsegment has begun | id of the subsegment |
+//! | `fact` | facts are about to be put on its subsegment | the facts, see [`facts`](crate::facts) |
+//! | `kept` | a closed document has the facts put so far | |
+//! | `finish` | it is about to end | |
+//! | `finished` | it has ended | |
+//! | `held` | its document is held back until the invocation begins | name of the work around it |
+//! | `absent` | this invocation has no such work | |
+//! | `settled` | the extension has sent everything that this invocation handed over | |
+//! | `gone` | the extension has ended, perhaps with documents that it had not sent | |
+//! | `struck` | the test has killed or stopped a process | |
+//! | `over` | the environment has ended, and with it everything that was still open | |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
+use tracestitch_wire::time::Timestamp;
 
-/// What a line says.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
-    /// About to begin.
+    /// The work is about to begin.
     Begin,
-    /// Has begun.
+    /// The work has begun.
     Begun,
-    /// About to end.
+    /// Facts are about to be put on the work's subsegment.
+    Fact,
+    /// The facts put so far survive a kill.
+    Kept,
+    /// The work is about to end.
     Finish,
-    /// Has ended.
+    /// The work has ended.
     Finished,
-    /// Ended, with its document held back.
+    /// The work has ended and its document is held back.
     Held,
-    /// Does not happen.
+    /// The invocation has no such work.
     Absent,
-    /// All of the invocation was sent.
+    /// The extension has sent everything of the invocation.
     Settled,
     /// The extension has ended.
     Gone,
-    /// The test has struck.
+    /// The test has killed or stopped a process.
     Struck,
+    /// The environment has ended.
+    Over,
 }
 
 impl Verb {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 12] = [
         (Self::Begin, "begin"),
         (Self::Begun, "begun"),
+        (Self::Fact, "fact"),
+        (Self::Kept, "kept"),
         (Self::Finish, "finish"),
         (Self::Finished, "finished"),
         (Self::Held, "held"),
@@ -57,6 +70,7 @@ impl Verb {
         (Self::Settled, "settled"),
         (Self::Gone, "gone"),
         (Self::Struck, "struck"),
+        (Self::Over, "over"),
     ];
 
     fn read(text: &str) -> Option<Self> {
@@ -70,83 +84,78 @@ impl Verb {
     }
 }
 
-/// A line.
+/// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Microseconds since the epoch.
     pub at: u64,
-    /// What happened.
+    /// The kind of step.
     pub verb: Verb,
-    /// In which invocation.
+    /// Number of the invocation.
     pub invocation: u64,
-    /// To which work.
+    /// Name of the work.
     pub name: String,
-    /// The id of its subsegment, or nothing.
-    pub id: String,
+    /// The rest of the line; its meaning depends on the verb.
+    pub detail: String,
 }
 
-/// The entries of `text`.
+/// Reads the entries of `text`.
 ///
 /// # Panics
-/// When a line is not in the form that the module describes.
+/// When a line does not have the form that the module describes.
 pub fn read(text: &str) -> Vec<Entry> {
     text.lines()
         .map(|line| {
             let mut words = line.splitn(5, ' ');
             let mut word = || words.next().unwrap_or_default();
             let (at, verb, invocation) = (word().parse(), Verb::read(word()), word().parse());
-            let (name, id) = (word().to_owned(), word().to_owned());
+            let (name, detail) = (word().to_owned(), word().to_owned());
             match (at, verb, invocation) {
                 (Ok(at), Some(verb), Ok(invocation)) => Entry {
                     at,
                     verb,
                     invocation,
                     name,
-                    id,
+                    detail,
                 },
-                _ => panic!("no line of a journal: {line:?}"),
+                _ => panic!("not a line of a journal: {line:?}"),
             }
         })
         .collect()
 }
 
-/// A journal; the file goes when it is dropped.
+/// A journal. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Journal {
     file: NamedTempFile,
 }
 
 impl Journal {
-    /// An empty one.
+    /// Creates an empty journal.
     ///
     /// # Panics
-    /// When there is no place for temporary files.
+    /// When no temporary file can be created.
     pub fn new() -> Self {
-        let file = NamedTempFile::new().expect("there is a place for temporary files");
+        let file = NamedTempFile::new().expect("a temporary file can be created");
         Self { file }
     }
 
-    /// The file, for the function's variable `JOURNAL`.
+    /// Path of the file, for the function's variable `JOURNAL`.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// For the test's own entries.
+    /// Returns a writer for the test's own entries.
     pub fn pen(&self) -> Pen {
         Pen::new(self.path())
     }
 
-    /// Length of the file in bytes: it grows with each entry.
-    pub fn length(&self) -> u64 {
-        fs::metadata(self.path()).map_or(0, |metadata| metadata.len())
-    }
-
-    /// The entries up to now.
+    /// Returns the entries written so far.
     ///
     /// # Panics
-    /// When the file is gone, or has a line that is none.
+    /// When the file is missing or contains an invalid line.
     pub fn entries(&self) -> Vec<Entry> {
-        read(&fs::read_to_string(self.path()).expect("the journal is there"))
+        read(&fs::read_to_string(self.path()).expect("the journal's file exists"))
     }
 }
 
@@ -156,12 +165,12 @@ impl Default for Journal {
     }
 }
 
-/// Writes to a journal.
+/// A writer of journal entries.
 #[derive(Debug, Clone)]
 pub struct Pen(PathBuf);
 
 impl Pen {
-    /// For the journal at `path`.
+    /// Creates a writer for the journal at `path`.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
@@ -169,11 +178,10 @@ impl Pen {
     /// Appends an entry.
     ///
     /// # Panics
-    /// When the file cannot be written to.
-    pub fn note(&self, verb: Verb, invocation: u64, name: &str, id: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = now.unwrap_or_default().as_micros();
-        let line = format!("{micros} {} {invocation} {name} {id}\n", verb.word());
+    /// When the file cannot be written.
+    pub fn note(&self, verb: Verb, invocation: u64, name: &str, detail: &str) {
+        let micros = Timestamp::from(SystemTime::now()).as_micros();
+        let line = format!("{micros} {} {invocation} {name} {detail}\n", verb.word());
         self.append(&line)
             .unwrap_or_else(|error| panic!("{}: {error}", self.0.display()));
     }
@@ -189,23 +197,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_entries_are_read_back() {
         let journal = Journal::new();
-        journal.pen().note(Verb::Begin, 1, "step-0", "");
-        journal
-            .pen()
-            .note(Verb::Begun, 1, "step-0", "53995c3f42cd8ad8");
+        let pen = journal.pen();
+        pen.note(Verb::Begin, 1, "step-0", "victim");
+        pen.note(Verb::Begun, 1, "step-0", "53995c3f42cd8ad8");
+        pen.note(Verb::Fact, 1, "step-0", r#"{"metadata": {"a b": 1}}"#);
         let entries = journal.entries();
         let verbs: Vec<_> = entries.iter().map(|entry| entry.verb).collect();
-        assert_eq!(verbs, [Verb::Begin, Verb::Begun]);
+        assert_eq!(verbs, [Verb::Begin, Verb::Begun, Verb::Fact]);
         assert_eq!(entries[1].name, "step-0");
-        assert_eq!(entries[1].id, "53995c3f42cd8ad8");
+        let details: Vec<_> = entries.iter().map(|entry| &*entry.detail).collect();
+        let expected = ["victim", "53995c3f42cd8ad8", r#"{"metadata": {"a b": 1}}"#];
+        assert_eq!(details, expected);
         assert!(entries[1].at >= entries[0].at);
     }
 
     #[test]
-    #[should_panic(expected = "no line of a journal")]
-    fn half_a_line_is_none() {
+    #[should_panic(expected = "not a line of a journal")]
+    fn incomplete_line_is_refused() {
         read("123 beg");
     }
 }

@@ -1,24 +1,26 @@
-//! What the end-to-end tests stand on. The tests themselves are in `tests/e2e/`, the functions
-//! they run in `tests/functions/` and `examples/`.
+//! Shared parts of the end-to-end tests. The tests are in `tests/e2e/` and `tests/faults/`, the
+//! functions under test in `tests/functions/` and `examples/`.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`binaries`] | builds the programs under test, takes their paths from cargo |
-//! | [`tools`] | fetches AWS's Runtime Interface Emulator, once |
-//! | [`rie`] | a function, and the extension if wanted, under that emulator |
-//! | [`invocation`] | an event for that function, and its answer |
-//! | [`shim`] | what Lambda does and that emulator does not: the trace header of the runtime |
-//! | [`fake_aws`] | an AWS endpoint that answers as told and remembers what it was asked |
+//! | [`binaries`] | builds the programs under test and finds them |
+//! | [`tools`] | fetches AWS's Runtime Interface Emulator |
+//! | [`rie`] | runs a function, with or without the extension, under that emulator |
+//! | [`invocation`] | an event for that function, and the function's answer |
+//! | [`shim`] | adds the runtime's trace header, which that emulator does not send |
+//! | [`fake_aws`] | an AWS endpoint that follows a script and records its requests |
 //! | [`world`] | daemon, AWS endpoint and functions of one test |
-//! | [`journal`] | what happened in a run, as function and test wrote it down |
-//! | [`oracle`] | which documents must have arrived, by that journal |
-//! | [`outline`] | a trace in a few words, to compare with |
-//! | [`wait`] | waiting on a condition, with a deadline |
+//! | [`journal`] | the record that function and test keep of a run |
+//! | [`facts`] | annotations, metadata and errors in that record |
+//! | [`oracle`] | the documents that must have arrived according to that record |
+//! | [`outline`] | a trace as a few lines of text, for comparison |
+//! | [`wait`] | waits for a condition, with a deadline |
 //!
-//! The helpers panic when the machine lacks something or when a deadline is over: each caller is
-//! a test, and the message says what to do.
+//! The helpers panic when the machine lacks something or when a deadline has passed: each caller
+//! is a test, and the message says what to do.
 
 pub mod binaries;
+pub mod facts;
 pub mod fake_aws;
 mod http;
 pub mod invocation;

@@ -1,8 +1,8 @@
-//! Which documents must have reached the X-Ray daemon? The answer comes from a [journal], not
-//! from the tracer.
+//! The documents that must have reached the X-Ray daemon, derived from a [journal] instead of the
+//! tracer.
 //!
-//! A piece of work is known by its invocation and its name; each invocation has a trace of its
-//! own, [`root`]. How far the journal shows it to have come decides what X-Ray must have of it:
+//! Invocation and name identify a piece of work. Each invocation has its own trace, [`root`]. The
+//! last entry of the work decides which documents X-Ray must have:
 //!
 //! | last entry | documents |
 //! |---|---|
@@ -14,23 +14,34 @@
 //! | `finished` | one, complete |
 //!
 //! *Closed as a fault* is how the extension ends what a dead function left open: `end_time`,
-//! `fault`, and a cause whose type says what happened. *Complete* is neither fault nor error,
-//! with an `end_time` and no cause. Each has the id that the journal knows, and hangs under
-//! something that is known, too, or is marked as not sampled and hangs under nothing.
+//! `fault`, and an exception whose type names the reason. A *complete* document has an `end_time`
+//! and no failure other than the facts that the journal has of it.
 //!
-//! `gone` says that the extension was killed. What it had not sent may be lost with it, so of work
-//! that was about to end before that, or was over and not `settled`, there is at most one document
-//! instead of one. Of work that is about to `finish` after it there is one: its document finds the
-//! way around.
+//! Each document has the id that the journal knows, the parent that the journal names, and the
+//! facts that were put on it, no others. A closed document has at least the facts that were `kept`.
+//!
+//! Times lie between entries, to the microsecond:
+//!
+//! | time | not before | not after |
+//! |---|---|---|
+//! | start | `begin` (`held`: the first entry) | `begun` |
+//! | end of a complete document | `finish` | `finished`, else `over` |
+//! | end of a closed document | the last entry of its invocation | `over` |
+//!
+//! `gone` means that the extension was killed, perhaps with documents that it had not sent. So of
+//! work that was about to end before that, or had ended and was not `settled`, there is at most one
+//! document instead of one. Of work that is about to `finish` after `gone` there is one, because
+//! the function sends it another way.
 //!
 //! [journal]: crate::journal
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracestitch_local::store::Document;
 
+use crate::facts;
 use crate::journal::{Entry, Verb};
 
 /// The parent that each invocation's trace header names.
@@ -44,45 +55,107 @@ pub fn root(invocation: u64) -> String {
 /// Invocation and name.
 type Work = (u64, String);
 
-/// How far a piece of work came.
+/// The journal's knowledge of a piece of work.
 #[derive(Debug, Clone)]
 struct State {
     verb: Verb,
+    /// Empty if unknown.
     id: String,
+    /// Name of the work around it; empty if unknown.
+    parent: String,
     settled: bool,
     /// Its document may have been lost with the extension.
     gone: bool,
+    facts: Value,
+    kept: Value,
+    start: Bounds,
+    /// Bounds of the end of a complete document.
+    end: Bounds,
+    /// Time at which the environment had ended, if that was after the last entry.
+    over: Option<u64>,
 }
 
-/// How a document ended.
+/// Earliest and latest time of an event, in microseconds since the epoch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    earliest: Option<u64>,
+    latest: Option<u64>,
+}
+
+impl Bounds {
+    fn not_before(&mut self, at: u64) {
+        self.earliest = self.earliest.max(Some(at));
+    }
+
+    fn not_after(&mut self, at: u64) {
+        self.latest = Some(self.latest.map_or(at, |latest| latest.min(at)));
+    }
+
+    /// Microseconds between `time`, in seconds, and these bounds, if it is outside of them.
+    fn outside(self, time: &Value) -> Option<i64> {
+        let micros = (time.as_f64().unwrap_or_default() * 1e6).round() as i64;
+        let early = self.earliest.map(|earliest| micros - earliest as i64);
+        let late = self.latest.map(|latest| micros - latest as i64);
+        let early = early.filter(|micros| *micros < 0);
+        early.or(late.filter(|micros| *micros > 0))
+    }
+}
+
+/// The way in which a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form<'a> {
     Complete,
-    /// With the type of the cause.
+    /// Closed by the extension, with the type of the exception.
     Closed(&'a str),
-    /// As neither is.
-    Other,
+    Invalid,
 }
 
 impl<'a> Form<'a> {
-    fn of(body: &'a Value) -> Self {
+    /// The form of a document, without the errors that are among `facts`.
+    fn of(body: &'a Value, facts: &Value) -> Self {
         let ended = body["end_time"].as_f64() >= body["start_time"].as_f64()
             && body["end_time"].is_number()
             && body["in_progress"] != true;
-        let failed = ["fault", "error", "throttle", "cause"];
-        let cause = &body["cause"]["exceptions"][0];
-        match cause["type"].as_str() {
-            _ if !ended => Self::Other,
-            None if failed.iter().all(|member| body.get(*member).is_none()) => Self::Complete,
-            Some(kind) if body["fault"] == true && cause["message"].is_string() => {
-                Self::Closed(kind)
-            }
-            _ => Self::Other,
+        let refused = ["error", "throttle"];
+        let failed = refused.iter().any(|member| body.get(*member).is_some());
+        let has_cause = body.get("cause").is_some();
+        if !ended || failed || has_cause != (body["fault"] == true) {
+            return Self::Invalid;
+        }
+        let exceptions = body["cause"]["exceptions"].as_array();
+        let recorded = &facts["cause"]["exceptions"];
+        let mut others = exceptions.into_iter().flatten().filter(|exception| {
+            let is = |fact: &Value| facts::missing(fact, exception).is_none();
+            !recorded
+                .as_array()
+                .is_some_and(|facts| facts.iter().any(is))
+        });
+        match (others.next(), others.next()) {
+            (None, None) => Self::Complete,
+            (Some(exception), None) if exception["message"].is_string() => exception["type"]
+                .as_str()
+                .map_or(Self::Invalid, Self::Closed),
+            _ => Self::Invalid,
         }
     }
 }
 
 impl State {
+    fn new(verb: Verb) -> Self {
+        Self {
+            verb,
+            id: String::new(),
+            parent: String::new(),
+            settled: false,
+            gone: false,
+            facts: json!({}),
+            kept: json!({}),
+            start: Bounds::default(),
+            end: Bounds::default(),
+            over: None,
+        }
+    }
+
     fn least(&self) -> usize {
         let never = matches!(self.verb, Verb::Held | Verb::Begin | Verb::Absent);
         usize::from(!never && !self.gone)
@@ -96,21 +169,24 @@ impl State {
             Form::Closed(kind) => {
                 kind == why && matches!(self.verb, Verb::Begin | Verb::Begun | Verb::Finish)
             }
-            Form::Other => false,
+            Form::Invalid => false,
         }
     }
 }
 
-/// What a journal lets expect.
+/// The documents that a journal lets expect.
 #[derive(Debug, Default)]
 pub struct Oracle {
     works: BTreeMap<Work, State>,
+    /// Time of the function's last entry, by invocation.
+    alive: HashMap<u64, u64>,
 }
 
 impl Oracle {
     /// Reads the journal.
     pub fn new(entries: &[Entry]) -> Self {
         let mut oracle = Self::default();
+        let first = entries.first().map_or(0, |entry| entry.at);
         // From the strike on, the extension may have ended, whatever seems settled.
         let mut struck = false;
         for entry in entries {
@@ -127,49 +203,90 @@ impl Oracle {
                     let works = oracle.works.iter_mut().filter(|(work, _)| mine(work));
                     works.for_each(|(_, state)| state.settled = true);
                 }
-                _ => oracle.happened(entry),
+                Verb::Over => {
+                    let works = oracle.works.values_mut();
+                    works.for_each(|state| _ = state.over.get_or_insert(entry.at));
+                }
+                _ => oracle.happened(entry, first),
             }
         }
         oracle
     }
 
-    fn happened(&mut self, entry: &Entry) {
+    fn happened(&mut self, entry: &Entry, first: u64) {
+        let at = entry.at;
+        // The test itself writes when the handler's subsegment is about to begin and has ended.
+        let by_function = match entry.verb {
+            Verb::Begin | Verb::Finished => entry.name != "victim",
+            Verb::Held | Verb::Absent => false,
+            _ => true,
+        };
+        if by_function {
+            self.alive.insert(entry.invocation, at);
+        }
         let work = (entry.invocation, entry.name.clone());
-        let state = self.works.entry(work).or_insert_with(|| State {
-            verb: entry.verb,
-            id: String::new(),
-            settled: false,
-            gone: false,
-        });
+        let state = self.works.entry(work).or_insert(State::new(entry.verb));
+        state.over = None;
+        let detail = &entry.detail;
+        match entry.verb {
+            Verb::Fact => {
+                let more = serde_json::from_str(detail).expect("facts are JSON");
+                facts::add(&mut state.facts, more);
+                return;
+            }
+            Verb::Kept => {
+                state.kept = state.facts.clone();
+                return;
+            }
+            Verb::Held => {
+                state.parent.clone_from(detail);
+                state.start.not_before(first);
+            }
+            Verb::Begin => {
+                state.parent.clone_from(detail);
+                state.start.not_before(at);
+            }
+            Verb::Begun => {
+                state.id.clone_from(detail);
+                state.start.not_after(at);
+            }
+            Verb::Finish => {
+                state.start.not_after(at);
+                state.end.not_before(at);
+                state.gone = false;
+            }
+            Verb::Finished => {
+                state.start.not_after(at);
+                state.end.not_after(at);
+            }
+            _ => {}
+        }
         state.verb = entry.verb;
-        if !entry.id.is_empty() {
-            state.id.clone_from(&entry.id);
-        }
-        if entry.verb == Verb::Finish {
-            state.gone = false;
-        }
     }
 
-    /// Takes in that a service was called with the trace header of this work, which had therefore
-    /// begun, whether or not the function lived to write that down.
-    pub fn was_called(&mut self, invocation: u64, name: &str, id: &str) {
+    /// Takes in that a service received a call with the trace header of this work, at `at`
+    /// microseconds since the epoch: the work had begun, whether or not the function lived to
+    /// write that down.
+    pub fn was_called(&mut self, invocation: u64, name: &str, id: &str, at: u64) {
         if let Some(state) = self.works.get_mut(&(invocation, name.to_owned())) {
             if state.verb == Verb::Begin {
                 state.verb = Verb::Finish;
             }
             id.clone_into(&mut state.id);
+            state.start.not_after(at);
+            state.end.not_before(at);
         }
     }
 
-    /// What is wrong with `documents`, where `why` is the type of the cause with which work must
-    /// have been closed that did not end by itself. Nothing, if they are what they must be.
+    /// Returns what is wrong with `documents`; nothing if they are as the journal demands. Work
+    /// that did not end by itself must have been closed with an exception of type `why`.
     pub fn problems(&self, documents: &[Document], why: &str) -> Vec<String> {
         let mut problems = Vec::new();
         let mut found: BTreeMap<Work, Vec<&Document>> = BTreeMap::new();
         for document in documents {
             match self.work_of(document) {
                 Some(work) => found.entry(work).or_default().push(document),
-                None => problems.push(format!("nobody did this: {}", document.body)),
+                None => problems.push(format!("not in the journal: {}", document.body)),
             }
         }
         let ids: HashSet<&str> = (documents.iter().map(|document| document.id.as_str()))
@@ -179,35 +296,81 @@ impl Oracle {
         for (work, state) in &self.works {
             let documents = found.get(work).map_or(&[][..], Vec::as_slice);
             let (number, name) = work;
-            let problem = |what: fmt::Arguments<'_>| {
-                format!("{name} of invocation {number}, {:?}: {what}", state.verb)
+            let mut problem = |what: fmt::Arguments<'_>| {
+                let verb = state.verb;
+                problems.push(format!("{name} of invocation {number}, {verb:?}: {what}"));
             };
             if documents.len() < state.least() || documents.len() > 1 {
                 let (least, count) = (state.least(), documents.len());
-                problems.push(problem(format_args!("{count} documents, expected {least}")));
+                problem(format_args!("{count} documents, expected {least}"));
             }
             for document in documents {
-                let form = Form::of(&document.body);
+                let body = &document.body;
+                let form = Form::of(body, &state.facts);
                 if !state.allows(form, why) {
-                    problems.push(problem(format_args!("{form:?}: {}", document.body)));
+                    problem(format_args!("{form:?}: {body}"));
                 }
                 if !state.id.is_empty() && state.id != document.id {
-                    problems.push(problem(format_args!("id {}: {}", state.id, document.body)));
+                    problem(format_args!("its id is {}: {body}", state.id));
                 }
                 let known = match &document.parent_id {
                     Some(parent) => ids.contains(parent.as_str()),
-                    // Nobody else records a trace that is not sampled.
-                    None => document.body["annotations"]["unsampled"] == true,
+                    // No other service records an unsampled trace, so the root has no parent.
+                    None => body["annotations"]["unsampled"] == true,
                 };
                 if !known {
-                    problems.push(problem(format_args!("unknown parent: {}", document.body)));
+                    problem(format_args!("unknown parent: {body}"));
                 }
+                let parent = self.id_of(*number, &state.parent, &found);
+                if let Some(parent) = parent.filter(|id| document.parent_id.as_ref() != Some(id)) {
+                    let name = &state.parent;
+                    problem(format_args!("its parent is {name}, {parent}: {body}"));
+                }
+                self.judge_times(work, form, body, &mut problem);
+                judge_facts(state, form, body, &mut problem);
             }
         }
         problems
     }
 
-    /// How many pieces of work must have a document.
+    /// The id of a piece of work, from the journal or from its document.
+    fn id_of(
+        &self,
+        invocation: u64,
+        name: &str,
+        found: &BTreeMap<Work, Vec<&Document>>,
+    ) -> Option<String> {
+        let work = (invocation, name.to_owned());
+        let noted = self.works.get(&work).map(|state| &state.id);
+        let noted = noted.filter(|id| !id.is_empty()).cloned();
+        noted.or_else(|| Some(found.get(&work)?.first()?.id.clone()))
+    }
+
+    fn judge_times(
+        &self,
+        work: &Work,
+        form: Form<'_>,
+        body: &Value,
+        problem: &mut impl FnMut(fmt::Arguments<'_>),
+    ) {
+        let state = &self.works[work];
+        let mut end = state.end;
+        if form == Form::Complete {
+            end.latest = end.latest.or(state.over);
+        } else {
+            end.latest = state.over;
+            if let Some(alive) = self.alive.get(&work.0) {
+                end.not_before(*alive);
+            }
+        }
+        for (member, bounds) in [("start_time", state.start), ("end_time", end)] {
+            if let Some(micros) = bounds.outside(&body[member]) {
+                problem(format_args!("{member} is off by {micros} µs: {body}"));
+            }
+        }
+    }
+
+    /// Returns how many pieces of work must have a document.
     pub fn certain(&self) -> usize {
         self.works.values().map(State::least).sum()
     }
@@ -221,15 +384,55 @@ impl Oracle {
     }
 }
 
+/// Annotations that the tracer itself puts on the outermost documents.
+const OUR_ANNOTATIONS: [&str; 2] = ["cold_start", "unsampled"];
+
+fn judge_facts(
+    state: &State,
+    form: Form<'_>,
+    body: &Value,
+    problem: &mut impl FnMut(fmt::Arguments<'_>),
+) {
+    let expected = match form {
+        Form::Complete => &state.facts,
+        Form::Closed(_) | Form::Invalid => &state.kept,
+    };
+    if let Some(path) = facts::missing(expected, body) {
+        problem(format_args!("it lacks {path}: {body}"));
+    }
+    for key in facts::foreign(&state.facts, body) {
+        if !OUR_ANNOTATIONS.contains(&&*key) {
+            problem(format_args!("it has a foreign {key}: {body}"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use tracestitch_local::check;
 
     use super::*;
     use crate::journal;
 
     const WHY: &str = "FunctionCrash";
+
+    /// Seconds since the epoch at which tests write such a line. The documents below begin at 2 and
+    /// end at 5.
+    fn at(line: &str) -> u64 {
+        let (verb, _) = line.split_once(' ').unwrap();
+        match verb {
+            "held" | "begin" => 1,
+            "begun" => 3,
+            "fact" | "kept" | "finish" => 4,
+            "finished" => 6,
+            _ => 7,
+        }
+    }
+
+    fn journal(lines: &[&str]) -> Vec<Entry> {
+        let timed = |line: &&str| format!("{}000000 {line}\n", at(line));
+        journal::read(&lines.iter().map(timed).collect::<String>())
+    }
 
     /// Documents as the daemon would have them.
     fn documents(bodies: &[Value]) -> Vec<Document> {
@@ -252,30 +455,37 @@ mod tests {
 
     fn complete() -> Value {
         json!({ "name": "w", "id": "00000000000000aa", "trace_id": root(1), "parent_id": PARENT,
-                "type": "subsegment", "start_time": 1.0, "end_time": 2.0 })
+                "type": "subsegment", "start_time": 2.0, "end_time": 5.0 })
     }
 
-    fn closed() -> Value {
-        let exception = json!({ "id": "00000000000000ee", "type": WHY, "message": "killed" });
+    fn exception(kind: &str) -> Value {
+        json!({ "id": "00000000000000ee", "type": kind, "message": "no tea" })
+    }
+
+    fn failed(kinds: &[&str]) -> Value {
+        let exceptions: Vec<_> = kinds.iter().map(|kind| exception(kind)).collect();
         let mut body = complete();
         body["fault"] = true.into();
-        body["cause"] = json!({ "working_directory": "", "exceptions": [exception] });
+        body["cause"] = json!({ "working_directory": "", "exceptions": exceptions });
         body
     }
 
-    fn with(mut body: Value, member: &str, value: &str) -> Value {
+    fn closed() -> Value {
+        failed(&[WHY])
+    }
+
+    fn with(mut body: Value, member: &str, value: impl Into<Value>) -> Value {
         body[member] = value.into();
         body
     }
 
     #[track_caller]
     fn problems(lines: &[&str], bodies: &[Value]) -> Vec<String> {
-        let lines: String = lines.iter().map(|line| format!("1 {line}\n")).collect();
-        Oracle::new(&journal::read(&lines)).problems(&documents(bodies), WHY)
+        Oracle::new(&journal(lines)).problems(&documents(bodies), WHY)
     }
 
     #[test]
-    fn what_each_state_allows() {
+    fn last_entry_decides_which_documents_are_valid() {
         let (none, complete, closed) = (vec![], vec![complete()], vec![closed()]);
         let all = [&none, &complete, &closed];
         for (lines, allowed, reason) in [
@@ -340,60 +550,156 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_right() {
-        let done = ["finished 1 w 00000000000000aa"];
+    fn invalid_documents_are_problems() {
+        let done = [
+            "begin 1 w v",
+            "begun 1 w 00000000000000aa",
+            "begun 1 v 53995c3f42cd8ad8",
+            "finished 1 w ",
+            "absent 1 v ",
+        ];
+        assert_eq!(problems(&done, &[complete()]), [""; 0]);
         let mut endless = complete();
         endless["in_progress"] = true.into();
         endless.as_object_mut().unwrap().remove("end_time");
-        let mut failed = complete();
-        failed["error"] = true.into();
         let mut orphan = complete();
         orphan
             .as_object_mut()
             .unwrap()
             .retain(|member, _| !matches!(member.as_str(), "type" | "parent_id"));
         for (bodies, reason) in [
-            (vec![complete(), complete()], "twice"),
+            (vec![complete(), complete()], "it came twice"),
             (
                 vec![with(complete(), "id", "00000000000000ab")],
                 "another id",
             ),
             (
                 vec![with(complete(), "parent_id", "00000000000000ab")],
-                "a parent nobody knows",
+                "an unknown parent",
+            ),
+            (
+                vec![with(complete(), "parent_id", "00000000000000aa")],
+                "another work as parent",
             ),
             (
                 vec![complete(), with(complete(), "name", "x")],
-                "nobody did that",
+                "not in the journal",
             ),
             (
-                vec![complete(), with(complete(), "trace_id", &root(2))],
+                vec![complete(), with(complete(), "trace_id", root(2))],
                 "of no invocation",
             ),
             (vec![endless], "in progress"),
-            (vec![failed], "an error that did not happen"),
+            (
+                vec![with(complete(), "error", true)],
+                "an error that did not happen",
+            ),
+            (
+                vec![with(complete(), "fault", true)],
+                "a fault without a cause",
+            ),
             (vec![orphan], "no parent in a trace that others record"),
         ] {
             assert!(!problems(&done, &bodies).is_empty(), "{reason}");
         }
         let begun = ["begun 1 w 00000000000000aa"];
-        let mut other = closed();
-        other["cause"]["exceptions"][0]["type"] = "FunctionTimeout".into();
         assert!(
-            !problems(&begun, &[other]).is_empty(),
+            !problems(&begun, &[failed(&["FunctionTimeout"])]).is_empty(),
             "closed for another reason"
         );
     }
 
     #[test]
-    fn a_service_that_was_called_knows_that_the_call_had_begun() {
-        let entries = journal::read("1 begin 1 w \n");
-        let mut oracle = Oracle::new(&entries);
+    fn times_lie_between_the_entries() {
+        let ended: &[&str] = &["begin 1 w ", "begun 1 w ", "finish 1 w ", "finished 1 w "];
+        let killed: &[&str] = &["begin 1 w ", "begun 1 w ", "begun 1 x ", "over 0  "];
+        let beside = || with(with(closed(), "name", "x"), "id", "00000000000000ab");
+        let killed_beside = |body| vec![body, beside()];
+        for (lines, member, valid, invalid) in [
+            (ended, "start_time", [1.0, 3.0], [0.999_999, 3.000_001]),
+            (ended, "end_time", [4.0, 6.0], [3.999_999, 6.000_001]),
+            (killed, "start_time", [1.0, 3.0], [0.999_999, 3.000_001]),
+            (killed, "end_time", [3.0, 7.0], [2.999_999, 7.000_001]),
+        ] {
+            for (times, expected) in [(valid, 0), (invalid, 1)] {
+                for time in times {
+                    let bodies = match lines == ended {
+                        true => vec![with(complete(), member, time)],
+                        false => killed_beside(with(closed(), member, time)),
+                    };
+                    let problems = problems(lines, &bodies);
+                    assert_eq!(problems.len(), expected, "{member} {time}: {problems:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn recorded_facts_are_demanded_and_others_are_refused() {
+        let fact = r#"fact 1 w {"annotations": {"order": "o-1"}}"#;
+        let ended: &[&str] = &["begun 1 w ", fact, "finish 1 w ", "finished 1 w "];
+        let killed: &[&str] = &["begun 1 w ", fact];
+        let kept: &[&str] = &["begun 1 w ", fact, "kept 1 w "];
+        let annotated = |body, order: &str| with(body, "annotations", json!({ "order": order }));
+        for (lines, body, allowed, reason) in [
+            (ended, annotated(complete(), "o-1"), true, "as it was put"),
+            (ended, annotated(complete(), "o-2"), false, "another value"),
+            (ended, complete(), false, "it lacks the fact"),
+            (killed, closed(), true, "perhaps not kept"),
+            (killed, annotated(closed(), "o-1"), true, "kept"),
+            (kept, annotated(closed(), "o-1"), true, "kept"),
+            (kept, closed(), false, "not kept"),
+            (
+                ended,
+                with(
+                    complete(),
+                    "annotations",
+                    json!({ "order": "o-1", "items": 3 }),
+                ),
+                false,
+                "a fact of other work",
+            ),
+        ] {
+            let problems = problems(lines, &[body]);
+            assert_eq!(problems.is_empty(), allowed, "{reason}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn recorded_errors_do_not_close_a_document() {
+        let fault = r#"fact 1 w {"fault": true, "cause": {"exceptions": [{"type": "Refused"}]}}"#;
+        let ended: &[&str] = &["begun 1 w ", fault, "finish 1 w ", "finished 1 w "];
+        let kept: &[&str] = &["begun 1 w ", fault, "kept 1 w "];
+        for (lines, kinds, allowed, reason) in [
+            (ended, &["Refused"][..], true, "its own error"),
+            (ended, &["Refused", WHY], false, "its own error and the end"),
+            (ended, &["Other"], false, "another error"),
+            (kept, &["Refused", WHY], true, "its own error and the end"),
+            (kept, &[WHY], false, "its own error is lost"),
+            (kept, &["Refused"], false, "the end is lost"),
+        ] {
+            let problems = problems(lines, &[failed(kinds)]);
+            assert_eq!(problems.is_empty(), allowed, "{reason}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn called_service_proves_that_the_call_had_begun() {
+        let mut oracle = Oracle::new(&journal(&["begin 1 w "]));
         assert_eq!(oracle.certain(), 0);
-        oracle.was_called(1, "w", "00000000000000aa");
+        oracle.was_called(1, "w", "00000000000000aa", 3_000_000);
         assert_eq!(oracle.certain(), 1);
-        assert!(oracle.problems(&documents(&[closed()]), WHY).is_empty());
-        let other = with(closed(), "id", "00000000000000ab");
-        assert!(!oracle.problems(&documents(&[other]), WHY).is_empty());
+        assert_eq!(
+            oracle.problems(&documents(&[closed()]), WHY),
+            Vec::<String>::new()
+        );
+        for (member, value) in [
+            ("id", json!("00000000000000ab")),
+            ("start_time", json!(3.5)),
+            ("end_time", json!(2.5)),
+        ] {
+            let other = with(complete(), member, value);
+            assert_eq!(oracle.problems(&documents(&[other]), WHY).len(), 1);
+        }
     }
 }

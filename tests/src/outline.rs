@@ -1,14 +1,14 @@
-//! A trace in a few words, without what changes from run to run.
+//! A trace as a few lines of text, without the parts that differ from run to run.
 
 use std::fmt::Write as _;
 
 use tracestitch_local::tree::{Node, Trace};
 
-/// One line for each segment and subsegment, indented under its parent:
-/// `name`, `aws` or `remote`, the operation, then `FAULT`, `ERROR`, `THROTTLE`.
+/// Returns one line for each segment and subsegment, indented under its parent: `name`, `aws` or
+/// `remote`, the operation, then `FAULT`, `ERROR`, `THROTTLE`.
 ///
-/// What hangs under a segment that nobody sent (Lambda's own, under the Runtime Interface
-/// Emulator) comes last, not indented.
+/// Children of a segment that was not sent (Lambda's, under the Runtime Interface Emulator) come
+/// last and are not indented.
 pub fn outline(trace: &Trace) -> String {
     let mut text = String::new();
     for top in trace.roots.iter().chain(&trace.orphans) {

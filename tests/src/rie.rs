@@ -1,11 +1,10 @@
-//! A function, and extensions if wanted, under AWS's Runtime Interface Emulator.
+//! Runs a function, with or without the extension, under AWS's Runtime Interface Emulator.
 //!
-//! Each emulator has mount and process namespaces of its own, because it looks for extensions in
-//! `/opt/extensions` and nowhere else; `/tmp` is private too, as on Lambda. The network is the
-//! machine's: all servers listen on free loopback ports. Nothing of this needs root where user
-//! namespaces are allowed.
+//! Each emulator has its own mount and process namespaces, because it looks for extensions only in
+//! `/opt/extensions`. `/tmp` is private, too, as on Lambda. All share the machine's network, with
+//! servers on free loopback ports. This does not need root where user namespaces are allowed.
 //!
-//! Unlike Lambda the emulator starts function and extension at the first invocation.
+//! Unlike Lambda, the emulator starts function and extension at the first invocation.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,10 +29,10 @@ use crate::{binaries, http, tools, wait};
 
 const SANDBOX: &str = include_str!("sandbox.sh");
 
-/// The emulator's ports are chosen before it binds them; another process may be faster.
+/// Attempts to start the emulator: another process may take a port before the emulator binds it.
 const ATTEMPTS: u32 = 5;
 
-/// What to run. Made by [`Function::new`], changed by the chainable setters.
+/// A function to run, and its settings.
 #[derive(Debug, Clone)]
 pub struct Function {
     binary: PathBuf,
@@ -45,7 +44,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// A function whose executable is `binary`, with a timeout of 10 seconds.
+    /// Creates a function whose executable is `binary`, with [`wait::PATIENCE`] as its timeout.
     pub fn new(name: &str, binary: &Path) -> Self {
         Self {
             binary: binary.to_owned(),
@@ -53,32 +52,32 @@ impl Function {
             extension: None,
             environment: BTreeMap::new(),
             runtime_environment: BTreeMap::new(),
-            timeout: Duration::from_secs(10),
+            timeout: wait::PATIENCE,
         }
     }
 
-    /// Adds the extension, as the layer would: under the name `tracestitch`.
+    /// Adds the extension under the name `tracestitch`, as the layer does.
     #[must_use]
     pub fn extension(mut self, binary: &Path) -> Self {
         self.extension = Some(binary.to_owned());
         self
     }
 
-    /// Takes the extension away.
+    /// Removes the extension.
     #[must_use]
     pub fn without_extension(mut self) -> Self {
         self.extension = None;
         self
     }
 
-    /// Sets a variable for function and extension, as a user of Lambda does.
+    /// Sets a variable for function and extension, as a function's configuration does.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Sets a variable that Lambda gives to the function and not to extensions.
+    /// Sets a variable that Lambda gives to the function only, not to extensions.
     #[must_use]
     pub fn runtime_env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.runtime_environment
@@ -86,7 +85,7 @@ impl Function {
         self
     }
 
-    /// The function's timeout, in whole seconds.
+    /// Sets the function's timeout, in whole seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -96,7 +95,7 @@ impl Function {
     /// Starts the emulator and waits until it listens.
     ///
     /// # Panics
-    /// When it does not come up; the message has what it printed.
+    /// When it does not start; the message has its output.
     pub async fn start(self) -> Rie {
         let mut problem = String::new();
         for _ in 0..ATTEMPTS {
@@ -106,9 +105,9 @@ impl Function {
             }
         }
         panic!(
-            "The Runtime Interface Emulator does not come up: {problem}\nIt runs in namespaces of \
-             its own (`unshare`, from util-linux): that needs root, or a kernel that allows \
-             unprivileged user namespaces."
+            "The Runtime Interface Emulator does not start: {problem}\nIt runs in its own namespaces \
+             (`unshare`, from util-linux), which needs root or a kernel that allows unprivileged \
+             user namespaces."
         )
     }
 
@@ -177,9 +176,9 @@ impl Function {
         fixed.chain(path).chain(given).collect()
     }
 
-    /// `opt/` with the emulator, the function and the extension, and an empty `tmp/`.
+    /// Creates `opt/` with the emulator, the function and the extension, and an empty `tmp/`.
     fn lay_out(&self, shim: SocketAddr) -> io::Result<TempDir> {
-        // In the target directory: programs can be linked there instead of copied.
+        // In the target directory programs can be linked instead of copied.
         let parent = binaries::target_dir().join("tmp");
         fs::create_dir_all(&parent)?;
         let directory = tempfile::Builder::new().prefix("rie-").tempdir_in(parent)?;
@@ -220,8 +219,8 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
         .map_err(named)
 }
 
-/// Ports on a loopback address of this emulator's own. It binds the second one only at the first
-/// invocation: on 127.0.0.1 another test or connection could take that port meanwhile.
+/// Returns two free ports on a random loopback address. The emulator binds the second one only at
+/// the first invocation; on 127.0.0.1 another test or connection could take that port before.
 fn free_addresses() -> io::Result<[SocketAddr; 2]> {
     let own = Ipv4Addr::new(
         127,
@@ -229,19 +228,19 @@ fn free_addresses() -> io::Result<[SocketAddr; 2]> {
         fastrand::u8(..),
         fastrand::u8(1..=254),
     );
-    // Both are bound before either is given up, so that they differ.
+    // Both are bound before either is released, so that they differ.
     let (first, second) = (TcpListener::bind((own, 0))?, TcpListener::bind((own, 0))?);
     Ok([first.local_addr()?, second.local_addr()?])
 }
 
-/// A running emulator. All that runs in it is killed when it is dropped.
+/// A running emulator. Dropping it kills all its processes.
 #[derive(Debug)]
 pub struct Rie {
     child: Child,
     shim: Shim,
     gateway: SocketAddr,
     directory: TempDir,
-    /// Two invocations at once crash the emulator.
+    /// Serialises invocations: two at once crash the emulator.
     invoking: tokio::sync::Mutex<()>,
 }
 
@@ -286,7 +285,7 @@ impl Rie {
             ),
         };
         if let Some(value) = value {
-            self.shim.leave(&request_id, value);
+            self.shim.set_header(&request_id, value);
         }
         let reply = http::send(self.gateway, request)
             .await
@@ -302,7 +301,7 @@ impl Rie {
         }
     }
 
-    /// The process id of the function's current, or last, process.
+    /// Returns the id of the function's current or last process.
     ///
     /// # Panics
     /// When the function was never started.
@@ -319,17 +318,17 @@ impl Rie {
         kill(Pid::from_raw(self.function_pid()), Signal::SIGKILL).expect("the function is running");
     }
 
-    /// What the function wrote to standard error.
+    /// Returns the function's standard error.
     pub fn function_stderr(&self) -> String {
         self.read("tmp/function.stderr")
     }
 
-    /// What the function wrote to standard output.
+    /// Returns the function's standard output.
     pub fn function_stdout(&self) -> String {
         self.read("tmp/function.stdout")
     }
 
-    /// All that was written by function, extension and emulator: for messages of failed tests.
+    /// Returns the output of function, extension and emulator, for messages of failed tests.
     pub fn logs(&self) -> String {
         [
             "tmp/function.stdout",
@@ -341,29 +340,29 @@ impl Rie {
         .concat()
     }
 
-    /// Where the sandbox's `opt/` and `tmp/` are seen from outside.
+    /// Returns the directory that holds the sandbox's `opt/` and `tmp/`.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Shuts the environment down (SIGTERM; extensions get SHUTDOWN), waits until all is over and
-    /// gives the time it took.
+    /// Shuts the environment down (SIGTERM; extensions get SHUTDOWN), waits until it has ended and
+    /// returns the time that took.
     ///
-    /// The function is let finish first what it does after its reply: Lambda ends environments
-    /// that are idle, but this emulator answers the caller a moment earlier.
+    /// First waits until the function asks for its next invocation: Lambda ends idle environments,
+    /// but this emulator answers the caller a moment before the function is idle.
     ///
     /// # Panics
     /// When it does not become idle, or does not end.
     pub async fn stop(&mut self) -> Duration {
         wait::until(
-            "the function's end or its wish for another invocation",
+            "the function to end or to ask for another invocation",
             || (self.shim.is_idle() || !self.function_runs()).then_some(()),
         )
         .await;
         self.stop_at_once().await
     }
 
-    /// As [`Rie::stop`], also in the middle of an invocation.
+    /// Shuts down as [`Rie::stop`], but also in the middle of an invocation.
     ///
     /// # Panics
     /// When it does not end.
@@ -372,7 +371,7 @@ impl Rie {
         let pid = self
             .pid("rie.pid")
             .expect("the sandbox has written its process id");
-        // Already gone is as good.
+        // It may have ended already.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         if tokio::time::timeout(wait::PATIENCE, self.child.wait())
             .await
@@ -387,7 +386,7 @@ impl Rie {
         let process = self
             .pid("function.pid")
             .map(|pid| format!("/proc/{pid}/exe"));
-        // That link of a process that ended, but was not waited for, leads nowhere.
+        // The link cannot be read when the process has ended but was not waited for.
         process.is_some_and(|process| fs::read_link(process).is_ok())
     }
 
@@ -401,7 +400,7 @@ impl Rie {
     }
 }
 
-/// In the form of a UUID, which the emulator demands.
+/// Returns a request id in the form of a UUID, which the emulator demands.
 fn request_id() -> String {
     let digits = format!("{:032x}", fastrand::u128(..));
     [

@@ -1,9 +1,9 @@
-# Runs as process 1 of the private namespaces: $1 is the sandbox's directory, the rest the command.
+# Process 1 of the private namespaces: $1 is the sandbox's directory, the rest is the command.
 set -e
 mount --bind "$1/opt" /opt
 mount --bind "$1/tmp" /tmp
 cd /opt/task
-# /proc is still the outer one, and names this process as the outside knows it.
+# /proc is still that of the outer namespace and has the outer id of this process.
 read -r pid _ < /proc/self/stat
 echo "$pid" > /tmp/rie.pid
 shift

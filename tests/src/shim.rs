@@ -1,8 +1,8 @@
-//! A proxy in front of the runtime API that gives the runtime its trace header.
+//! A proxy for the runtime API that adds the runtime's trace header.
 //!
 //! The Runtime Interface Emulator never sends `Lambda-Runtime-Trace-Id`. The function's bootstrap
-//! points the function here; each answer to `/invocation/next` gets the header that was left for
-//! that request id. The extension talks to the emulator directly.
+//! points the function to this proxy, which adds to each answer to `/invocation/next` the header
+//! that was set for its request id. The extension uses the emulator directly.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,14 +16,14 @@ use bytes::Bytes;
 
 use crate::http::{self, Reset};
 
-/// What the requests under way share with the harness.
+/// State shared by the requests and the harness.
 #[derive(Debug, Default)]
 struct State {
     trace_headers: Mutex<HashMap<String, HeaderValue>>,
     asking: AtomicUsize,
 }
 
-/// One more asks for the next invocation, until this is dropped.
+/// Counts a request for the next invocation until it is dropped.
 struct Asking<'a>(&'a AtomicUsize);
 
 impl<'a> Asking<'a> {
@@ -39,7 +39,7 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// The proxy. It stops when it is dropped.
+/// The proxy. Dropping it stops it.
 #[derive(Debug)]
 pub struct Shim {
     server: http::Server,
@@ -59,13 +59,13 @@ impl Shim {
         Ok(Self { server, state })
     }
 
-    /// What the function is given as `AWS_LAMBDA_RUNTIME_API`.
+    /// Returns its address, for the function's variable `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    /// Leaves the trace header for the invocation with this request id.
-    pub fn leave(&self, request_id: &str, trace_header: HeaderValue) {
+    /// Sets the trace header of the invocation with this request id.
+    pub fn set_header(&self, request_id: &str, trace_header: HeaderValue) {
         self.state
             .trace_headers
             .lock()
@@ -73,7 +73,7 @@ impl Shim {
             .insert(request_id.to_owned(), trace_header);
     }
 
-    /// True while the function waits for its next invocation.
+    /// Returns whether the function waits for its next invocation.
     pub fn is_idle(&self) -> bool {
         self.state.asking.load(Ordering::Relaxed) > 0
     }
@@ -86,7 +86,7 @@ async fn forward(
 ) -> Result<Response<Bytes>, Reset> {
     let is_next = request.uri().path().ends_with("/invocation/next");
     let _asking = is_next.then(|| Asking::new(&state.asking));
-    // They describe the connection or the body's form on it, both of which are new.
+    // They describe the connection or the encoding of the body, both of which are new.
     for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
         request.headers_mut().remove(name);
     }

@@ -1,4 +1,4 @@
-//! AWS's Runtime Interface Emulator: fetched once, checked, kept in the target directory.
+//! Fetches AWS's Runtime Interface Emulator, checks it and keeps it in the target directory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 
 use crate::binaries::target_dir;
 
-/// The emulator as a static binary is part of this Python package; it is not published alone.
+/// The Python package that contains the emulator as a static binary; it is not published alone.
 const PACKAGE: &str = "aws-sam-cli==1.170.0";
 
-/// Member of the wheel, and its SHA-256, by the machine's architecture.
+/// Member of the wheel and its SHA-256, by architecture.
 const EMULATOR: (&str, &str) = if cfg!(target_arch = "x86_64") {
     (
         "samcli/local/rapid/aws-lambda-rie-x86_64",
@@ -23,7 +23,7 @@ const EMULATOR: (&str, &str) = if cfg!(target_arch = "x86_64") {
     )
 };
 
-/// Takes one member out of the wheel in a folder, refuses it if its digest is another one.
+/// Extracts one member from the wheel in a folder and checks its digest.
 const EXTRACT: &str = r#"
 import glob, hashlib, os, sys, zipfile
 folder, member, expected, out = sys.argv[1:]
@@ -37,18 +37,18 @@ with open(out, "wb") as file:
 os.chmod(out, 0o755)
 "#;
 
-/// The path of the emulator, which is fetched first if this machine has not got it yet.
+/// Returns the path of the emulator, which is fetched at the first use.
 ///
 /// # Panics
-/// When it is not there and cannot be fetched; the message says what is needed.
+/// When it is missing and cannot be fetched; the message says what is needed.
 pub fn rie() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         fetch().unwrap_or_else(|problem| {
             panic!(
-                "The Runtime Interface Emulator is not there: {problem}\n\
-                 The end-to-end tests take it from the Python package {PACKAGE}. Needed: python3 \
-                 with pip, and access to a package index (or set PIP_INDEX_URL)."
+                "The Runtime Interface Emulator is missing: {problem}\n\
+                 The end-to-end tests take it from the Python package {PACKAGE}. This needs \
+                 python3 with pip and access to a package index (or set PIP_INDEX_URL)."
             )
         })
     })
@@ -57,14 +57,14 @@ pub fn rie() -> &'static Path {
 fn fetch() -> Result<PathBuf, String> {
     let (member, digest) = EMULATOR;
     let folder = target_dir().join("tools");
-    // The digest in the name: another version is another file.
+    // The name contains the digest, so another version is another file.
     let emulator = folder.join(format!("aws-lambda-rie-{}", &digest[..16]));
     if emulator.is_file() {
         return Ok(emulator);
     }
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let lock = folder.join("lock");
-    // Held until this function returns: of several test processes one fetches, the others wait.
+    // Held until this function returns: one of several test processes fetches, the others wait.
     let _lock = File::create(&lock)
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| format!("{}: {error}", lock.display()))?;
@@ -102,7 +102,7 @@ fn python(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "python3 said: {}",
+        "python3 failed: {}",
         String::from_utf8_lossy(&output.stderr).trim_end()
     ))
 }

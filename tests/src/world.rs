@@ -1,33 +1,38 @@
-//! What surrounds the functions of one test: an X-Ray daemon and an AWS endpoint.
+//! The surroundings of the functions of one test: an X-Ray daemon and an AWS endpoint.
 
 use std::net::UdpSocket;
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::SystemTime;
 
+use serde_json::Value;
 use tracestitch_local::daemon::Daemon;
 use tracestitch_local::emulator::{self, Tracing};
 use tracestitch_local::store::{Document, Store};
 use tracestitch_local::tree::Trace;
+use tracestitch_wire::time::Timestamp;
 
 use crate::fake_aws::FakeAws;
 use crate::{binaries, rie, wait};
 
-/// The table that the functions are told to use.
+/// Name of the table that the functions use.
 pub const TABLE: &str = "orders";
 
-/// Datagrams that begin like this are the harness's own.
+/// Beginning of the datagrams that the harness itself sends.
 const MARKER: &str = "end of what was sent before: ";
 
-/// Daemon and AWS endpoint. Both stop when it is dropped.
+/// Daemon and AWS endpoint. Dropping it stops both.
 #[derive(Debug)]
 pub struct World {
-    /// Takes what X-Ray would take, and refuses what X-Ray would refuse.
+    /// Accepts the documents that X-Ray accepts, and refuses the others.
     pub daemon: Daemon,
     /// SQS, DynamoDB and the vendor's service.
     pub aws: FakeAws,
+    started: Timestamp,
 }
 
 impl World {
-    /// Starts both.
+    /// Starts daemon and endpoint.
     ///
     /// # Panics
     /// When the machine has no free port.
@@ -36,10 +41,11 @@ impl World {
         Self {
             daemon,
             aws: FakeAws::start().await,
+            started: SystemTime::now().into(),
         }
     }
 
-    /// `binary` under the Runtime Interface Emulator, with the extension.
+    /// Returns `binary` as a function under the Runtime Interface Emulator, with the extension.
     pub fn function(&self, name: &str, binary: &Path) -> rie::Function {
         let function = rie::Function::new(name, binary)
             .extension(binaries::extension())
@@ -51,13 +57,14 @@ impl World {
             })
     }
 
-    /// The probe under the Runtime Interface Emulator, with the extension.
+    /// Returns the probe as a function under the Runtime Interface Emulator, with the extension.
     pub fn probe(&self) -> rie::Function {
         self.function("probe", binaries::probe())
     }
 
-    /// `binary` under the Lambda emulator of this workspace, with the extension and active
-    /// tracing: unlike the Runtime Interface Emulator it freezes, and sends Lambda's segments.
+    /// Returns `binary` as a function under the Lambda emulator of this workspace, with the extension
+    /// and active tracing. Unlike the Runtime Interface Emulator, this one freezes the processes and
+    /// sends Lambda's segments.
     ///
     /// # Panics
     /// When the target directory cannot be written to.
@@ -66,7 +73,7 @@ impl World {
             .extension(extension_as_in_the_layer())
     }
 
-    /// The same without the extension.
+    /// Returns the function of [`World::emulated`] without the extension.
     pub fn emulated_alone(&self, name: &str, binary: &Path) -> emulator::Function {
         let function = emulator::Function::new(name, binary)
             .tracing(Tracing::Active)
@@ -90,12 +97,12 @@ impl World {
         ]
     }
 
-    /// Looks at what the daemon has, once it has taken all that was sent before this call.
+    /// Runs `look` on the daemon's store once everything sent before this call has arrived.
     ///
     /// # Panics
-    /// When the daemon does not take it.
+    /// When the daemon does not receive a marker in time.
     pub async fn received<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
-        // Loopback keeps the order: when the marker is there, so is all before it.
+        // Loopback keeps the order: everything sent before the marker arrives before it.
         let marker = format!("{MARKER}{:016x}", fastrand::u64(..));
         UdpSocket::bind("127.0.0.1:0")
             .and_then(|socket| socket.send_to(marker.as_bytes(), self.daemon.address()))
@@ -111,58 +118,81 @@ impl World {
                 wait::PATIENCE,
             )
             .await
-            .expect("the daemon takes the marker");
+            .expect("the daemon receives the marker");
         self.daemon.read(look)
     }
 
-    /// The documents received so far, none of which was refused or came twice.
+    /// Returns the documents received so far; see [`World::documents`].
     ///
     /// # Panics
-    /// When one was refused, came twice or is still in progress.
+    /// When one was refused, came twice, is still in progress or has a time outside of the test.
     pub async fn sound_documents(&self) -> Vec<Document> {
         self.documents()
             .await
             .unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// The documents received so far.
+    /// Returns the documents received so far.
     ///
     /// # Errors
-    /// When one was refused, came twice or is still in progress.
+    /// When one was refused, came twice, is still in progress or has a time outside of the test.
     pub async fn documents(&self) -> Result<Vec<Document>, String> {
-        self.received(|store| {
-            let refused: Vec<_> = store
-                .refused()
-                .iter()
-                .filter(|refused| !refused.datagram.starts_with(MARKER))
-                .collect();
-            if !refused.is_empty() {
-                return Err(format!("X-Ray would refuse {refused:#?}"));
-            }
-            if !store.duplicates().is_empty() {
-                return Err(format!("came twice: {:#?}", store.duplicates()));
-            }
-            let documents: Vec<_> = store.documents().cloned().collect();
-            let open: Vec<_> = documents
-                .iter()
-                .filter(|document| document.in_progress)
-                .collect();
-            if !open.is_empty() {
-                return Err(format!("never closed: {open:#?}"));
-            }
-            Ok(documents)
-        })
-        .await
+        let documents = self.received(sound).await?;
+        let span = self.started..=SystemTime::now().into();
+        let foreign: Vec<_> = documents
+            .iter()
+            .filter(|document| !lies_within(&document.body, &span))
+            .collect();
+        if !foreign.is_empty() {
+            return Err(format!(
+                "not in the time of the test, {span:?}: {foreign:#?}"
+            ));
+        }
+        Ok(documents)
     }
 
-    /// The trees of [`World::sound_documents`], by start.
+    /// Returns the trees of [`World::sound_documents`], by start.
     pub async fn sound_traces(&self) -> Vec<Trace> {
         self.sound_documents().await;
         self.daemon.read(Trace::all)
     }
 }
 
-/// The extension's binary under the name that it has in the layer.
+/// Returns all documents, if none was refused, came twice or is still in progress.
+fn sound(store: &Store) -> Result<Vec<Document>, String> {
+    let refused: Vec<_> = store
+        .refused()
+        .iter()
+        .filter(|refused| !refused.datagram.starts_with(MARKER))
+        .collect();
+    if !refused.is_empty() {
+        return Err(format!("X-Ray would refuse {refused:#?}"));
+    }
+    if !store.duplicates().is_empty() {
+        return Err(format!("came twice: {:#?}", store.duplicates()));
+    }
+    let documents: Vec<_> = store.documents().cloned().collect();
+    let open: Vec<_> = documents
+        .iter()
+        .filter(|document| document.in_progress)
+        .collect();
+    if !open.is_empty() {
+        return Err(format!("never closed: {open:#?}"));
+    }
+    Ok(documents)
+}
+
+/// Returns whether a document starts, ends and lasts within `span`.
+fn lies_within(body: &Value, span: &RangeInclusive<Timestamp>) -> bool {
+    let time = |member: &str| {
+        let seconds = body[member].as_f64().unwrap_or_default();
+        Timestamp::from_micros((seconds * 1e6).round() as u64)
+    };
+    let (start, end) = (time("start_time"), time("end_time"));
+    span.contains(&start) && span.contains(&end) && start <= end
+}
+
+/// Returns the path of the extension under the name that it has in the layer.
 ///
 /// # Panics
 /// When the target directory cannot be written to.
@@ -171,7 +201,7 @@ pub fn extension_as_in_the_layer() -> std::path::PathBuf {
     let folder = binaries::target_dir().join("tmp/extensions");
     let link = folder.join("tracestitch");
     std::fs::create_dir_all(&folder).expect("the target directory can be written to");
-    // Renamed into place: other tests use the same link at the same time.
+    // Renamed into place, because other tests use the same link at the same time.
     let fresh = folder.join(format!("{:016x}", fastrand::u64(..)));
     std::os::unix::fs::symlink(built, &fresh)
         .and_then(|()| std::fs::rename(&fresh, &link))

@@ -17,6 +17,7 @@
 //! | 5 | end | request id of the invocation that is over | signal |
 //! | 6 | drain | nothing | signal |
 //! | 7 | leave | nothing | signal, last frame |
+//! | 8 | begin | request id of the invocation that begins | data |
 //!
 //! A reader skips frames of a kind that it does not know and JSON members that it does not know,
 //! so that an old layer serves a new function; a change that old readers would get wrong raises
@@ -101,6 +102,13 @@ pub enum Message<'a> {
     Discard {
         /// Id of the segment or subsegment.
         id: SegmentId,
+    },
+    /// The function works on this invocation from now on. Announces one [`Message::End`] with the
+    /// same id, for which the extension holds the invocation. Comes before the invocation's
+    /// documents; it needs no write of its own if it is written together with the first of them.
+    Begin {
+        /// The invocation's request id.
+        request_id: &'a str,
     },
     /// The reply of this invocation has been posted and its documents are on the data channel.
     End {

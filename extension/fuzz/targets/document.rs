@@ -1,4 +1,4 @@
-//! Whatever a function calls a document, what is sent fits a datagram.
+//! Checks that documents of a function fit a datagram after they were split and trimmed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

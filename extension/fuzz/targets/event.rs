@@ -1,4 +1,4 @@
-//! Whatever the Extensions API answers, it is an event or an error.
+//! Checks that answers of the Extensions API are read as events or errors.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

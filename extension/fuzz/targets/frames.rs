@@ -1,4 +1,4 @@
-//! Whatever a function writes, no document is lost or doubled.
+//! Checks that no frames lose or double a document, or hold an invocation without end.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

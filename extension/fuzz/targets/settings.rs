@@ -1,4 +1,4 @@
-//! Whatever the environment holds, there are settings.
+//! Checks that every environment gives settings.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -4,13 +4,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::Level;
+use crate::log::Level;
 
-/// A socket in a folder of its own, and what was heard on it.
+/// A socket in a temporary folder, and the events that were read from it.
 struct World {
     connections: Connections,
     path: std::path::PathBuf,
-    heard: Vec<String>,
+    events: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -22,27 +22,29 @@ impl World {
         Self {
             connections: Connections::new(Some(socket), Log::new(Level::Error)),
             path,
-            heard: Vec::new(),
+            events: Vec::new(),
             _folder: folder,
         }
     }
 
     fn sweep(&mut self) -> Vec<String> {
-        let heard = &mut self.heard;
+        let events = &mut self.events;
         self.connections.sweep(&mut |session, news| {
-            heard.push(match news {
-                News::Gone => format!("{session} gone"),
-                News::Message(Message::Hello(hello)) => {
+            events.push(match news {
+                SessionEvent::Disconnected => format!("{session} gone"),
+                SessionEvent::Message(Message::Hello(hello)) => {
                     format!("{session} hello {:?}", hello.channel)
                 }
-                News::Message(Message::Close { document, .. }) => {
+                SessionEvent::Message(Message::Close { document, .. }) => {
                     format!("{session} close {}", document.len())
                 }
-                News::Message(Message::End { request_id }) => format!("{session} end {request_id}"),
-                News::Message(other) => format!("{session} {other:?}"),
+                SessionEvent::Message(Message::End { request_id }) => {
+                    format!("{session} end {request_id}")
+                }
+                SessionEvent::Message(other) => format!("{session} {other:?}"),
             });
         });
-        std::mem::take(heard)
+        std::mem::take(events)
     }
 
     async fn wakes(&mut self) -> bool {
@@ -57,7 +59,7 @@ impl World {
 
     fn connect(&self, session: u64, channel: Channel) -> UnixStream {
         let mut stream = self.raw();
-        say(
+        send(
             &mut stream,
             &Message::Hello(Hello {
                 version: VERSION,
@@ -70,7 +72,7 @@ impl World {
     }
 }
 
-fn say(stream: &mut UnixStream, message: &Message<'_>) {
+fn send(stream: &mut UnixStream, message: &Message<'_>) {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     stream.write_all(&bytes).unwrap();
@@ -84,21 +86,21 @@ fn close(document: &[u8]) -> Message<'_> {
 }
 
 #[tokio::test]
-async fn one_sweep_hears_everything_and_an_end_after_its_documents() {
+async fn one_sweep_reads_everything_and_delivers_an_end_after_its_documents() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     let mut signal = world.connect(1, Channel::Signal);
-    say(&mut signal, &Message::End { request_id: "r" });
-    say(&mut data, &close(b"{}"));
-    let heard = world.sweep();
+    send(&mut signal, &Message::End { request_id: "r" });
+    send(&mut data, &close(b"{}"));
+    let events = world.sweep();
     assert_eq!(
-        heard,
+        events,
         ["1 hello Signal", "1 hello Data", "1 close 2", "1 end r"]
     );
 }
 
 #[tokio::test]
-async fn data_does_not_wake_and_a_signal_does() {
+async fn data_does_not_wake_and_signals_do() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     let mut signal = world.connect(1, Channel::Signal);
@@ -107,20 +109,20 @@ async fn data_does_not_wake_and_a_signal_does() {
     while world.wakes().await {
         world.sweep();
     }
-    say(&mut data, &close(b"{}"));
+    send(&mut data, &close(b"{}"));
     assert!(!world.wakes().await, "data does not");
-    say(&mut signal, &Message::Drain);
+    send(&mut signal, &Message::Drain);
     assert!(world.wakes().await, "a signal does");
     assert_eq!(world.sweep(), ["1 close 2", "1 Drain"]);
 }
 
 #[tokio::test]
-async fn a_death_is_heard_after_the_last_documents() {
+async fn disconnect_is_delivered_after_the_last_documents() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     let signal = world.connect(1, Channel::Signal);
     world.sweep();
-    say(&mut data, &close(b"{}"));
+    send(&mut data, &close(b"{}"));
     drop(signal);
     assert!(world.wakes().await);
     assert_eq!(world.sweep(), ["1 close 2", "1 gone"]);
@@ -129,7 +131,7 @@ async fn a_death_is_heard_after_the_last_documents() {
 }
 
 #[tokio::test]
-async fn a_frame_that_was_cut_off_is_counted() {
+async fn frame_that_was_cut_off_is_counted() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     world.sweep();
@@ -140,14 +142,14 @@ async fn a_frame_that_was_cut_off_is_counted() {
 }
 
 #[tokio::test]
-async fn who_leaves_is_not_cut_off() {
+async fn session_that_leaves_is_not_counted_as_cut_off() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     let mut signal = world.connect(1, Channel::Signal);
     world.sweep();
-    say(&mut data, &close(b"{}"));
+    send(&mut data, &close(b"{}"));
     data.write_all(&[0, 0, 0, 9, 3]).unwrap();
-    say(&mut signal, &Message::Leave);
+    send(&mut signal, &Message::Leave);
     drop((data, signal));
     assert_eq!(world.sweep(), ["1 close 2", "1 Leave", "1 gone"]);
     assert_eq!(world.connections.counts(), &Counts::default());
@@ -155,7 +157,7 @@ async fn who_leaves_is_not_cut_off() {
 
 /// The race: the signals are read first, then the function leaves, then the data is read.
 #[tokio::test]
-async fn a_leave_is_heard_although_the_data_ends_first() {
+async fn leave_is_delivered_although_the_data_ends_first() {
     let mut world = World::new();
     let data = world.connect(1, Channel::Data);
     let mut signal = world.connect(1, Channel::Signal);
@@ -163,24 +165,24 @@ async fn a_leave_is_heard_although_the_data_ends_first() {
     let session = world.connections.sessions.get_mut(&1).unwrap();
     let mut chunk = vec![0; CHUNK];
     let signals = session.read_signals(&mut chunk);
-    say(&mut signal, &Message::Leave);
+    send(&mut signal, &Message::Leave);
     drop(data);
-    let mut heard = Vec::new();
-    let outcome = session.tell(signals, &mut chunk, &mut |message| {
-        heard.push(format!("{message:?}"));
+    let mut events = Vec::new();
+    let outcome = session.read(signals, &mut chunk, &mut |message| {
+        events.push(format!("{message:?}"));
     });
     assert_eq!(
-        (outcome, heard),
+        (outcome, events),
         (Ok(Outcome::Ended), vec!["Leave".to_owned()])
     );
 }
 
 #[tokio::test]
-async fn kinds_of_a_later_version_are_passed_over() {
+async fn kinds_of_a_later_version_are_skipped() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     data.write_all(&[0, 0, 0, 3, 99, 1, 2]).unwrap();
-    say(&mut data, &close(b"{}"));
+    send(&mut data, &close(b"{}"));
     assert_eq!(
         world.sweep(),
         ["1 hello Data", "1 Unknown(99)", "1 close 2"]
@@ -208,8 +210,26 @@ async fn hellos_may_come_late_and_in_pieces() {
     assert_eq!(world.sweep(), ["9 hello Data"]);
 }
 
+/// A stranger that connects again and again must not hold every invocation.
 #[tokio::test]
-async fn who_does_not_speak_the_protocol_is_closed() {
+async fn silent_connections_are_waited_for_once_until_a_hello_comes() {
+    let mut world = World::new();
+    let mut connections = Vec::new();
+    for round in 0..3 {
+        let mut expected = Vec::new();
+        for _ in 0..3 {
+            connections.push(world.raw());
+            assert_eq!(world.sweep(), Vec::<String>::new());
+            expected.push(world.connections.expects_hello());
+        }
+        assert_eq!(expected, [true, false, false], "round {round}");
+        connections.push(world.connect(round, Channel::Data));
+        assert_eq!(world.sweep(), [format!("{round} hello Data")]);
+    }
+}
+
+#[tokio::test]
+async fn connection_without_a_valid_hello_is_closed() {
     for (bytes, reason) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "not a frame"),
         (&[0, 0, 0, 1, 6], "no hello"),
@@ -228,10 +248,10 @@ async fn who_does_not_speak_the_protocol_is_closed() {
 }
 
 #[tokio::test]
-async fn nonsense_after_the_hello_ends_the_session() {
+async fn invalid_frame_after_the_hello_ends_the_session() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
-    say(&mut data, &close(b"{}"));
+    send(&mut data, &close(b"{}"));
     data.write_all(&[0xff; 8]).unwrap();
     assert_eq!(
         world.sweep(),
@@ -241,7 +261,7 @@ async fn nonsense_after_the_hello_ends_the_session() {
 }
 
 #[tokio::test]
-async fn the_same_channel_twice_is_refused() {
+async fn second_connection_of_a_channel_is_refused() {
     let mut world = World::new();
     let _first = world.connect(1, Channel::Data);
     world.sweep();
@@ -251,39 +271,39 @@ async fn the_same_channel_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn silent_connections_do_not_keep_out_one_that_speaks() {
+async fn silent_connections_do_not_keep_out_one_with_a_hello() {
     let mut world = World::new();
     let _silent: Vec<_> = (0..3 * MAX_CONNECTIONS).map(|_| world.raw()).collect();
     let _data = world.connect(1, Channel::Data);
-    let mut heard = Vec::new();
-    while heard.is_empty() {
+    let mut events = Vec::new();
+    while events.is_empty() {
         assert!(world.wakes().await, "the rest is waited for");
-        heard = world.sweep();
+        events = world.sweep();
     }
-    assert_eq!(heard, ["1 hello Data"]);
+    assert_eq!(events, ["1 hello Data"]);
     assert!(world.connections.greeting.len() < MAX_CONNECTIONS);
 }
 
-/// However many connect at once, each that has said hello is heard.
+/// However many connect at once, a hello is read from each that sent one.
 #[tokio::test]
-async fn a_crowd_does_not_push_out_one_that_has_spoken() {
+async fn crowd_does_not_push_out_a_connection_with_a_hello() {
     for ahead in 0..2 * MAX_CONNECTIONS {
         let mut world = World::new();
         let crowd = |count| (0..count).map(|_| world.raw()).collect::<Vec<_>>();
         let _first = crowd(ahead);
         let _data = world.connect(1, Channel::Data);
         let _last = crowd(2 * MAX_CONNECTIONS);
-        let mut heard = Vec::new();
-        while heard.is_empty() {
+        let mut events = Vec::new();
+        while events.is_empty() {
             assert!(world.wakes().await, "{ahead}");
-            heard = world.sweep();
+            events = world.sweep();
         }
-        assert_eq!(heard, ["1 hello Data"], "{ahead}");
+        assert_eq!(events, ["1 hello Data"], "{ahead}");
     }
 }
 
 #[tokio::test]
-async fn a_full_kernel_buffer_is_read_to_its_end() {
+async fn full_kernel_buffer_is_read_to_its_end() {
     let mut world = World::new();
     let mut data = world.connect(1, Channel::Data);
     data.set_nonblocking(true).unwrap();
@@ -294,10 +314,10 @@ async fn a_full_kernel_buffer_is_read_to_its_end() {
     while data.write_all(&bytes).is_ok() {
         written += 1;
     }
-    let heard = world.sweep();
+    let events = world.sweep();
     assert!(written > 50, "the buffer took only {written} frames");
     assert_eq!(
-        heard.iter().filter(|line| *line == "1 close 1000").count(),
+        events.iter().filter(|line| *line == "1 close 1000").count(),
         written
     );
 }

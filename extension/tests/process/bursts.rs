@@ -1,4 +1,4 @@
-//! Thousands of documents, and large ones.
+//! Bursts of thousands of documents, and documents that are too large.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use tracestitch_wire::handoff::Message;
 use tracestitch_wire::id::SegmentId;
 
 use super::reader::{Reader, report, steadily};
-use super::support::{Function, World, say};
+use super::support::{Function, World, send};
 
 fn close(function: &mut Function, document: &[u8]) {
     let id = SegmentId::new();
-    say(&mut function.data, &Message::Close { id, document });
+    send(&mut function.data, &Message::Close { id, document });
 }
 
 fn usual(n: usize) -> Vec<u8> {
@@ -18,19 +18,20 @@ fn usual(n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn thousands_of_documents_that_a_killed_function_left_arrive_within_the_shutdown() {
+fn thousands_of_documents_of_a_killed_function_arrive_within_the_shutdown() {
     const COUNT: usize = 2_000;
     steadily(|| {
         let mut world = World::new();
         world.start(&[("TRACESTITCH_LOG", "info")]);
         world.wait_until_asked(1);
         let mut function = world.function(1);
+        function.begin("r-1");
         world.invoke("r-1");
         let reader = Reader::start(&world.daemon);
         for n in 0..COUNT {
             let (id, document) = (SegmentId::new(), usual(n));
             let document = document.as_slice();
-            say(&mut function.data, &Message::Open { id, document });
+            send(&mut function.data, &Message::Open { id, document });
             if n % 50 == 49 {
                 function.drain();
             }
@@ -42,26 +43,25 @@ fn thousands_of_documents_that_a_killed_function_left_arrive_within_the_shutdown
         let (status, log) = world.end();
         let took = asked_to_stop.elapsed();
         assert!(status.success(), "{status}: {log}");
-        assert!(
-            took < Duration::from_millis(1500),
-            "Lambda gives 2 s: {took:?}"
-        );
         let counts = report(&log);
         assert_eq!(counts["interrupted"], COUNT);
         assert_eq!(counts["sent"], COUNT);
         let (read, stall) = reader.read();
-        (COUNT - read.len(), stall)
+        // Lambda gives 2 s.
+        let late = took > Duration::from_millis(1500);
+        (COUNT - read.len() + usize::from(late), stall)
     });
 }
 
 #[test]
-fn twenty_thousand_documents_of_one_invocation() {
+fn twenty_thousand_documents_of_one_invocation_arrive() {
     const COUNT: usize = 20_000;
     steadily(|| {
         let mut world = World::new();
         world.start(&[("TRACESTITCH_LOG", "info")]);
         world.wait_until_asked(1);
         let mut function = world.function(1);
+        function.begin("r-1");
         world.invoke("r-1");
         let reader = Reader::start(&world.daemon);
         for n in 0..COUNT {
@@ -83,11 +83,12 @@ fn twenty_thousand_documents_of_one_invocation() {
 }
 
 #[test]
-fn the_largest_frames_are_split_and_trimmed_and_counted() {
+fn largest_frames_are_split_trimmed_and_counted() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_LOG", "info")]);
     world.wait_until_asked(1);
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     let filler = |bytes| "x".repeat(bytes);
     let child = |n| {

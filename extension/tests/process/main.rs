@@ -1,12 +1,14 @@
-//! The real process against a fake Extensions API, a scripted function and a UDP socket.
+//! Runs the real process with a fake Extensions API, a scripted function and a UDP socket.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
+    reason = "a failure fails the test, also in helpers outside of a test function"
 )]
 
 mod bursts;
+mod log;
 mod managed;
+mod orphan;
 mod protocol;
 mod reader;
 mod security;
@@ -17,7 +19,7 @@ use std::time::Instant;
 
 use support::{World, extension};
 
-/// The program under test.
+/// Path of the program that cargo built.
 fn built() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_tracestitch-extension"))
 }
@@ -29,6 +31,7 @@ const HANDLER: &str = "4c721bf33e3caf8f";
 fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_for() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
     function.close(CALL);
@@ -41,17 +44,18 @@ fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_fo
 
     drop(function);
     let log = world.spin_down();
-    assert_eq!(log, "", "nothing was lost, so nothing is said");
+    assert_eq!(log, "", "nothing was lost, so nothing is reported");
     assert!(!world.socket().exists());
 }
 
 #[test]
-fn many_invocations_of_one_environment() {
+fn documents_of_many_invocations_leave_before_their_ends() {
     let mut world = World::started();
     let mut function = world.function(1);
     for n in 1..=50 {
         let request_id = format!("r-{n}");
-        // Every other end is written before the extension can know of the invocation.
+        function.begin(&request_id);
+        // Every other end is written before the invocation's event.
         if n % 2 == 0 {
             world.invoke(&request_id);
         }
@@ -67,9 +71,10 @@ fn many_invocations_of_one_environment() {
 }
 
 #[test]
-fn what_a_timeout_leaves_open_is_closed_with_its_reason() {
+fn documents_that_a_timeout_leaves_open_are_closed_with_the_reason() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
     function.close(CALL);
@@ -95,9 +100,10 @@ fn what_a_timeout_leaves_open_is_closed_with_its_reason() {
 }
 
 #[test]
-fn a_function_that_outlives_the_shutdown_event_loses_nothing() {
+fn function_that_outlives_the_shutdown_event_loses_nothing() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
     function.end("r-1");
@@ -112,7 +118,7 @@ fn a_function_that_outlives_the_shutdown_event_loses_nothing() {
 }
 
 #[test]
-fn with_no_function_nothing_is_held() {
+fn nothing_is_held_without_a_function() {
     let mut world = World::started();
     for n in 1..=3 {
         world.invoke(&format!("r-{n}"));
@@ -122,9 +128,10 @@ fn with_no_function_nothing_is_held() {
 }
 
 #[test]
-fn deadlines_of_emulators_do_not_disturb() {
+fn deadline_of_zero_does_not_release_at_once() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke_until("r-1", 0);
     function.close(CALL);
     function.end("r-1");
@@ -134,7 +141,7 @@ fn deadlines_of_emulators_do_not_disturb() {
 }
 
 #[test]
-fn where_lambda_refuses_invocation_events_documents_leave_all_the_same() {
+fn documents_leave_if_lambda_refuses_invocation_events() {
     let mut world = World::new();
     world.refuse_invoke();
     world.start(&[]);
@@ -157,7 +164,7 @@ fn where_lambda_refuses_invocation_events_documents_leave_all_the_same() {
 }
 
 #[test]
-fn on_managed_instances_it_does_not_ask_for_invocation_events() {
+fn managed_instances_are_registered_for_the_shutdown_alone() {
     let mut world = World::new();
     world.start(&[("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")]);
     world.wait_until_asked(1);
@@ -166,7 +173,7 @@ fn on_managed_instances_it_does_not_ask_for_invocation_events() {
 }
 
 #[test]
-fn switched_off_it_binds_nothing_and_stays() {
+fn disabled_extension_binds_no_socket_and_keeps_running() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_ENABLED", "false")]);
     world.wait_until_asked(1);
@@ -176,15 +183,16 @@ fn switched_off_it_binds_nothing_and_stays() {
 }
 
 #[test]
-fn without_a_daemon_losses_are_reported_in_one_line() {
-    let nobody = {
+fn losses_without_a_daemon_are_reported_in_one_line() {
+    let absent = {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap().to_string()
     };
     let mut world = World::new();
-    world.start(&[("TRACESTITCH_DAEMON_ADDRESS", &nobody)]);
+    world.start(&[("TRACESTITCH_DAEMON_ADDRESS", &absent)]);
     world.wait_until_asked(1);
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);
     function.close(HANDLER);
@@ -201,7 +209,7 @@ fn without_a_daemon_losses_are_reported_in_one_line() {
 }
 
 #[test]
-fn a_socket_path_that_cannot_be_does_not_stop_it() {
+fn invalid_socket_path_does_not_stop_the_extension() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_SOCKET", "/proc/nowhere/s")]);
     world.wait_until_asked(1);
@@ -213,25 +221,26 @@ fn a_socket_path_that_cannot_be_does_not_stop_it() {
 }
 
 #[test]
-fn with_its_log_off_it_says_nothing() {
+fn log_level_off_silences_everything() {
     let mut world = World::new();
     world.start(&[
         ("TRACESTITCH_LOG", "off"),
         ("TRACESTITCH_ENABLED", "maybe"),
-        ("TRACESTITCH_DAEMON_ADDRESS", "nobody.invalid:2000"),
+        ("TRACESTITCH_DAEMON_ADDRESS", "host.invalid:2000"),
     ]);
     world.wait_until_asked(1);
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);
     function.end("r-1");
     world.wait_until_asked(2);
     drop(function);
-    assert_eq!(world.spin_down(), "", "also of what is lost");
+    assert_eq!(world.spin_down(), "", "losses, too");
 }
 
 #[test]
-fn a_failing_runtime_api_is_asked_again() {
+fn failing_runtime_api_is_asked_again() {
     let mut world = World::new();
     world.fail(3);
     world.start(&[]);
@@ -242,7 +251,7 @@ fn a_failing_runtime_api_is_asked_again() {
 }
 
 #[test]
-fn two_extensions_do_not_share_a_socket() {
+fn second_extension_leaves_the_first_ones_socket_alone() {
     let mut world = World::started();
     let mut second = World::new();
     let socket = world.socket();
@@ -255,7 +264,7 @@ fn two_extensions_do_not_share_a_socket() {
 }
 
 #[test]
-fn it_tells_its_version() {
+fn version_flag_prints_the_version() {
     let output = extension().arg("--version").output().unwrap();
     assert!(output.status.success());
     assert_eq!(
@@ -265,7 +274,7 @@ fn it_tells_its_version() {
 }
 
 #[test]
-fn it_tells_what_it_sees() {
+fn check_flag_prints_a_diagnosis() {
     let world = World::started();
     let socket = world.socket();
     let run = |daemon: &str| {
@@ -278,20 +287,20 @@ fn it_tells_what_it_sees() {
             .unwrap()
     };
     let good = run("127.0.0.1:2000");
-    let said = String::from_utf8(good.stdout).unwrap();
-    assert!(good.status.success(), "{said}");
-    assert!(said.contains("an extension listens"), "{said}");
+    let printed = String::from_utf8(good.stdout).unwrap();
+    assert!(good.status.success(), "{printed}");
+    assert!(printed.contains("an extension listens"), "{printed}");
     let bad = run("no-port");
-    let said = String::from_utf8(bad.stdout).unwrap();
-    assert_eq!(bad.status.code(), Some(1), "{said}");
+    let printed = String::from_utf8(bad.stdout).unwrap();
+    assert_eq!(bad.status.code(), Some(1), "{printed}");
     assert!(
-        said.contains("problem  TRACESTITCH_DAEMON_ADDRESS"),
-        "{said}"
+        printed.contains("problem  TRACESTITCH_DAEMON_ADDRESS"),
+        "{printed}"
     );
 }
 
 #[test]
-fn outside_of_lambda_it_says_what_is_missing() {
+fn missing_runtime_api_is_named_outside_of_lambda() {
     let output = extension().env_clear().output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stderr).unwrap();

@@ -1,10 +1,10 @@
-//! Lambda Managed Instances: no invocation events, no freeze, many invocations at once.
+//! Lambda Managed Instances: no invocation events, no freeze, many invocations at a time.
 
 use std::collections::BTreeMap;
 
 use tracestitch_wire::handoff::Message;
 
-use super::support::{World, say, segment};
+use super::support::{World, segment, send};
 
 const INVOCATIONS: u64 = 40;
 const PROCESSES: u64 = 3;
@@ -14,7 +14,7 @@ fn id(process: u64, invocation: u64, part: u64) -> String {
 }
 
 #[test]
-fn many_invocations_at_once_of_several_processes() {
+fn concurrent_invocations_of_several_processes_arrive() {
     let mut world = World::new();
     world.refuse_invoke();
     world.start(&[("TRACESTITCH_LOG", "info")]);
@@ -23,8 +23,8 @@ fn many_invocations_at_once_of_several_processes() {
         .map(|process| world.function(process))
         .collect();
     let mut expected = BTreeMap::new();
-    // All invocations begin, then all go on, then all but the last end: each step of one lies
-    // between steps of all others.
+    // All invocations begin, then all continue, then all but the last end: the steps of one are
+    // interleaved with the steps of all others.
     for part in 0..4 {
         for invocation in 0..INVOCATIONS {
             for (process, function) in functions.iter_mut().enumerate() {
@@ -55,12 +55,12 @@ fn many_invocations_at_once_of_several_processes() {
         let fault = document["fault"] == true;
         assert_eq!(received.insert(id, fault), None, "sent twice: {document}");
     };
-    // Without an end and without a signal, what is finished leaves within the interval.
+    // Without an end and without a signal, finished documents leave within the interval.
     let interrupted = PROCESSES as usize;
     for _ in 0..expected.len() - interrupted {
         take(world.document());
     }
-    assert_eq!(world.asked(), 1, "nothing but the shutdown is asked for");
+    assert_eq!(world.asked(), 1, "only the shutdown is asked for");
     drop(functions);
     world.shutdown("spindown");
     for _ in 0..interrupted {
@@ -76,14 +76,14 @@ fn many_invocations_at_once_of_several_processes() {
 }
 
 #[test]
-fn a_call_that_never_ends_is_closed_when_its_process_is_replaced() {
+fn call_without_an_end_is_closed_when_its_process_is_replaced() {
     let mut world = World::new();
     world.refuse_invoke();
     world.start(&[]);
     world.wait_until_asked(1);
     let mut first = world.function(1);
     first.open(&id(1, 1, 0));
-    say(
+    send(
         &mut first.data,
         &Message::Discard {
             id: segment(&id(1, 1, 9)),

@@ -1,20 +1,20 @@
-//! Functions of other versions, and what is none.
+//! Functions of other versions, strangers, and sessions that do not serve the invocation.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
 
-use super::support::{PATIENCE, World, say, segment};
+use super::support::{PATIENCE, World, segment, send};
 
 const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
 
-/// True when the extension closes the connection.
+/// Returns true if the extension closes the connection.
 fn is_closed(stream: &mut UnixStream) -> bool {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     match stream.read(&mut [0; 1]) {
@@ -24,7 +24,7 @@ fn is_closed(stream: &mut UnixStream) -> bool {
 }
 
 #[test]
-fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
+fn function_of_another_version_is_closed_at_once_and_holds_nothing() {
     let mut world = World::started();
     let mut streams = [Channel::Data, Channel::Signal].map(|channel| {
         let mut stream = UnixStream::connect(world.socket()).unwrap();
@@ -34,10 +34,10 @@ fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
             session: 1,
             daemon: None,
         };
-        say(&mut stream, &Message::Hello(hello));
+        send(&mut stream, &Message::Hello(hello));
         stream
     });
-    // Before any invocation: the function hears of it while it initialises.
+    // Before any invocation: the function notices it while it initialises.
     assert!(streams.iter_mut().all(is_closed));
     world.invoke("r-1");
     world.wait_until_asked(2);
@@ -46,9 +46,9 @@ fn a_function_of_another_version_is_told_at_once_and_nothing_is_held() {
     assert!(log.contains("handoff version 2"), "{log}");
 }
 
-/// What is wrong with a function must be said, also when a stranger has knocked before.
+/// A stranger's fault must not hide the function's.
 #[test]
-fn each_complaint_comes_once_whatever_else_was_wrong() {
+fn each_warning_is_given_once() {
     let mut world = World::started();
     let other_version = Message::Hello(Hello {
         version: VERSION + 1,
@@ -58,27 +58,28 @@ fn each_complaint_comes_once_whatever_else_was_wrong() {
     });
     for message in [&Message::Drain, &other_version, &Message::Drain] {
         let mut stream = UnixStream::connect(world.socket()).unwrap();
-        say(&mut stream, message);
+        send(&mut stream, message);
         assert!(is_closed(&mut stream));
     }
     let log = world.spin_down();
-    for (n, complaint) in ["began without a hello", "handoff version 2"]
+    for (n, warning) in ["began without a hello", "handoff version 2"]
         .into_iter()
         .enumerate()
     {
         let line = log.lines().nth(n).unwrap_or_default();
-        assert!(line.contains(complaint), "{log}");
+        assert!(line.contains(warning), "{log}");
     }
     assert_eq!(log.lines().count(), 2, "{log}");
 }
 
 #[test]
-fn frames_of_a_later_version_are_passed_over() {
+fn frames_of_a_later_version_are_skipped() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     for stream in [&mut function.data, &mut function.signal] {
-        say(stream, &Message::Unknown(200));
+        send(stream, &Message::Unknown(200));
         stream.write_all(&[0, 0, 0, 4, 99, 1, 2, 3]).unwrap();
     }
     function.close(CALL);
@@ -90,9 +91,10 @@ fn frames_of_a_later_version_are_passed_over() {
 }
 
 #[test]
-fn a_length_of_gigabytes_ends_the_connection_and_takes_no_memory() {
+fn length_of_gigabytes_ends_the_connection_and_takes_no_memory() {
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
     function.close(CALL);
@@ -118,23 +120,26 @@ fn a_length_of_gigabytes_ends_the_connection_and_takes_no_memory() {
     );
     assert_eq!(
         counts["interrupted"], 0,
-        "the function lives and tells the daemon itself how it ends"
+        "the function lives and sends its documents itself"
     );
 }
 
-/// The function gave it up while it hung, and finishes elsewhere what it had opened here.
+/// The function gave the extension up while it hung, and sends the documents that it had opened
+/// here by itself.
 #[test]
-fn a_function_that_left_is_not_told_twice() {
+fn documents_of_a_function_that_left_are_not_sent_twice() {
     let mut world = World::started();
     let mut function = world.function(1);
-    // When this is over, both connections have been heard.
+    // After this, both connections have been read.
+    function.begin("r-0");
     world.invoke("r-0");
     function.end("r-0");
     world.wait_until_asked(2);
+    function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
     function.close(CALL);
-    // A document that goes the other way, cut off.
+    // A document that the function sends by itself, cut off.
     let mut frame = Vec::new();
     let message = Message::Close {
         id: segment(HANDLER),
@@ -142,7 +147,7 @@ fn a_function_that_left_is_not_told_twice() {
     };
     message.encode(&mut frame);
     function.data.write_all(&frame[..9]).unwrap();
-    say(&mut function.signal, &Message::Leave);
+    send(&mut function.signal, &Message::Leave);
     drop(function);
     world.wait_until_asked(3);
     assert_eq!(world.document_already_there()["id"], CALL);
@@ -158,10 +163,10 @@ fn a_function_that_left_is_not_told_twice() {
     assert!(more.is_err(), "nothing else was sent");
 }
 
-/// Threads that connect and hang up as fast as they can hold nothing up, and cost the function
+/// Threads that connect and hang up as fast as they can delay nothing, and cost the function
 /// neither its connections nor a document.
 #[test]
-fn a_storm_of_connections_holds_no_invocation() {
+fn storm_of_connections_holds_no_invocation() {
     let mut world = World::started();
     let over = Arc::<AtomicBool>::default();
     let storm = [(); 2].map(|()| {
@@ -176,6 +181,7 @@ fn a_storm_of_connections_holds_no_invocation() {
     let mut function = world.function(1);
     for n in 1..=20 {
         let request_id = format!("r-{n}");
+        function.begin(&request_id);
         world.invoke(&request_id);
         function.close(CALL);
         function.end(&request_id);
@@ -190,5 +196,73 @@ fn a_storm_of_connections_holds_no_invocation() {
     }
     drop(function);
     let log = world.spin_down();
-    assert!(!log.contains('{'), "something is reported as lost: {log}");
+    assert!(!log.contains('{'), "a loss is reported: {log}");
+}
+
+/// A process that only polls a queue, a handler that is never called, a silent stranger: connected,
+/// and without a begin message. The deadline is 40 s away.
+#[test]
+fn sessions_that_announce_nothing_do_not_hold_an_invocation() {
+    let mut world = World::started();
+    let mut poller = world.function(1);
+    let _handler_is_not_called = world.function(2);
+    let _silent = UnixStream::connect(world.socket()).unwrap();
+    let mut strangers = Vec::new();
+    let began = Instant::now();
+    for n in 1..=20 {
+        poller.open(&format!("{n:016x}"));
+        poller.end("");
+        strangers.push(UnixStream::connect(world.socket()).unwrap());
+        world.invoke(&format!("r-{n}"));
+        world.wait_until_asked(n + 1);
+    }
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    world.spin_down();
+}
+
+/// A function that announced all invocations before, and one whose event does not deserialise.
+#[test]
+fn invocation_that_is_not_announced_is_released_and_later_ones_are_held_again() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    for n in 1..=9 {
+        let request_id = format!("r-{n}");
+        if n % 3 == 0 {
+            world.invoke(&request_id);
+        } else {
+            function.begin(&request_id);
+            world.invoke(&request_id);
+            function.close(CALL);
+            function.end(&request_id);
+        }
+        world.wait_until_asked(n + 1);
+        if n % 3 == 2 {
+            // It was waited for: not in vain before, and again after an end.
+            assert_eq!(world.document_already_there()["id"], CALL);
+        } else if n % 3 == 1 {
+            assert_eq!(world.document()["id"], CALL);
+        }
+    }
+    world.spin_down();
+}
+
+/// Functions that send no begin messages lose nothing.
+#[test]
+fn documents_of_a_function_without_begin_messages_arrive() {
+    let mut world = World::started();
+    let mut function = world.function(1);
+    for n in 1..=5 {
+        let request_id = format!("r-{n}");
+        world.invoke(&request_id);
+        // Released after the look at the latest, and its end comes later.
+        if n % 2 == 0 {
+            world.wait_until_asked(n + 1);
+        }
+        function.close(CALL);
+        function.end(&request_id);
+        assert_eq!(world.document()["id"], CALL);
+        world.wait_until_asked(n + 1);
+    }
+    let log = world.spin_down();
+    assert_eq!(log, "");
 }

@@ -1,4 +1,4 @@
-//! What reached the daemon, and what the extension says of it.
+//! Reads the documents that reach the daemon, and the extension's report.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use serde_json::Value;
 use tracestitch_wire::datagram;
 
-/// A daemon that reads all the time, and knows for how long the machine kept it from that.
+/// A daemon that reads all the time and measures how long the machine kept it from reading.
 pub(crate) struct Reader {
     thread: JoinHandle<(Vec<Vec<u8>>, Duration)>,
     over: Arc<AtomicBool>,
@@ -19,8 +19,8 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn start(daemon: &UdpSocket) -> Self {
         let socket = daemon.try_clone().unwrap();
-        // What a default buffer holds is the question of the tests in `flush.rs`. Here a reader
-        // that the machine keeps from running is to lose nothing, where we may arrange for that.
+        // The tests in `flush.rs` use a default buffer. Here a reader that the machine keeps from
+        // running should lose nothing, if we may set a larger one.
         let _ = setsockopt(&socket, RcvBufForce, &(32 << 20));
         socket
             .set_read_timeout(Some(Duration::from_millis(1)))
@@ -52,7 +52,7 @@ impl Reader {
     }
 }
 
-/// The closing report, and that its counters add up.
+/// Returns the counters of the closing report and checks that they add up.
 pub(crate) fn report(log: &str) -> Value {
     let line: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     let counts = line["tracestitch"].clone();
@@ -68,11 +68,11 @@ pub(crate) fn report(log: &str) -> Value {
     counts
 }
 
-/// How long a machine may be too busy for [`steadily`].
+/// Longest time for which [`steadily`] retries.
 const LONGEST: Duration = Duration::from_secs(90);
 
-/// Repeats `attempt` until one came in which the reader could read steadily; each gives how many
-/// documents were lost on the way.
+/// Repeats `attempt` until the reader could read steadily in one. An attempt returns the
+/// number of documents that were lost or late, and the longest time that the reader could not run.
 pub(crate) fn steadily(attempt: impl Fn() -> (usize, Duration)) {
     let began = Instant::now();
     while began.elapsed() < LONGEST {
@@ -82,7 +82,7 @@ pub(crate) fn steadily(attempt: impl Fn() -> (usize, Duration)) {
         }
         assert!(
             stall > Duration::from_millis(4),
-            "{lost} documents were lost although the reader read steadily"
+            "{lost} documents were lost or late although the reader read steadily"
         );
     }
     panic!("the machine did not let the reader read steadily for {LONGEST:?}");

@@ -1,4 +1,4 @@
-//! What the process must not do: listen, or say what it was told.
+//! Limits of the process: it listens on no network port, and no document reaches its log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
 
-use super::support::{PATIENCE, World, say, segment};
+use super::support::{PATIENCE, World, segment, send};
 
 const CALL: &str = "53995c3f42cd8ad8";
 
-/// The sockets of a process, as the kernel numbers them.
+/// Returns the inode numbers of a process's sockets.
 fn sockets(process: u32) -> Vec<String> {
     fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
@@ -24,8 +24,8 @@ fn sockets(process: u32) -> Vec<String> {
         .collect()
 }
 
-/// Remote address and state of this process's sockets in one of the kernel's tables (proc(5)), each
-/// once: a table that changes while it is read may name one again.
+/// Returns remote address and state of the process's sockets in one of the kernel's tables
+/// (proc(5)), each once: a table that changes while it is read may list one again.
 fn table(process: u32, name: &str) -> BTreeMap<String, (String, String)> {
     let own = sockets(process);
     fs::read_to_string(format!("/proc/{process}/net/{name}"))
@@ -41,7 +41,7 @@ fn table(process: u32, name: &str) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-/// The same of the tables for IPv4 and IPv6 together; some, in time.
+/// Reads the tables for IPv4 and IPv6 together, until they list a socket.
 fn tables(process: u32, name: &str) -> Vec<(String, String)> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -58,29 +58,33 @@ fn nothing_listens_on_the_network() {
     const LISTEN: &str = "0A";
     let mut world = World::started();
     let mut function = world.function(1);
+    function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);
     function.end("r-1");
     world.wait_until_asked(2);
     let process = world.id();
     let [tcp, udp] = ["tcp", "udp"].map(|name| tables(process, name));
-    assert!(!tcp.is_empty(), "the connection to the runtime API is seen");
+    assert!(
+        !tcp.is_empty(),
+        "the connection to the runtime API is listed"
+    );
     assert!(tcp.iter().all(|(_, state)| state != LISTEN), "{tcp:?}");
-    assert_eq!(udp.len(), 1, "the socket to the daemon is seen: {udp:?}");
+    assert_eq!(udp.len(), 1, "the socket to the daemon is listed: {udp:?}");
     let port = world.daemon.local_addr().unwrap().port();
     let (remote, _) = &udp[0];
     assert!(
         remote.ends_with(&format!(":{port:04X}")),
-        "it takes nothing from others: {remote}"
+        "it receives from no other address: {remote}"
     );
     world.spin_down();
 }
 
 #[test]
-fn what_it_was_told_is_in_no_log() {
+fn log_contains_no_value_of_the_environment_or_the_function() {
     const SECRET: &str = "sk_live_4242";
-    // The warnings of one process come once each: several processes say them all.
-    let plant = |level: &str, speak: &dyn Fn(&World)| {
+    // One process gives each warning once, so it takes several for all of them.
+    let plant = |level: &str, write: &dyn Fn(&World)| {
         let mut world = World::new();
         world.fail(1);
         world.start(&[
@@ -91,7 +95,7 @@ fn what_it_was_told_is_in_no_log() {
             ("PASSWORD", SECRET),
         ]);
         world.wait_until_asked(1);
-        speak(&world);
+        write(&world);
         world.invoke("r-1");
         world.wait_until_asked(2);
         let log = world.spin_down();
@@ -108,7 +112,7 @@ fn what_it_was_told_is_in_no_log() {
         let document = format!(r#"{{"name":"{SECRET}","start_time":1.0,"in_progress":true}}"#);
         for (id, document) in [(CALL, document.as_str()), ("4c721bf33e3caf8f", SECRET)] {
             let (id, document) = (segment(id), document.as_bytes());
-            say(&mut function.data, &Message::Open { id, document });
+            send(&mut function.data, &Message::Open { id, document });
         }
     });
     assert!(log.contains("malformed"), "it was read: {log}");
@@ -117,7 +121,7 @@ fn what_it_was_told_is_in_no_log() {
         let mut frame = vec![0, 0, 0, 14, 5, 0xff];
         frame.extend(SECRET.as_bytes());
         function.data.write_all(SECRET.as_bytes()).unwrap();
-        // It may have read that and closed both by now.
+        // The extension may have closed both by now.
         let _ = function.signal.write_all(&frame);
     });
     assert!(log.contains("cannot be read"), "it was read: {log}");
@@ -131,7 +135,7 @@ fn what_it_was_told_is_in_no_log() {
             session: 1,
             daemon: Some(format!("http://user:{SECRET}@daemon")),
         };
-        say(&mut stream, &Message::Hello(hello));
+        send(&mut stream, &Message::Hello(hello));
     });
     assert!(log.contains("no usable daemon address"), "{log}");
 }

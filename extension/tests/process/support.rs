@@ -1,11 +1,12 @@
-//! A Lambda environment made of loopback sockets: Extensions API, function and X-Ray daemon.
+//! A Lambda environment of loopback sockets: Extensions API, function and X-Ray daemon.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +14,10 @@ use tracestitch_wire::datagram;
 use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
 
-/// How long any of these waits may take before the test fails.
+/// Longest time of a wait before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the fake Extensions API was asked and is to answer.
+/// State of the fake Extensions API: requests so far, and answers to come.
 #[derive(Default)]
 struct Lambda {
     refuses_invoke: bool,
@@ -26,7 +27,7 @@ struct Lambda {
     events: VecDeque<String>,
 }
 
-/// One environment. What it started ends with it.
+/// One environment. Its processes end with it.
 pub(crate) struct World {
     lambda: Arc<(Mutex<Lambda>, Condvar)>,
     api: String,
@@ -70,7 +71,7 @@ impl World {
         self.lambda.0.lock().unwrap().refuses_invoke = true;
     }
 
-    /// Answers the next `count` questions for an event with status 500.
+    /// Answers the next `count` requests for an event with status 500.
     pub(crate) fn fail(&self, count: usize) {
         self.lambda.0.lock().unwrap().failures = count;
     }
@@ -100,7 +101,7 @@ impl World {
         self.lambda.0.lock().unwrap().registrations.clone()
     }
 
-    /// How often the extension has asked for an event.
+    /// Number of times that the extension has asked for an event.
     pub(crate) fn asked(&self) -> usize {
         self.lambda.0.lock().unwrap().asked
     }
@@ -120,6 +121,7 @@ impl World {
         );
     }
 
+    /// Sends an event whose deadline is later than any wait of a test.
     pub(crate) fn invoke(&self, request_id: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         self.invoke_until(request_id, (now + PATIENCE * 2).as_millis());
@@ -142,12 +144,12 @@ impl World {
         self.lambda.1.notify_all();
     }
 
-    /// A function that has connected both channels.
+    /// Connects both channels of a function.
     pub(crate) fn function(&self, session: u64) -> Function {
         let daemon = self.daemon.local_addr().unwrap().to_string();
         let connect = |channel| {
             let mut stream = UnixStream::connect(self.socket()).unwrap();
-            say(
+            send(
                 &mut stream,
                 &Message::Hello(Hello {
                     version: VERSION,
@@ -164,7 +166,7 @@ impl World {
         }
     }
 
-    /// The next document that reaches the daemon.
+    /// Waits for the next document that reaches the daemon.
     #[track_caller]
     pub(crate) fn document(&self) -> serde_json::Value {
         let mut buffer = vec![0; 65_536];
@@ -175,7 +177,7 @@ impl World {
         serde_json::from_slice(datagram::decode(&buffer[..length]).unwrap()).unwrap()
     }
 
-    /// The next document, which must have reached the daemon already.
+    /// Returns the next document, which must have reached the daemon already.
     #[track_caller]
     pub(crate) fn document_already_there(&self) -> serde_json::Value {
         self.daemon.set_nonblocking(true).unwrap();
@@ -184,7 +186,13 @@ impl World {
         document
     }
 
-    /// Asks it to stop, as Lambda does where nothing is wrong, and gives what it said.
+    /// Takes the reading end of the extension's standard error.
+    pub(crate) fn take_stderr(&mut self) -> ChildStderr {
+        let child = self.child.as_mut().expect("the extension was started");
+        child.stderr.take().unwrap()
+    }
+
+    /// Sends the shutdown event of an environment that is no longer needed. Returns the log.
     pub(crate) fn spin_down(&mut self) -> String {
         self.shutdown("spindown");
         let (status, log) = self.end();
@@ -192,7 +200,7 @@ impl World {
         log
     }
 
-    /// How the extension ended, and what it wrote to stderr.
+    /// Waits for the extension's end. Returns its status and log.
     #[track_caller]
     pub(crate) fn end(&mut self) -> (ExitStatus, String) {
         let mut child = self.child.take().expect("the extension was started");
@@ -236,7 +244,7 @@ impl Function {
             id: segment(id),
             document: document.as_bytes(),
         };
-        say(&mut self.data, &message);
+        send(&mut self.data, &message);
     }
 
     pub(crate) fn close(&mut self, id: &str) {
@@ -245,15 +253,20 @@ impl Function {
             id: segment(id),
             document: document.as_bytes(),
         };
-        say(&mut self.data, &message);
+        send(&mut self.data, &message);
+    }
+
+    /// Announces an invocation.
+    pub(crate) fn begin(&mut self, request_id: &str) {
+        send(&mut self.data, &Message::Begin { request_id });
     }
 
     pub(crate) fn drain(&mut self) {
-        say(&mut self.signal, &Message::Drain);
+        send(&mut self.signal, &Message::Drain);
     }
 
     pub(crate) fn end(&mut self, request_id: &str) {
-        say(&mut self.signal, &Message::End { request_id });
+        send(&mut self.signal, &Message::End { request_id });
     }
 }
 
@@ -261,7 +274,7 @@ pub(crate) fn segment(id: &str) -> SegmentId {
     id.parse().unwrap()
 }
 
-pub(crate) fn say(stream: &mut UnixStream, message: &Message<'_>) {
+pub(crate) fn send(stream: &mut UnixStream, message: &Message<'_>) {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     stream.write_all(&bytes).unwrap();
@@ -318,7 +331,8 @@ fn answer(
             (
                 "200 OK",
                 "Lambda-Extension-Identifier: ext-1\r\n",
-                "{}".to_owned(),
+                r#"{"functionName":"f","functionVersion":"$LATEST","handler":"bootstrap"}"#
+                    .to_owned(),
             )
         };
     }
@@ -335,10 +349,12 @@ fn answer(
     ("200 OK", "", state.events.pop_front().unwrap())
 }
 
-/// The program under test: what cargo built beside the tests, or the one that
-/// `TRACESTITCH_TEST_EXTENSION` names, such as that of a layer.
+/// Path of the program under test: the one that cargo built beside the tests, or the one that
+/// `TRACESTITCH_TEST_EXTENSION` names, for example from a layer.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("TRACESTITCH_TEST_EXTENSION").unwrap_or_else(|| crate::built().into())
+}
+
 pub(crate) fn extension() -> Command {
-    Command::new(
-        std::env::var_os("TRACESTITCH_TEST_EXTENSION").unwrap_or_else(|| crate::built().into()),
-    )
+    Command::new(program())
 }

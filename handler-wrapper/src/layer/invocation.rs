@@ -245,6 +245,7 @@ mod tests {
 
     impl Sink for Full {
         fn begin(&self) {}
+        fn announce(&self, _request_id: &str) {}
         fn open(&self, _: SegmentId, _: &[u8]) {}
         fn close(&self, _: SegmentId, _: &[u8]) {}
         fn discard(&self, _: &[SegmentId]) {}

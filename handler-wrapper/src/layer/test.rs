@@ -328,6 +328,7 @@ impl Collector {
 
 impl Sink for Collector {
     fn begin(&self) {}
+    fn announce(&self, _request_id: &str) {}
 
     fn open(&self, id: SegmentId, json: &[u8]) {
         let document = parse(json);

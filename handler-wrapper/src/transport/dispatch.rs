@@ -130,6 +130,13 @@ impl Sink for Transport {
         self.send(&refused.unwrap_or_default());
     }
 
+    fn announce(&self, request_id: &str) {
+        let refused = self
+            .handoff()
+            .map(|mut handoff| handoff.announce(request_id));
+        self.send(&refused.unwrap_or_default());
+    }
+
     fn open(&self, id: SegmentId, document: &[u8]) {
         if document.len() <= MAX_DOCUMENT {
             let refused = self.handoff().map(|mut handoff| handoff.open(id, document));

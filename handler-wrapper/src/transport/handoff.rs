@@ -125,6 +125,12 @@ impl Handoff {
         Vec::new()
     }
 
+    /// Announces an invocation: the extension waits for its end. Returns the finished documents
+    /// that cannot go this way.
+    pub(crate) fn announce(&mut self, request_id: &str) -> Vec<Vec<u8>> {
+        self.write([Message::Begin { request_id }])
+    }
+
     /// Connects to the extension. Without one this costs one failed system call.
     fn connect(&mut self) {
         self.link = Link::Down;

@@ -9,7 +9,7 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A piece of work begins: an invocation, or a batch of a poller.
     fn begin(&self);
     /// Announces an invocation of this process to the extension, which then waits for its end.
-    fn announce(&self, _request_id: &str) {}
+    fn announce(&self, request_id: &str);
     /// Takes a document in progress. It is over only after `close` or `discard`. Replaces an
     /// earlier document of the same id, also by a finished one that is closed later or never.
     fn open(&self, id: SegmentId, document: &[u8]);
@@ -42,6 +42,7 @@ pub(crate) struct NullSink;
 
 impl Sink for NullSink {
     fn begin(&self) {}
+    fn announce(&self, _request_id: &str) {}
     fn open(&self, _id: SegmentId, _document: &[u8]) {}
     fn close(&self, _id: SegmentId, _document: &[u8]) {}
     fn discard(&self, _ids: &[SegmentId]) {}

@@ -1,7 +1,7 @@
-//! What a handler's queries leave at the X-Ray daemon, and a server for them.
+//! Runs a handler and returns the documents that reach the X-Ray daemon; also a database server.
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test that calls it"
+    reason = "a failure here fails the test that calls it"
 )]
 
 pub mod postgres;
@@ -16,17 +16,29 @@ use serde_json::Value;
 use tower::{Layer, ServiceExt};
 use tracestitch::TraceLayer;
 
-/// Trace of the invocation.
+/// Trace id of the invocation.
 pub const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 const DAEMON: &str = "TRACESTITCH_DAEMON_ADDRESS";
 const INSIDE: &str = "BESIDE_INSIDE";
 
-/// The documents that reach the daemon when `work` runs as a handler, by their end; the handler's
-/// own is the last.
+/// Returns a command that runs `test` alone, in another process: for tests that need their own
+/// environment or the process's only subscriber.
 ///
-/// The environment says where the daemon is and belongs to a whole process, so `test`, which
-/// calls this, runs once more in a process of its own, and there this does not return.
+/// # Panics
+///
+/// When the path of this program is unknown.
+pub fn alone(test: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "--nocapture", test]);
+    command
+}
+
+/// Runs `work` as a handler and returns the documents that reach the daemon, in the order of their
+/// ends; the handler's document is the last.
+///
+/// The daemon's address is in the environment, which belongs to a whole process. So `test`, the
+/// caller, runs again in another process, where this function does not return.
 ///
 /// # Panics
 ///
@@ -37,8 +49,7 @@ pub fn recorded<F: Future<Output = ()>>(test: &str, work: fn() -> F) -> Vec<Valu
         std::process::exit(0);
     }
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let inside = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", test])
+    let inside = alone(test)
         .env(INSIDE, "1")
         .env(DAEMON, daemon.local_addr().unwrap().to_string())
         .env("TRACESTITCH_TRANSPORT", "direct")
@@ -47,7 +58,7 @@ pub fn recorded<F: Future<Output = ()>>(test: &str, work: fn() -> F) -> Vec<Valu
         .output()
         .unwrap();
     assert!(inside.status.success(), "{inside:?}");
-    // All that was sent is in the socket's buffer, as the process is over.
+    // The process has ended, so everything it sent is in the socket's buffer.
     daemon.set_nonblocking(true).unwrap();
     let mut datagram = vec![0; 65_536];
     let mut documents = Vec::new();

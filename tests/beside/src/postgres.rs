@@ -1,4 +1,4 @@
-//! A server that speaks PostgreSQL's protocol and answers some queries.
+//! A server for PostgreSQL's protocol that answers some queries.
 
 use std::sync::Arc;
 
@@ -22,15 +22,19 @@ use pgwire::{
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-/// Listens on a port of its own, as long as the runtime lives, and gives that port.
+/// Starts a server that runs as long as the runtime, and returns its port.
 ///
-/// `selec …` is a syntax error, `insert …` one row or, with the parameter `twice`, a violation of
-/// a unique key, `select pg_sleep …` never answered, `select pg_terminate_backend …` the end of
-/// the connection; any other `select` gives one row with 3.
+/// | query | answer |
+/// |---|---|
+/// | `selec …` | a syntax error |
+/// | `insert …` | one row; with a parameter that begins with `twice`, a violation of a unique key |
+/// | `select pg_sleep …` | none |
+/// | `select pg_terminate_backend …` | the connection is closed |
+/// | any other `select …` | one row with 3 |
 ///
 /// # Panics
 ///
-/// When there is no port.
+/// When no port is free.
 pub async fn listen() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

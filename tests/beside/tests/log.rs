@@ -1,19 +1,18 @@
-//! `LogLayer` and the subscriber of `lambda_runtime` on the same event.
+//! `LogLayer` and the subscriber of `lambda_runtime` with the same event.
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
+    reason = "a failure in a helper fails the test, too"
 )]
 
 use std::env;
 use std::io::{self, Write};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tracestitch::LogLayer;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// Clones write to the same log.
+/// A log that all its clones write to.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -39,20 +38,18 @@ fn event() {
     );
 }
 
-/// Level and values are the same; ours stand at the top, where Lambda's runtimes for Node and
-/// Python have them. The runtime's subscriber is the whole process's and reads the environment, so
-/// it writes in a process of its own: this same test, started again.
+/// Level and values are equal; ours are top-level members, as in Lambda's runtimes for Node and
+/// Python. The runtime's subscriber is global and reads the environment, so it writes in another
+/// process, which runs this same test.
 #[test]
-fn an_event_reads_as_in_the_runtimes_log() {
+fn event_has_the_fields_of_the_runtimes_log() {
     const INSIDE: &str = "BESIDE_LOG";
     if env::var_os(INSIDE).is_some() {
         lambda_runtime::tracing::init_default_subscriber_with_writer(io::stderr);
         event();
         return;
     }
-    let inside = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("an_event_reads_as_in_the_runtimes_log")
+    let inside = beside::alone("event_has_the_fields_of_the_runtimes_log")
         .env(INSIDE, "1")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env_remove("AWS_LAMBDA_LOG_LEVEL")

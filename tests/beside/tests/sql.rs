@@ -1,7 +1,7 @@
-//! Queries of `sqlx` and `tokio-postgres`, each as one whole document.
+//! Queries of `sqlx` and `tokio-postgres`, each of which becomes one complete document.
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
+    reason = "a failure in a helper fails the test, too"
 )]
 
 use std::time::Duration;
@@ -12,11 +12,11 @@ use sqlx::{Row, sqlite::SqlitePoolOptions};
 use tokio_postgres::NoTls;
 use tracestitch::sql::Database;
 
-/// Long enough for a query to be under way.
+/// Time after which a query that has begun is cancelled.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Compares what reached the daemon with the calls that are expected: their query, and type and
-/// message of each exception of their cause.
+/// Compares the documents with the expected calls: their query, and type and message of each
+/// exception.
 #[track_caller]
 fn compare(
     mut documents: Vec<Value>,
@@ -101,8 +101,8 @@ async fn by_sqlx() {
 }
 
 #[test]
-fn sqlite_by_sqlx() {
-    let documents = recorded("sqlite_by_sqlx", by_sqlx);
+fn sqlx_calls_are_recorded() {
+    let documents = recorded("sqlx_calls_are_recorded", by_sqlx);
     let sql = json!({ "database_type": "SQLite", "url": "sqlite://orders.db" });
     compare(
         documents,
@@ -184,8 +184,8 @@ async fn by_tokio_postgres() {
 }
 
 #[test]
-fn postgres_by_tokio_postgres() {
-    let documents = recorded("postgres_by_tokio_postgres", by_tokio_postgres);
+fn tokio_postgres_calls_are_recorded() {
+    let documents = recorded("tokio_postgres_calls_are_recorded", by_tokio_postgres);
     let url = documents[0]["sql"]["url"].as_str().unwrap().to_owned();
     let port = url.strip_prefix("postgres://127.0.0.1:").unwrap();
     let port = port.strip_suffix("/orders").unwrap();
@@ -201,7 +201,7 @@ fn postgres_by_tokio_postgres() {
             ("insert into customers values ($1)", &[]),
             (
                 "insert into customers values ($1)",
-                // Without its second line, which tells the value.
+                // Without its second line, which contains the value.
                 &[
                     ("Error", "db error"),
                     (

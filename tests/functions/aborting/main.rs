@@ -4,7 +4,7 @@
 mod journal;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -17,11 +17,14 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         journal::note("absent", n, name, "");
     }
     journal::note("begun", n, "victim", "");
-    let step = journal::begin(n, "step");
+    let step = journal::begin(n, "step", "victim");
+    let order = format!("o-{n}");
+    journal::fact(n, "step", &json!({ "annotations": { "order": order } }));
+    step.annotate("order", order);
     journal::finish(n, "step", step);
-    let doomed = journal::begin(n, "doomed");
+    let doomed = journal::begin(n, "doomed", "victim");
     if !cfg!(panic = "abort") {
-        // Built in another profile it would prove something else.
+        // In another profile the panic would unwind, and the test would prove nothing.
         return Err("this function is to be built with --profile abort".into());
     }
     doomed.context().scope(async { panic!("no kettle") }).await

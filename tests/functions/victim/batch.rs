@@ -1,4 +1,4 @@
-//! A batch of SQS messages, each with work of its own for a body.
+//! A batch of SQS messages, whose bodies are the work to do.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tracestitch::sqs::Consumer;
 
 use crate::journal;
 
-/// The event of SQS, with the number of the invocation.
+/// An SQS event with the number of the invocation.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Batch {
     n: u64,
-    /// So many messages at a time; one after the other without it.
+    /// Messages at a time; without it, one after the other.
     #[serde(default)]
     concurrency: usize,
-    /// So long before its deadline it gives up what is not done.
+    /// Time before the deadline at which it cancels the remaining messages.
     #[serde(default)]
     margin_seconds: u64,
     #[serde(rename = "Records")]

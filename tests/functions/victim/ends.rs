@@ -1,4 +1,4 @@
-//! What comes after the work: the ways in which a function ends, or goes on when it should not.
+//! The end of an invocation: ways in which a function ends, or continues when it should not.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -13,49 +13,49 @@ use tracestitch::{Context, TraceLayer};
 
 use crate::journal;
 
-/// What the handler does last, in a subsegment `doomed`.
+/// The last action of the handler, in a subsegment `doomed`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Then {
-    /// It returns.
+    /// Returns.
     #[default]
     Return,
-    /// It fails.
+    /// Returns an error.
     Fail,
-    /// It panics.
+    /// Panics.
     Panic,
-    /// The process ends.
+    /// Exits the process.
     Exit,
-    /// The process aborts.
+    /// Aborts the process.
     Abort,
-    /// The stack overflows.
+    /// Overflows the stack.
     Overflow,
-    /// It asks for memory until there is none.
+    /// Allocates until memory is exhausted.
     Allocate,
-    /// It blocks its thread for ever.
+    /// Blocks its thread for ever.
     Block,
-    /// It computes for ever.
+    /// Computes for ever.
     Spin,
-    /// It awaits for ever.
+    /// Awaits for ever.
     Wait,
-    /// It waits, with its thread blocked, until this file is there; then it returns.
+    /// Blocks its thread until this file exists, then returns.
     Until(PathBuf),
-    /// It awaits this file.
+    /// Awaits this file, then returns.
     Await(PathBuf),
-    /// It returns, and the process hangs when the reply has been posted.
+    /// Returns; the process hangs when the reply has been posted.
     HangAfterReply,
-    /// It returns, and the process ends by itself when this file is there.
+    /// Returns; the process exits when this file exists.
     ExitLater(PathBuf),
-    /// It returns, and a task of it works on in a subsegment `later` until this file is there.
+    /// Returns; a task continues in a subsegment `later` until this file exists.
     Later(PathBuf),
-    /// It answers with a stream, whose parts are made in a subsegment `stream`.
+    /// Answers with a stream, whose parts are made in a subsegment `stream`.
     Stream { parts: u32 },
-    /// It runs another process of its own kind, and waits for it.
+    /// Runs this program as a child process and waits for it.
     Child,
 }
 
 impl Then {
-    /// The stream, where the answer is one.
+    /// Performs the action; returns the stream if the answer is one.
     pub(crate) async fn happen(
         self,
         n: u64,
@@ -72,7 +72,7 @@ impl Then {
                 });
             }
             Self::Later(file) => {
-                let later = journal::begin(n, "later");
+                let later = journal::begin(n, "later", "victim");
                 tokio::spawn(async move {
                     there(&file).await;
                     journal::finish(n, "later", later);
@@ -81,7 +81,7 @@ impl Then {
             Self::Stream { parts } => return Ok(Some(stream(n, parts))),
             Self::Child => run_child(n, context).await?,
             doom => {
-                let doomed = journal::begin(n, "doomed");
+                let doomed = journal::begin(n, "doomed", "victim");
                 let end = doomed.context().scope(doom.end());
                 end.await;
                 journal::finish(n, "doomed", doomed);
@@ -126,7 +126,7 @@ fn allocate() {
     }
 }
 
-/// Waits for a file.
+/// Waits until a file exists.
 async fn there(file: &Path) {
     while !file.exists() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -135,22 +135,22 @@ async fn there(file: &Path) {
 
 fn stream(n: u64, parts: u32) -> Body {
     let (mut sender, body) = channel();
-    // The wrapper's own, around what is polled.
+    // The wrapper itself begins this subsegment, around the polling of the stream.
     journal::note("begin", n, "response", "");
-    let subsegment = journal::begin(n, "stream");
+    let subsegment = journal::begin(n, "stream", "victim");
     tokio::spawn(async move {
         for part in 0..parts {
-            // The caller may be gone; then there is nobody to send to.
+            // The caller may have gone.
             let _ = sender.send_data(format!("part {part}\n").into()).await;
         }
         journal::finish(n, "stream", subsegment);
-        // It ends when the sender is gone.
+        // It ends when the sender is dropped.
         journal::note("finish", n, "response", "");
     });
     body
 }
 
-/// Keeps the address space within the limit of `LIMIT_MB`, if there is one.
+/// Limits the address space to `LIMIT_MB`, if that is set.
 pub(crate) fn limit_memory() -> Result<(), Error> {
     if let Ok(limit) = std::env::var("LIMIT_MB") {
         let bytes = limit.parse::<u64>()? * 1024 * 1024;
@@ -159,7 +159,7 @@ pub(crate) fn limit_memory() -> Result<(), Error> {
     Ok(())
 }
 
-/// Starts this program once more, as a child with the same trace.
+/// Runs this program as a child process in the same trace.
 async fn run_child(n: u64, context: &lambda_runtime::Context) -> Result<(), Error> {
     let header = Context::current().trace_header();
     let header = header.map(|header| header.to_string()).unwrap_or_default();
@@ -175,7 +175,7 @@ async fn run_child(n: u64, context: &lambda_runtime::Context) -> Result<(), Erro
     }
 }
 
-/// A process that traces, but does not ask Lambda for invocations.
+/// Runs as a process that traces but does not ask Lambda for invocations.
 pub(crate) async fn child() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(2);
     let mut argument = || arguments.next().ok_or("a child has three arguments");
@@ -184,11 +184,11 @@ pub(crate) async fn child() -> Result<(), Error> {
     context.xray_trace_id = Some(argument()?);
     context.request_id = format!("child of {}", argument()?);
     let handler = service_fn(async |event: LambdaEvent<u64>| {
-        let chore = journal::begin(event.payload, "chore");
+        let chore = journal::begin(event.payload, "chore", "child");
         journal::finish(event.payload, "chore", chore);
         Ok::<_, Error>(())
     });
-    journal::note("begin", n, "child", "");
+    journal::note("begin", n, "child", "victim");
     let traced = TraceLayer::new().layer(handler);
     let outcome = traced.oneshot(LambdaEvent::new(n, context)).await;
     outcome.map_err(|error| format!("{error:?}"))?;

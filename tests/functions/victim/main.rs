@@ -1,10 +1,11 @@
-//! A wrapped function to be killed, stopped and starved: it works in small steps, each written
-//! down in a journal, and then does to itself what its event says.
+//! A wrapped function to be killed and stopped: it works in small steps, notes each in a journal, and
+//! then ends as its event demands.
 
 mod batch;
 mod ends;
 mod journal;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use lambda_runtime::{Error, FunctionResponse, LambdaEvent, Runtime, service_fn, 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracestitch::aws::TraceInterceptor;
-use tracestitch::{Context, Sampling, TraceLayer};
+use tracestitch::{Context, Sampling, Subsegment, TraceLayer};
 
 use crate::ends::Then;
 
@@ -28,26 +29,29 @@ enum Event {
     Work(Work),
 }
 
-/// What is to be done.
+/// The work of an invocation or a message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Work {
     /// Number of the invocation or message, for the journal.
     n: u64,
-    /// So many subsegments, each with one inside.
+    /// Number of subsegments, each with one inside.
     #[serde(default)]
     steps: u32,
-    /// One AWS call after them.
+    /// Whether an AWS call follows them.
     #[serde(default)]
     call: bool,
     /// Bytes of metadata on each step.
     #[serde(default)]
     bytes: usize,
-    /// What comes after all this.
+    /// Number of turns of several contexts that take turns.
+    #[serde(default)]
+    turns: u32,
+    /// The end of the work.
     #[serde(default)]
     then: Then,
 }
 
-/// Set by a handler after whose reply the process hangs.
+/// Set by a handler after whose reply the process must hang.
 static HANG: AtomicBool = AtomicBool::new(false);
 
 #[tokio::main(flavor = "current_thread")]
@@ -70,7 +74,7 @@ async fn main() -> Result<(), Error> {
     if !flag("MAY_HANG") {
         return tracestitch::run(handler).await;
     }
-    // Between the reply and the moment in which the tracer tells the extension of it.
+    // Hangs between the reply and the tracer's signal to the extension.
     let hang = layer_fn(|runtime: _| {
         ServiceExt::<lambda_runtime::LambdaInvocation>::then(runtime, async |posted| {
             if HANG.load(Ordering::Relaxed) {
@@ -84,7 +88,7 @@ async fn main() -> Result<(), Error> {
     runtime.layer(hang).layer(trace).run().await
 }
 
-/// A client without TLS: the certificates would take most of the process's start.
+/// Returns a client without TLS: loading certificates would take most of the process's start.
 async fn table() -> aws_sdk_dynamodb::Client {
     let shared = aws_config::defaults(BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -121,18 +125,27 @@ async fn handle(
     })
 }
 
-/// The work of an invocation or a message, whose segment or subsegment has begun.
+/// Does the work of an invocation or a message, whose segment or subsegment has begun.
 pub(crate) async fn perform(
     work: Work,
     table: &aws_sdk_dynamodb::Client,
     context: &lambda_runtime::Context,
 ) -> Result<Option<Body>, Error> {
     begun(work.n);
+    let invocation = json!({ "annotations": { "invocation": work.n } });
+    journal::fact(work.n, "victim", &invocation);
+    tracestitch::annotate("invocation", work.n);
     for number in 0..work.steps {
         step(&work, number).await;
     }
+    weave(work.n, work.turns).await;
     if work.call {
-        journal::note("begin", work.n, "DynamoDB", "");
+        journal::note("begin", work.n, "DynamoDB", "victim");
+        let aws = json!({ "operation": "GetItem", "table_name": "orders" });
+        let known = json!({ "namespace": "aws", "aws": aws });
+        journal::fact(work.n, "DynamoDB", &known);
+        // The document has them when it is opened.
+        journal::note("kept", work.n, "DynamoDB", "");
         get_item(table).await?;
         journal::note("finished", work.n, "DynamoDB", "");
     }
@@ -141,7 +154,7 @@ pub(crate) async fn perform(
     Ok(streamed)
 }
 
-/// The handler's own subsegment has begun, and with it the init phase is over.
+/// Notes that the handler's subsegment has begun, which ends the init phase.
 pub(crate) fn over_with_init(n: u64) {
     static WARM: AtomicBool = AtomicBool::new(false);
     let init = match WARM.swap(true, Ordering::Relaxed) {
@@ -155,7 +168,7 @@ pub(crate) fn over_with_init(n: u64) {
 
 pub(crate) fn begun(n: u64) {
     let header = Context::current().trace_header();
-    // What is not sampled carries on the id that it came with.
+    // An unsampled trace passes on the id that it came with.
     let header = header.filter(|header| header.sampling == Sampling::Sampled);
     let id = header.and_then(|header| header.parent);
     let id = id.map(|id| id.to_string()).unwrap_or_default();
@@ -163,19 +176,100 @@ pub(crate) fn begun(n: u64) {
 }
 
 async fn step(work: &Work, number: u32) {
-    let outer = format!("step-{number}");
-    let inner = format!("inner-{number}");
-    let step = journal::begin(work.n, &outer);
+    let n = work.n;
+    let (outer, inner) = (format!("step-{number}"), format!("inner-{number}"));
+    let step = journal::begin(n, &outer, "victim");
+    put_facts(work, number, &outer, &step);
+    let inside = async {
+        journal::fact(n, &outer, &json!({ "annotations": { "inside": true } }));
+        tracestitch::annotate("inside", true);
+        let subsegment = journal::begin(n, &inner, &outer);
+        tokio::task::yield_now().await;
+        journal::finish(n, &inner, subsegment);
+    };
+    step.context().scope(inside).await;
+    journal::finish(n, &outer, step);
+}
+
+/// The error that the second step records.
+#[derive(Debug)]
+struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no tea")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Puts facts of each kind on a step that has begun.
+fn put_facts(work: &Work, number: u32, name: &str, step: &Subsegment) {
+    let order = format!("o-{}", work.n);
+    let basket = json!({ "number": number, "prices": [1.5, 2] });
+    let fails = number == 1;
+    let mut facts = json!({
+        "annotations": { "order": order, "items": number, "paid": true },
+        "metadata": { "default": { "basket": basket } },
+    });
+    if work.bytes > 0 {
+        facts["metadata"]["default"]["filler"] = Value::Null;
+    }
+    if fails {
+        facts["fault"] = true.into();
+        let refused = json!({ "type": "Refused", "message": Refused.to_string() });
+        facts["cause"] = json!({ "exceptions": [refused] });
+    }
+    journal::fact(work.n, name, &facts);
+    step.annotate("order", order);
+    step.annotate("items", number);
+    step.annotate("paid", true);
+    step.metadata("basket", basket);
     if work.bytes > 0 {
         step.metadata("filler", "x".repeat(work.bytes));
     }
-    let inside = async {
-        let subsegment = journal::begin(work.n, &inner);
-        tokio::task::yield_now().await;
-        journal::finish(work.n, &inner, subsegment);
+    if fails {
+        step.record_error(&Refused);
+    }
+}
+
+/// Works in two subsegments and around them, by turns on one thread.
+async fn weave(n: u64, turns: u32) {
+    // Different lengths, so that the order of turns varies.
+    tokio::join!(
+        strand(n, "left", turns),
+        between(n, "a", 2 * turns),
+        strand(n, "right", 2 * turns),
+        between(n, "b", turns),
+    );
+}
+
+/// Records a subsegment and annotates it in each turn.
+async fn strand(n: u64, name: &str, turns: u32) {
+    if turns == 0 {
+        return;
+    }
+    let subsegment = journal::begin(n, name, "victim");
+    let work = async {
+        for turn in 0..turns {
+            let key = format!("turn_{turn}");
+            journal::fact(n, name, &json!({ "annotations": { &key: turn } }));
+            tracestitch::annotate(key, turn);
+            tokio::task::yield_now().await;
+        }
     };
-    step.context().scope(inside).await;
-    journal::finish(work.n, &outer, step);
+    subsegment.context().scope(work).await;
+    journal::finish(n, name, subsegment);
+}
+
+/// Records a subsegment of the handler in each turn.
+async fn between(n: u64, name: &str, turns: u32) {
+    for turn in 0..turns {
+        let name = format!("between-{name}-{turn}");
+        let subsegment = journal::begin(n, &name, "victim");
+        journal::finish(n, &name, subsegment);
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn get_item(table: &aws_sdk_dynamodb::Client) -> Result<(), Error> {

@@ -1,8 +1,8 @@
-//! The real wrapper in a process of its own, the real extension, and a daemon that counts.
+//! The wrapper and the extension in two processes, with a daemon that counts documents.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "what fails here fails the test, also in helpers outside of a test function"
+    reason = "a failure in a helper fails the test, too"
 )]
 
 #[path = "../../../extension/tests/process/reader.rs"]
@@ -25,17 +25,17 @@ use tracestitch::TraceLayer;
 use reader::{Reader, report, steadily};
 use support::World;
 
-/// The program under test.
+/// Returns the path of the program under test.
 fn built() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_extension"))
 }
 
-/// Set in the process that is the function, to what its handler does.
+/// Variable of the function's process: the work of its handler.
 const WORK: &str = "WHOLE_WORK";
 
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-/// The function: this program, started again with this test alone. Without work it does nothing.
+/// Runs as the function, in another process of this program. Without work it does nothing.
 #[test]
 fn function() {
     let Ok(work) = std::env::var(WORK) else {
@@ -102,11 +102,15 @@ fn run_with(world: &World, work: &str, variables: &[(&str, &str)]) -> Output {
     output
 }
 
-/// The function's own line.
+/// Returns the counts that the function logged.
 fn counts(output: &Output) -> Value {
     let log = String::from_utf8(output.stderr.clone()).unwrap();
     let lines: Vec<_> = log.lines().filter(|line| line.starts_with('{')).collect();
-    assert_eq!(lines.len(), 1, "one line an invocation: {log}");
+    assert_eq!(
+        lines.len(),
+        1,
+        "expected one line for the invocation: {log}"
+    );
     let line: Value = serde_json::from_str(lines[0]).unwrap();
     let counts = line["tracestitch"]["function"].clone();
     let count = |name: &str| counts[name].as_u64().unwrap();
@@ -137,7 +141,7 @@ fn twenty_thousand_subsegments_are_delivered_or_counted() {
         assert_eq!(
             documents + function["left_out"].as_u64().unwrap(),
             20_001,
-            "the handler's own, too: {function}"
+            "with the handler's: {function}"
         );
         let extension = report(&world.spin_down());
         assert_eq!(extension["received"], function["handed"]);
@@ -169,10 +173,10 @@ fn megabytes_of_metadata_are_trimmed_with_a_mark() {
     });
 }
 
-/// It stops before the function begins and goes on when the function has ended: so it reads late
-/// what the function has given up waiting for.
+/// The extension is stopped before the function begins and continued when the function has ended, so
+/// it reads documents late for which the function stopped waiting.
 #[test]
-fn an_extension_that_hangs_for_a_whole_invocation_doubles_and_loses_nothing() {
+fn extension_that_is_stopped_for_an_invocation_neither_doubles_nor_loses_documents() {
     steadily(|| {
         let mut world = started();
         let reader = Reader::start(&world.daemon);
@@ -191,7 +195,7 @@ fn an_extension_that_hangs_for_a_whole_invocation_doubles_and_loses_nothing() {
         assert_eq!(extension["received"], function["handed"]);
         assert_eq!(
             extension["interrupted"], 0,
-            "the function finished them itself"
+            "the function itself finished them"
         );
         assert!(extension.get("cut_off").is_none(), "{extension}");
         let (read, stall) = reader.read();
@@ -203,13 +207,13 @@ fn an_extension_that_hangs_for_a_whole_invocation_doubles_and_loses_nothing() {
                 document["id"].as_str().unwrap().to_owned()
             })
             .collect();
-        assert_eq!(ids.len(), read.len(), "no document came twice");
+        assert_eq!(ids.len(), read.len(), "a document came twice");
         (601 - read.len(), stall)
     });
 }
 
 #[test]
-fn what_the_function_was_told_is_in_no_log() {
+fn values_of_settings_are_not_logged() {
     let mut world = started();
     let settings = [
         "TRACESTITCH_ENABLED",

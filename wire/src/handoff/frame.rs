@@ -13,6 +13,7 @@ const DISCARD: u8 = 4;
 const END: u8 = 5;
 const DRAIN: u8 = 6;
 const LEAVE: u8 = 7;
+const BEGIN: u8 = 8;
 
 impl Message<'_> {
     /// Appends the frame to `out`.
@@ -50,6 +51,10 @@ impl Message<'_> {
                 out.push(DISCARD);
                 out.extend(id.to_bytes());
             }
+            Self::Begin { request_id } => {
+                out.push(BEGIN);
+                out.extend_from_slice(request_id.as_bytes());
+            }
             Self::End { request_id } => {
                 out.push(END);
                 out.extend_from_slice(request_id.as_bytes());
@@ -70,6 +75,10 @@ fn parse(kind: u8, payload: &[u8]) -> Result<Message<'_>, Error> {
             .map(|(id, rest)| (SegmentId::from_bytes(*id), rest))
             .ok_or_else(|| Error::expected_bytes("a frame that begins with a segment id", payload))
     };
+    let request_id = || {
+        std::str::from_utf8(payload)
+            .map_err(|_| Error::expected_bytes("a request id in UTF-8", payload))
+    };
     Ok(match kind {
         HELLO => Message::Hello(serde_json::from_slice(payload).map_err(|_| {
             Error::expected_bytes("a hello with version, channel and session", payload)
@@ -77,9 +86,11 @@ fn parse(kind: u8, payload: &[u8]) -> Result<Message<'_>, Error> {
         OPEN => with_id().map(|(id, document)| Message::Open { id, document })?,
         CLOSE => with_id().map(|(id, document)| Message::Close { id, document })?,
         DISCARD => with_id().map(|(id, _)| Message::Discard { id })?,
+        BEGIN => Message::Begin {
+            request_id: request_id()?,
+        },
         END => Message::End {
-            request_id: std::str::from_utf8(payload)
-                .map_err(|_| Error::expected_bytes("a request id in UTF-8", payload))?,
+            request_id: request_id()?,
         },
         DRAIN => Message::Drain,
         LEAVE => Message::Leave,

@@ -33,6 +33,9 @@ fn messages() -> Vec<Message<'static>> {
         Message::Drain,
         Message::Unknown(200),
         Message::Leave,
+        Message::Begin {
+            request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        },
     ]
 }
 

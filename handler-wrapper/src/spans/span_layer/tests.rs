@@ -416,13 +416,16 @@ async fn arguments_with_names_of_secrets_are_not_recorded() {
     let kept = traced(SpanLayer::new(), SAMPLED, async {
         login("ada", "SECRET1", "SECRET2", &["SECRET3"], 2);
     });
-    let login = kept.await.one("login");
+    let document = kept.await.one("login");
     let expected = json!({ "user": "ada", "attempt": 2 });
-    assert_eq!(login["metadata"]["default"], expected);
+    assert_eq!(document["metadata"]["default"], expected);
     let layer = SpanLayer::new().annotate(["api_key"]);
     let kept = traced(layer, SAMPLED, async { login("ada", "", "k-1", &[], 1) });
-    let login = kept.await.one("login");
-    assert_eq!(login["annotations"]["api_key"], "k-1", "named by the user");
+    let document = kept.await.one("login");
+    assert_eq!(
+        document["annotations"]["api_key"], "k-1",
+        "named by the user"
+    );
 }
 
 /// A client with settings and `#[instrument]` on each method, as teams write it.

@@ -69,6 +69,7 @@ fn documents_use_the_data_and_ends_the_signal_connection() {
     let mut handoff = handoff(&extension.path());
     let (mut data, mut signal) = extension.accept();
 
+    assert!(handoff.announce("r-1").is_empty());
     let id = SegmentId::new();
     assert!(handoff.open(id, b"{}").is_empty());
     assert!(handoff.close(id, b"{..}").is_empty());
@@ -78,7 +79,7 @@ fn documents_use_the_data_and_ends_the_signal_connection() {
         "nothing wakes the extension during the handler"
     );
     assert!(handoff.end("r-1").is_empty());
-    assert_eq!(read(&mut data), ["Hello", "open 2", "close 4"]);
+    assert_eq!(read(&mut data), ["Hello", "Begin", "open 2", "close 4"]);
     assert_eq!(read(&mut signal), ["End"]);
 }
 

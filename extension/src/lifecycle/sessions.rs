@@ -1,0 +1,215 @@
+//! The processes of the function, and the invocations that they announce and end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tracestitch_wire::daemon::DaemonAddress;
+use tracestitch_wire::handoff::{Channel, Hello};
+use tracestitch_wire::time::Timestamp;
+
+/// Most invocations of one session that have begun and not ended. More than one at a time occurs
+/// when a begin overtakes the end before it, which is on another connection.
+pub(super) const MAX_BEGUN: usize = 16;
+
+/// Most ends that are remembered until their invocation's event arrives.
+pub(super) const EARLY_ENDS: usize = 16;
+
+/// One process of the function.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Has a signal connection, on which it can report the end of an invocation.
+    signals: bool,
+    /// Invocations that it announced and has not ended, oldest first.
+    pub(super) begun: VecDeque<Begun>,
+    /// A wait for it was in vain, and it has ended no invocation since.
+    in_vain: bool,
+    /// Address of the daemon that it was given.
+    daemon: Option<DaemonAddress>,
+    /// Time at which its connections ended. A session is kept while its open documents wait for
+    /// the reason.
+    ended: Option<Timestamp>,
+    /// An invocation's event came after its end, and no reason with it.
+    outlived: bool,
+}
+
+/// An invocation that a session announced.
+#[derive(Debug)]
+pub(super) struct Begun {
+    request_id: String,
+    /// The invocation's event has not come yet.
+    early: bool,
+}
+
+/// State of an invocation whose event has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// A session works on it.
+    By(u64),
+    /// A session worked on it, and it is over.
+    AndEnded,
+    /// No message about it has come.
+    NotYet,
+}
+
+impl Session {
+    fn is_awaitable(&self) -> bool {
+        self.ended.is_none() && self.signals && !self.in_vain
+    }
+
+    fn begin(&mut self, request_id: &str, early: bool) {
+        // A retry has the id of the attempt before it, which is over even if no end came.
+        self.end(request_id);
+        if self.begun.len() == MAX_BEGUN {
+            self.begun.pop_front();
+        }
+        let request_id = request_id.to_owned();
+        self.begun.push_back(Begun { request_id, early });
+    }
+
+    fn end(&mut self, request_id: &str) -> Option<Begun> {
+        let is_it = |begun: &Begun| begun.request_id == request_id;
+        let index = self.begun.iter().position(is_it)?;
+        self.begun.remove(index)
+    }
+}
+
+/// All processes of the function.
+///
+/// An invocation's event and its messages come in any order. Events are matched with messages by
+/// the request id, each event once, because a retry has the id of the attempt before it.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) by_id: BTreeMap<u64, Session>,
+    /// The last invocation whose event came before any message about it.
+    unannounced: Option<String>,
+    /// Invocations that were over before their events came, newest first.
+    pub(super) early_ends: VecDeque<String>,
+}
+
+impl Sessions {
+    /// Begins or completes a session.
+    pub(super) fn greet(&mut self, session: u64, hello: &Hello) {
+        let session = self.by_id.entry(session).or_default();
+        session.signals |= hello.channel == Channel::Signal;
+        if let Some(daemon) = hello.daemon.as_ref().and_then(|text| text.parse().ok()) {
+            session.daemon = Some(daemon);
+        }
+    }
+
+    /// Records that the connections of `session` ended.
+    pub(super) fn disconnect(&mut self, session: u64, at: Timestamp) {
+        let session = self.by_id.entry(session).or_default();
+        session.ended.get_or_insert(at);
+    }
+
+    /// Records the begin message of an invocation.
+    pub(super) fn begin(&mut self, session: u64, request_id: &str) {
+        let early = !self.take_unannounced(request_id);
+        if let Some(session) = self.by_id.get_mut(&session) {
+            session.begin(request_id, early);
+        }
+    }
+
+    /// Records the end message of an invocation. `is_held` means that it ends the invocation that
+    /// is held now.
+    ///
+    /// The session is worth a wait again if it ended an invocation that it announced, or one of
+    /// which Lambda sent an event. A process that polls a queue reports ends of other work.
+    pub(super) fn end(&mut self, session: u64, request_id: &str, is_held: bool) {
+        let state = self.by_id.get_mut(&session);
+        let begun = state.and_then(|session| session.end(request_id));
+        let has_event = is_held
+            | match &begun {
+                Some(begun) => !begun.early,
+                None => self.take_unannounced(request_id),
+            };
+        if let Some(session) = self.by_id.get_mut(&session)
+            && (has_event || begun.is_some())
+        {
+            session.in_vain = false;
+        }
+        if !has_event {
+            self.early_ends.truncate(EARLY_ENDS - 1);
+            self.early_ends.push_front(request_id.to_owned());
+        }
+    }
+
+    /// Matches an invocation's event with the messages about it.
+    pub(super) fn announced(&mut self, request_id: &str) -> Announced {
+        self.unannounced = None;
+        let mut by = None;
+        for (id, session) in &mut self.by_id {
+            // An attempt whose event came before this one is over, even if no end came.
+            if let Some(begun) = session.end(request_id)
+                && begun.early
+                && session.ended.is_none()
+            {
+                session.begin(request_id, false);
+                by = Some(*id);
+            }
+        }
+        if let Some(session) = by {
+            return Announced::By(session);
+        }
+        if let Some(index) = self.early_ends.iter().position(|id| id == request_id) {
+            self.early_ends.remove(index);
+            return Announced::AndEnded;
+        }
+        self.unannounced = Some(request_id.to_owned());
+        Announced::NotYet
+    }
+
+    /// Records that a wait for some sessions was in vain.
+    pub(super) fn awaited_in_vain(&mut self, is_one: impl Fn(u64) -> bool) {
+        for (id, session) in &mut self.by_id {
+            session.in_vain |= is_one(*id);
+        }
+    }
+
+    /// Returns true if an invocation may be held for `session`.
+    pub(super) fn is_awaitable(&self, session: u64) -> bool {
+        self.by_id.get(&session).is_some_and(Session::is_awaitable)
+    }
+
+    pub(super) fn any_awaitable(&self) -> bool {
+        self.by_id.values().any(Session::is_awaitable)
+    }
+
+    pub(super) fn any_connected(&self) -> bool {
+        self.by_id.values().any(|session| session.ended.is_none())
+    }
+
+    /// Address of the daemon that `session` named.
+    pub(super) fn daemon(&self, session: u64) -> Option<&DaemonAddress> {
+        self.by_id.get(&session)?.daemon.as_ref()
+    }
+
+    /// All sessions, and the time at which their connections ended.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Option<Timestamp>)> {
+        self.by_id.iter().map(|(id, session)| (*id, session.ended))
+    }
+
+    /// Returns the sessions that had ended at the last call, and the times of their ends.
+    pub(super) fn take_outlived(&mut self) -> Vec<(u64, Timestamp)> {
+        let mut outlived = Vec::new();
+        for (id, session) in &mut self.by_id {
+            if let Some(at) = session.ended
+                && std::mem::replace(&mut session.outlived, true)
+            {
+                outlived.push((*id, at));
+            }
+        }
+        outlived
+    }
+
+    /// Forgets sessions whose connections have ended and for which `is_done` is true.
+    pub(super) fn forget_ended(&mut self, is_done: impl Fn(u64) -> bool) {
+        self.by_id
+            .retain(|id, session| session.ended.is_none() || !is_done(*id));
+    }
+
+    fn take_unannounced(&mut self, request_id: &str) -> bool {
+        self.unannounced
+            .take_if(|unannounced| unannounced == request_id)
+            .is_some()
+    }
+}

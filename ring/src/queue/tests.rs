@@ -1,0 +1,435 @@
+//! The queue over memory of the heap. Miri runs these tests, too.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails here fails the test, also in helpers outside of a test function"
+)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::layout::{BASE, COMPLEMENT, CONSUMED, HEADER, MAX_FRAME, PUBLISHED, WORD, footprint};
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::{Error, Pushed, Refused};
+
+type Memory = Arc<[AtomicU64]>;
+
+fn ring(capacity: usize) -> (Memory, Sender<Memory>) {
+    let words = HEADER + capacity / WORD;
+    let memory: Memory = (0..words).map(|_| AtomicU64::new(0)).collect();
+    (memory.clone(), Sender::new(memory))
+}
+
+fn reader(memory: &Memory) -> Result<Receiver, Error> {
+    let capacity = (memory.len() - HEADER) * WORD;
+    Receiver::new(Box::new(memory.clone()), capacity as u64)
+}
+
+/// Reads once. Returns the frames, and the error if there was one.
+fn read(reader: &mut Receiver) -> (Vec<Vec<u8>>, Option<Error>) {
+    let mut frames = Vec::new();
+    let result = reader.read(|frame| frames.push(frame.to_vec()));
+    if let Ok(count) = result {
+        assert_eq!(count, frames.len());
+    }
+    (frames, result.err())
+}
+
+fn frames(reader: &mut Receiver) -> Vec<Vec<u8>> {
+    let (frames, error) = read(reader);
+    assert!(error.is_none(), "{error:?}");
+    frames
+}
+
+/// A frame whose bytes depend on its number.
+fn frame(number: usize, length: usize) -> Vec<u8> {
+    (0..length).map(|at| (number * 31 + at) as u8).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Pushes a frame of this length, cut into parts at these places.
+    Push(usize, [usize; 2]),
+    Read,
+    Release,
+    /// The reader dies, and another one takes over.
+    Replace,
+    /// The reader dies, the writer takes its frames back, and another one takes over.
+    Reclaim,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let push = |length| (length, any::<[usize; 2]>()).prop_map(|(n, cuts)| Step::Push(n, cuts));
+    let step = prop_oneof![
+        6 => push(1..40_usize),
+        2 => push(40..300_usize),
+        3 => Just(Step::Read),
+        2 => Just(Step::Release),
+        1 => Just(Step::Replace),
+        1 => Just(Step::Reclaim),
+    ];
+    prop::collection::vec(step, 1..if cfg!(miri) { 30 } else { 200 })
+}
+
+/// A plain queue with the same rules.
+#[derive(Default)]
+struct Model {
+    queue: VecDeque<Vec<u8>>,
+    /// How many frames at its front the reader has read.
+    read: usize,
+    released: u64,
+    asked_at: Option<u64>,
+}
+
+impl Model {
+    fn used(&self) -> u64 {
+        let frames = self.queue.iter();
+        frames.map(|frame| footprint(frame.len())).sum()
+    }
+
+    fn push(&mut self, frame: Vec<u8>, capacity: u64) -> Result<Pushed, Refused> {
+        if self.used() + footprint(frame.len()) > capacity {
+            return Err(Refused::Full);
+        }
+        self.queue.push_back(frame);
+        let half_full = self.used() * 2 >= capacity && self.asked_at != Some(self.released);
+        if half_full {
+            self.asked_at = Some(self.released);
+        }
+        Ok(Pushed { half_full })
+    }
+
+    fn read(&mut self) -> Vec<Vec<u8>> {
+        let unread = self.queue.range(self.read..).cloned().collect();
+        self.read = self.queue.len();
+        unread
+    }
+
+    fn release(&mut self) -> Vec<Vec<u8>> {
+        let released: Vec<_> = self.queue.drain(..self.read).collect();
+        self.read = 0;
+        let sizes = released.iter().map(|frame| footprint(frame.len()));
+        self.released += sizes.sum::<u64>();
+        released
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 256 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn ring_behaves_like_a_queue(exponent in 6_u32..11, steps in steps()) {
+        let capacity = 1 << exponent;
+        let (memory, writer) = ring(capacity);
+        let mut reader = reader(&memory).unwrap();
+        let mut model = Model::default();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Push(length, cuts) => {
+                    let frame = frame(number, length);
+                    let was_empty = model.queue.is_empty();
+                    let mut cuts = cuts.map(|cut| cut % (length + 1));
+                    cuts.sort_unstable();
+                    let parts = [&frame[..cuts[0]], &frame[cuts[0]..cuts[1]], &frame[cuts[1]..]];
+                    let pushed = writer.push(&parts);
+                    prop_assert_eq!(pushed, model.push(frame, capacity as u64));
+                    if was_empty && pushed.is_ok() {
+                        // It begins at the first word of the data.
+                        prop_assert_eq!(memory[HEADER].load(SeqCst), length as u64);
+                    }
+                }
+                Step::Read => prop_assert_eq!(frames(&mut reader), model.read()),
+                Step::Release => {
+                    reader.release().unwrap();
+                    model.release();
+                }
+                Step::Replace => {
+                    reader = self::reader(&memory).unwrap();
+                    model.read = 0;
+                }
+                Step::Reclaim => {
+                    let reclaimed = writer.reclaim();
+                    reader = self::reader(&memory).unwrap();
+                    model.read();
+                    prop_assert_eq!(reclaimed, model.release());
+                    model.asked_at = None;
+                }
+            }
+        }
+        prop_assert_eq!(frames(&mut reader), model.read());
+    }
+}
+
+#[test]
+fn frame_of_any_length_arrives_whole() {
+    // Miri would need minutes for the longest.
+    let longest = if cfg!(miri) { 500 } else { MAX_FRAME };
+    let (memory, writer) = ring((4 * longest).next_power_of_two());
+    let mut reader = reader(&memory).unwrap();
+    let lengths = [1, 7, 8, 9, longest - 1, longest];
+    for (number, length) in lengths.iter().enumerate() {
+        let frame = frame(number, *length);
+        assert!(writer.push(&[&frame]).is_ok());
+        assert_eq!(frames(&mut reader), [frame]);
+    }
+}
+
+#[test]
+fn frame_of_invalid_length_is_refused() {
+    let (memory, writer) = ring(64);
+    for (parts, refused) in [
+        (&[][..], Refused::Empty),
+        (&[&[][..], &[]], Refused::Empty),
+        (&[&[0; MAX_FRAME], &[0]], Refused::TooLong),
+    ] {
+        assert_eq!(writer.push(parts), Err(refused));
+    }
+    assert_eq!(memory[PUBLISHED].load(SeqCst), 0);
+}
+
+#[test]
+fn frame_larger_than_the_ring_does_not_fit() {
+    let (_memory, writer) = ring(64);
+    assert_eq!(writer.push(&[&[1; 57]]), Err(Refused::Full));
+    assert!(writer.push(&[&[1; 56]]).is_ok());
+}
+
+/// Changes one word of a ring with two frames of 8 bytes, of which the first has been read.
+fn changed(word: usize, value: u64) -> Receiver {
+    let (memory, writer) = ring(64);
+    let mut reader = reader(&memory).unwrap();
+    assert!(writer.push(&[&[1; 8]]).is_ok());
+    assert_eq!(frames(&mut reader).len(), 1);
+    assert!(writer.push(&[&[2; 8]]).is_ok());
+    memory[word].store(value, SeqCst);
+    reader
+}
+
+#[test]
+fn invalid_memory_is_an_error() {
+    for (word, value, reason) in [
+        (PUBLISHED, 0, "published went back before what was read"),
+        (PUBLISHED, 8, "published went back into what was read"),
+        (PUBLISHED, 24, "published is inside the frame"),
+        (PUBLISHED, 31, "published is not at a word"),
+        (PUBLISHED, 72, "more than the ring holds is published"),
+        (PUBLISHED, u64::MAX, "published is the largest number"),
+        (PUBLISHED, 48, "published follows memory that nothing wrote"),
+        (BASE, 4, "the base is not at a word"),
+        (BASE, u64::MAX, "the base is the largest number"),
+        (HEADER + 2, 0, "the length is zero"),
+        (HEADER + 2, 9, "the frame ends after published"),
+        (HEADER + 2, MAX_FRAME as u64 + 1, "the length is too long"),
+        (HEADER + 2, u64::MAX, "the length is enormous"),
+        (HEADER + 2, 1 << 32, "the length has only high bits"),
+    ] {
+        let (delivered, error) = read(&mut changed(word, value));
+        assert!(error.is_some(), "{reason}");
+        // Where the second frame itself is valid, it may be delivered before the invalid place.
+        assert!(delivered.len() <= 1, "{reason}");
+    }
+}
+
+#[test]
+fn reader_takes_over_only_valid_positions() {
+    for (published, consumed, valid) in [
+        (32, 0, true),
+        (32, 16, true),
+        (32, 32, true),
+        (32, 40, false),
+        (32, 1, false),
+        (32, u64::MAX - 7, true),
+        (32, u64::MAX - 31, true),
+        (32, u64::MAX - 39, false),
+        (0, 8, false),
+    ] {
+        let (memory, _writer) = ring(64);
+        memory[PUBLISHED].store(published, SeqCst);
+        memory[CONSUMED].store(consumed, SeqCst);
+        assert_eq!(
+            reader(&memory).is_ok(),
+            valid,
+            "published {published}, consumed {consumed}"
+        );
+    }
+}
+
+#[test]
+fn frames_that_another_reader_released_cannot_be_released() {
+    let (memory, writer) = ring(64);
+    let [mut first, mut second] = [(); 2].map(|()| reader(&memory).unwrap());
+    assert!(writer.push(&[b"frame"]).is_ok());
+    assert_eq!(frames(&mut first), frames(&mut second));
+    first.release().unwrap();
+    assert!(second.release().is_err());
+}
+
+#[test]
+fn frames_that_were_reclaimed_cannot_be_released() {
+    let (memory, writer) = ring(64);
+    let mut reader = reader(&memory).unwrap();
+    assert!(writer.push(&[b"frame"]).is_ok());
+    assert_eq!(frames(&mut reader), [b"frame"]);
+    assert_eq!(writer.reclaim(), [b"frame"]);
+    assert!(reader.release().is_err());
+}
+
+#[test]
+fn writer_refuses_frames_after_an_invalid_position_of_the_reader() {
+    for (position, reason) in [
+        (40, "it is after the published position"),
+        (12, "it is not at a word"),
+        (8, "it is before the one that the reader wrote last"),
+        (u64::MAX, "it is the largest number"),
+    ] {
+        let (memory, writer) = ring(64);
+        let mut reader = reader(&memory).unwrap();
+        assert!(writer.push(&[&[1; 8]]).is_ok());
+        frames(&mut reader);
+        reader.release().unwrap();
+        assert!(writer.push(&[&[2; 8]]).is_ok());
+        memory[CONSUMED].store(position, SeqCst);
+        memory[CONSUMED + COMPLEMENT].store(!position, SeqCst);
+        for _ in 0..2 {
+            assert_eq!(
+                writer.push(&[&[3; 8]]),
+                Err(Refused::InvalidReader),
+                "{reason}"
+            );
+        }
+        assert_eq!(writer.reclaim(), [[2; 8]], "{reason}");
+        assert!(writer.push(&[&[4; 8]]).is_ok(), "{reason}");
+        assert_eq!(
+            frames(&mut self::reader(&memory).unwrap()),
+            [[4; 8]],
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn position_without_its_complement_does_not_count_yet() {
+    let (memory, writer) = ring(64);
+    assert!(writer.push(&[&[1; 48]]).is_ok());
+    memory[CONSUMED].store(56, SeqCst);
+    assert_eq!(writer.push(&[&[2; 8]]), Err(Refused::Full));
+    memory[CONSUMED + COMPLEMENT].store(!56, SeqCst);
+    assert!(writer.push(&[&[2; 8]]).is_ok());
+}
+
+#[test]
+fn reclaim_returns_the_frames_before_a_change() {
+    let (memory, writer) = ring(64);
+    for number in 1..4 {
+        assert!(writer.push(&[&[number; 8]]).is_ok());
+    }
+    memory[HEADER + 4].store(0, SeqCst);
+    assert_eq!(writer.reclaim(), [[1; 8], [2; 8]]);
+    assert_eq!(writer.reclaim(), [[]; 0]);
+}
+
+#[test]
+fn reader_is_woken_again_after_each_release() {
+    let (memory, writer) = ring(1024);
+    let mut reader = reader(&memory).unwrap();
+    for _ in 0..10 {
+        let mut asked = 0;
+        while let Ok(pushed) = writer.push(&[&[0; 56]]) {
+            asked += usize::from(pushed.half_full);
+        }
+        assert_eq!(asked, 1);
+        frames(&mut reader);
+        reader.release().unwrap();
+    }
+}
+
+/// Frames of several threads, each numbered by its thread. Some are refused when the ring is full.
+#[test]
+fn accepted_frames_of_each_thread_arrive_in_order() {
+    const THREADS: u8 = 3;
+    let count: usize = if cfg!(miri) { 20 } else { 3_000 };
+    let (memory, writer) = ring(1024);
+    let mut reader = reader(&memory).unwrap();
+    let mut received = [const { Vec::new() }; THREADS as usize];
+    let mut receive = || {
+        let read = reader.read(|frame| {
+            let (thread, rest) = frame.split_first().unwrap();
+            let (number, fill) = rest.split_first_chunk().unwrap();
+            let number = usize::from_ne_bytes(*number);
+            assert_eq!(fill, vec![*thread; number % 90]);
+            received[usize::from(*thread)].push(number);
+        });
+        read.unwrap();
+        reader.release().unwrap();
+    };
+    let accepted = thread::scope(|scope| {
+        let writer = &writer;
+        let threads = (0..THREADS).map(|thread| {
+            scope.spawn(move || {
+                let accepted = |number: &usize| {
+                    let fill = vec![thread; number % 90];
+                    let pushed = writer.push(&[&[thread], &number.to_ne_bytes(), &fill]);
+                    if pushed.is_err() {
+                        thread::yield_now();
+                    }
+                    pushed.is_ok()
+                };
+                (0..count).filter(accepted).collect::<Vec<_>>()
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            receive();
+        }
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    receive();
+    assert_eq!(accepted, received);
+}
+
+/// A process that writes anything anywhere, at any time.
+#[test]
+fn memory_that_changes_while_it_is_read_is_harmless() {
+    const CAPACITY: usize = 256;
+    let writes = if cfg!(miri) { 500 } else { 1_000_000 };
+    let (memory, _writer) = ring(CAPACITY);
+    thread::scope(|scope| {
+        let scribbler = scope.spawn(|| {
+            let mut random = fastrand::Rng::with_seed(7);
+            for _ in 0..writes {
+                let word = if random.bool() {
+                    [PUBLISHED, BASE, CONSUMED][random.usize(..3)]
+                } else {
+                    random.usize(HEADER..memory.len())
+                };
+                memory[word].store(random.u64(..=CAPACITY as u64) & !7, Relaxed);
+            }
+        });
+        while !scribbler.is_finished() {
+            let Ok(mut reader) = reader(&memory) else {
+                continue;
+            };
+            loop {
+                let (delivered, error) = read(&mut reader);
+                let sizes = delivered.iter().map(|frame| footprint(frame.len()));
+                assert!(sizes.sum::<u64>() <= CAPACITY as u64);
+                if error.is_some() || delivered.is_empty() || reader.release().is_err() {
+                    break;
+                }
+            }
+        }
+    });
+}
