@@ -112,7 +112,7 @@ impl Database {
         }
     }
 
-    /// Runs `work`, which sends `query`, in a subsegment of its own. An `Err` makes it a fault
+    /// Runs `work`, which sends `query`, in a subsegment. An `Err` makes it a fault
     /// with the chain of its sources as cause.
     ///
     /// The query is recorded without literals and comments; placeholders (`$1`, `?`) stay, the
@@ -122,7 +122,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// That of `work`, unchanged.
+    /// Returns the error of `work`, unchanged.
     pub async fn query<F, T, E, Kind>(&self, query: &str, work: F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
