@@ -332,13 +332,32 @@ fn hosts_are_matched_as_a_whole() {
             false,
             "a wildcard stands for labels",
         ),
-        ("*", "a.example", false, "no pattern"),
+        ("*", "a.example", true, "all hosts"),
     ] {
         assert_eq!(
             Hosts::new([pattern]).have(host),
             expected,
             "{pattern} {host}: {reason}"
         );
+    }
+}
+
+#[test]
+fn pattern_that_matches_no_host_is_noticed() {
+    for (pattern, expected) in [
+        ("*", true),
+        ("*.example.com", true),
+        ("shop.example", true),
+        ("[::1]", true),
+        ("", false),
+        ("*.", false),
+        ("*example.com", false),
+        ("a.*.example", false),
+        ("https://a.example", false),
+        ("a.example:443", false),
+        ("a.example/path", false),
+    ] {
+        assert_eq!(is_pattern(pattern), expected, "{pattern}");
     }
 }
 
