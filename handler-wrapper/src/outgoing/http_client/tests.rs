@@ -254,7 +254,10 @@ async fn tracestate_goes_on_beside_traceparent_alone() {
         (TraceRequests::new().with_traceparent(), true),
         (TraceRequests::new(), false),
     ] {
-        let header = SAMPLED.parse::<TraceHeader>().unwrap().with_state(state);
+        let header = SAMPLED
+            .parse::<header::TraceHeader>()
+            .unwrap()
+            .with_state(state);
         let (port, head) = endpoint(Answer::Status(200)).await;
         let trace = Trace::new(Arc::new(Kept::default().tracer()), Some(header), "r-1");
         let work = client(&settings).oneshot(request(port));

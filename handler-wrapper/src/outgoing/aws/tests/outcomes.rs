@@ -123,7 +123,7 @@ async fn responses_decide_error_throttle_and_fault() {
             ),
             THROTTLED,
             "SlowDown",
-            "unhandled error (SlowDown)",
+            "unhandled error…",
             "a throttling code in a header, on 5xx",
         ),
         (
