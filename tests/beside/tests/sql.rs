@@ -114,25 +114,16 @@ fn sqlx_calls_are_recorded() {
             (
                 "insert into customers values (?)",
                 &[
-                    (
-                        "Database",
-                        "error returned from database: (code: 2067) UNIQUE constraint failed: customers.email",
-                    ),
-                    (
-                        "SqliteError",
-                        "(code: 2067) UNIQUE constraint failed: customers.email",
-                    ),
+                    ("Database", "error returned from database: …"),
+                    ("SqliteError", "…"),
                 ],
             ),
             ("select count(*) from customers where email = ?", &[]),
             (
                 "selec ?",
                 &[
-                    (
-                        "Database",
-                        "error returned from database: (code: 1) near \"selec\": syntax error",
-                    ),
-                    ("SqliteError", "(code: 1) near \"selec\": syntax error"),
+                    ("Database", "error returned from database: …"),
+                    ("SqliteError", "…"),
                 ],
             ),
             ("select i", &[CANCELLED]),
@@ -201,12 +192,12 @@ fn tokio_postgres_calls_are_recorded() {
             ("insert into customers values ($1)", &[]),
             (
                 "insert into customers values ($1)",
-                // Without its second line, which contains the value.
+                // Without the name of the constraint, and without the second line with the value.
                 &[
                     ("Error", "db error"),
                     (
                         "DbError",
-                        "ERROR: duplicate key value violates unique constraint \"customers_email_key\"",
+                        "ERROR: duplicate key value violates unique constraint…",
                     ),
                 ],
             ),
@@ -214,7 +205,7 @@ fn tokio_postgres_calls_are_recorded() {
                 "selec ?",
                 &[
                     ("Error", "db error"),
-                    ("DbError", "ERROR: syntax error at or near \"selec\""),
+                    ("DbError", "ERROR: syntax error at or near…"),
                 ],
             ),
             ("select pg_sleep(?)", &[CANCELLED]),
