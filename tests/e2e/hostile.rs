@@ -103,7 +103,7 @@ async fn hostile_body(body: &'static [u8]) {
     );
     assert!(next.json().get("trace").is_some(), "{:?}", next.body);
     assert_eq!(rie.function_pid(), pid, "the same process");
-    assert_one_warning(&rie, "not JSON");
+    assert_one_warning(&rie, "expected an event in JSON");
     rie.stop().await;
     world.sound_documents().await;
 }
