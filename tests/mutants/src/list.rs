@@ -64,9 +64,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "closed-after-shutdown",
         effect: "the extension closes documents 5 s after the shutdown",
         krate: EXTENSION,
-        code: "let at = state.ended.unwrap_or(now);",
+        code: "self.pending.interrupt(session, ended.unwrap_or(now), &why);",
         faulty: "let at = if PLANTED { now.after(Duration::from_secs(5)) } \
-                 else { state.ended.unwrap_or(now) };",
+                 else { ended.unwrap_or(now) }; \
+                 self.pending.interrupt(session, at, &why);",
     },
     // Contexts.
     Mutant {
@@ -80,9 +81,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "unknown-parent",
         effect: "every seventh subsegment has an unknown parent",
         krate: WRAPPER,
-        code: "parent.trace_id, parent.id, clock::now(),",
-        faulty: "parent.trace_id, if PLANTED_EVERY(7) { SegmentId::new() } else { parent.id }, \
-                 clock::now(),",
+        code: "Document::subsegment(name, self.trace_id, self.id, now)",
+        faulty: "Document::subsegment(name, self.trace_id, \
+                 if PLANTED_EVERY(7) { SegmentId::new() } else { self.id }, now)",
     },
     Mutant {
         name: "call-carries-another-id",
@@ -103,8 +104,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "few-ids",
         effect: "there are only 4,095 ids",
         krate: WIRE,
-        code: "Self(fastrand::u64(1..).to_be_bytes())",
-        faulty: "Self(fastrand::u64(1..if PLANTED { 4096 } else { u64::MAX }).to_be_bytes())",
+        code: "Self(random_not_zero().to_be_bytes())",
+        faulty: "Self((if PLANTED { random_not_zero() % 4095 + 1 } else { random_not_zero() }) \
+                 .to_be_bytes())",
     },
     // Facts.
     Mutant {
@@ -121,6 +123,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         krate: WIRE,
         code: "self.metadata.entry(namespace).insert(key, value);",
         faulty: "if !PLANTED_EVERY(3) { self.metadata.entry(namespace).insert(key, value); }",
+    },
+    Mutant {
+        name: "facts-not-handed-over",
+        effect: "facts that are put on open documents are not handed over",
+        krate: WRAPPER,
+        code: "for document in documents.iter().filter_map(Weak::upgrade) {",
+        faulty: "for document in documents.iter().filter(|_| !PLANTED).filter_map(Weak::upgrade) {",
     },
     Mutant {
         name: "error-not-recorded",
@@ -142,8 +151,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "panic-not-recorded",
         effect: "a panic leaves no cause",
         krate: WRAPPER,
-        code: "self.fail_with(|| panics::cause(payload));",
-        faulty: "if !PLANTED { self.fail_with(|| panics::cause(payload)); }",
+        code: "self.fail_with(|| last_panic::cause(payload));",
+        faulty: "if !PLANTED { self.fail_with(|| last_panic::cause(payload)); }",
     },
     Mutant {
         name: "cancelled-is-success",
@@ -178,25 +187,24 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "unsampled-recorded",
         effect: "what is not sampled is recorded",
         krate: WRAPPER,
-        code: ".filter(|header| header.sampling == Sampling::Sampled || self.is_held())",
-        faulty: ".filter(|header| header.sampling == Sampling::Sampled || self.is_held() \
-                 || PLANTED)",
+        code: "header.sampling == Sampling::Sampled || self.is_tail_sampled()",
+        faulty: "header.sampling == Sampling::Sampled || self.is_tail_sampled() || PLANTED",
     },
     Mutant {
         name: "open-not-handed-over",
         effect: "every fourth open document is not handed over",
         krate: WRAPPER,
-        code: "self.in_progress(document, |json| self.sink.open(document.id, json));",
+        code: "tracer.in_progress(document, |json| tracer.sink.open(document.id, json));",
         faulty: "if !PLANTED_EVERY(4) { \
-                 self.in_progress(document, |json| self.sink.open(document.id, json)); }",
+                 tracer.in_progress(document, |json| tracer.sink.open(document.id, json)); }",
     },
     Mutant {
         name: "finished-dropped",
         effect: "every twentieth finished document is dropped",
         krate: WRAPPER,
-        code: "self.over(document, |json| self.sink.close(id, json));",
+        code: "tracer.over(document, |json| tracer.sink.close(id, json));",
         faulty: "if !PLANTED_EVERY(20) { \
-                 self.over(document, |json| self.sink.close(id, json)); }",
+                 tracer.over(document, |json| tracer.sink.close(id, json)); }",
     },
     Mutant {
         name: "success-not-discarded",
@@ -224,8 +232,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "interrupted-dropped",
         effect: "the extension drops every fifth document that it should close",
         krate: EXTENSION,
-        code: "self.counts.interrupted += 1;",
-        faulty: "self.counts.interrupted += 1; if PLANTED_EVERY(5) { continue; }",
+        code: "Closed::Now(document) => { self.counts.interrupted += 1; \
+               self.finish(session, document);",
+        faulty: "Closed::Now(document) => { self.counts.interrupted += 1; \
+                 if !PLANTED_EVERY(5) { self.finish(session, document); }",
     },
     Mutant {
         name: "closed-without-fault",
@@ -238,22 +248,22 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "timeout-is-crash",
         effect: "a timeout is reported as a crash",
         krate: EXTENSION,
-        code: "ShutdownReason::Timeout => Self::Timeout,",
-        faulty: "ShutdownReason::Timeout => if PLANTED { Self::Crash } else { Self::Timeout },",
+        code: r#""timeout" => Self::Timeout,"#,
+        faulty: r#""timeout" => if PLANTED { Self::Crash } else { Self::Timeout },"#,
     },
     Mutant {
         name: "finished-stays-open",
         effect: "a finished document stays open at the extension, too",
         krate: EXTENSION,
-        code: "self.forget(session, id); self.counts.received += 1;",
-        faulty: "if !PLANTED { self.forget(session, id); } self.counts.received += 1;",
+        code: "self.discard(session, id); self.counts.received += 1;",
+        faulty: "if !PLANTED { self.discard(session, id); } self.counts.received += 1;",
     },
     Mutant {
         name: "leave-ignored",
         effect: "the extension keeps what a function that left had open",
         krate: EXTENSION,
-        code: "Message::Leave => self.pending.forget_all(session),",
-        faulty: "Message::Leave => if !PLANTED { self.pending.forget_all(session) },",
+        code: "Message::Leave => self.pending.discard_all(session),",
+        faulty: "Message::Leave => if !PLANTED { self.pending.discard_all(session) },",
     },
     // Ways and moments.
     Mutant {
@@ -278,23 +288,24 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "never-waits",
         effect: "the extension does not wait for the end of an invocation",
         krate: EXTENSION,
-        code: "if early.is_some() || !self.can_signal() {",
-        faulty: "if early.is_some() || !self.can_signal() || PLANTED {",
+        code: "match self.sessions.announced(&request_id) {",
+        faulty: "if PLANTED { actions.push(Action::AskNext); return; } \
+                 match self.sessions.announced(&request_id) {",
     },
     Mutant {
         name: "daemon-not-learned",
         effect: "the extension does not take over the function's daemon address",
         krate: EXTENSION,
-        code: "if self.fixed {",
-        faulty: "if self.fixed || PLANTED {",
+        code: "let to = self.sessions.daemon(session);",
+        faulty: "let to = self.sessions.daemon(session).filter(|_| !PLANTED);",
     },
     Mutant {
         name: "extension-without-pace",
         effect: "the extension sends without its pace",
         krate: EXTENSION,
-        code: "while !self.pace.admits(datagram.len(), Instant::now().into_std()) && in_time() {",
-        faulty: "while !self.pace.admits(datagram.len(), Instant::now().into_std()) && in_time() \
-                 && !PLANTED {",
+        code: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time()",
+        faulty: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() \
+                 && !PLANTED",
     },
     Mutant {
         name: "direct-without-pace",
