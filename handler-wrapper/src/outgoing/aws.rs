@@ -77,6 +77,7 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 pub struct TraceInterceptor {
     selection: Selection,
     account_id: Option<String>,
+    whole_messages: bool,
 }
 
 impl TraceInterceptor {
@@ -128,6 +129,16 @@ impl TraceInterceptor {
         self
     }
 
+    /// Records whole error messages of services; only URLs in them lose user, query and fragment.
+    ///
+    /// By default only the code and the first clause of a message are recorded, at most 120
+    /// characters, because services quote parameters and items in their messages.
+    #[must_use]
+    pub fn with_whole_messages(mut self) -> Self {
+        self.whole_messages = true;
+        self
+    }
+
     fn begin(&self, context: &Context, input: &Input, cfg: &ConfigBag) -> Option<Call> {
         let captured = if self.selection.is_read_here(input) {
             None
@@ -142,8 +153,7 @@ impl TraceInterceptor {
         let users = captured.and_then(|captured| selection::captured(captured, INPUT_HEADER));
         let header = match users {
             Some(header) => Some(header.to_owned()),
-            None if subsegment.is_recording() => text(subsegment.context().trace_header()),
-            None => text(context.trace_header()),
+            None => own_header(&subsegment, context),
         };
         // In the init phase there is something to record, but no trace to pass on.
         (subsegment.is_recording() || header.is_some()).then_some(Call {
@@ -197,7 +207,13 @@ impl Storable for Call {
     type Storer = StoreReplace<Self>;
 }
 
-fn text(header: Option<TraceHeader>) -> Option<String> {
+/// Returns the header for a call: with its subsegment as parent, if that is recorded.
+fn own_header(subsegment: &Subsegment, context: &Context) -> Option<String> {
+    let header: Option<TraceHeader> = if subsegment.is_recording() {
+        subsegment.context().trace_header()
+    } else {
+        context.trace_header()
+    };
     header.as_ref().map(String::from)
 }
 
@@ -297,7 +313,8 @@ impl Intercept for TraceInterceptor {
         Ok(())
     }
 
-    /// The first hook at which presigning can be told for sure; the header is not signed.
+    /// Removes our header from presigned requests. This is the first hook at which presigning is
+    /// certain; the header is not signed. A header of the user stays.
     fn modify_before_transmit(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
@@ -307,8 +324,12 @@ impl Intercept for TraceInterceptor {
         let presigned = is_presigning(cfg);
         if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
             call.presigned = Some(presigned);
-            if presigned {
-                context.request_mut().headers_mut().remove(header::NAME);
+            let headers = context.request_mut().headers_mut();
+            if presigned
+                && headers.get(header::NAME)
+                    == own_header(&call.subsegment, &Context::current()).as_deref()
+            {
+                headers.remove(header::NAME);
             }
         }
         Ok(())
@@ -333,7 +354,7 @@ impl Intercept for TraceInterceptor {
             subsegment.discard();
         } else {
             subsegment.amend(|document| {
-                outcome::record(document, context, cfg);
+                outcome::record(document, context, cfg, self.whole_messages);
                 if let Some(Ok(output)) = context.output_or_error() {
                     self.selection.put_response(document, allowed, output);
                 }

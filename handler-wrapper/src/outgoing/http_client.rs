@@ -13,12 +13,14 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as http_header};
 use tracestitch_wire::{
     document::{Http, Namespace, Request, Response, clean_url},
-    header::{self, Sampling, TraceHeader},
-    w3c,
+    header, w3c,
 };
 
 pub use self::tower::TracedClient;
-use crate::trace::{context::Context, subsegment::Subsegment};
+use crate::{
+    support::diagnostics,
+    trace::{context::Context, subsegment::Subsegment},
+};
 
 /// Records the requests of an HTTP client and passes the trace on.
 ///
@@ -32,8 +34,8 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 /// The request carries `X-Amzn-Trace-Id` with the subsegment as parent, unless you set the header
 /// yourself. Outside an invocation nothing is changed.
 ///
-/// As a layer, put it innermost, around the client itself: it then sees each attempt of a retry,
-/// and the client's own error.
+/// Put the layer innermost, around the client itself, so that it sees each attempt of a retry and
+/// the client's own error.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -60,17 +62,17 @@ impl TraceRequests {
         Self::default()
     }
 
-    /// Neither records requests to these hosts nor gives them a header. `*.example.com` stands
-    /// for all hosts under `example.com`; ports do not count.
+    /// Excludes these hosts: requests to them are not recorded and carry no header. `*.example.com` stands
+    /// for all hosts under `example.com`, `*` for all hosts; ports do not count.
     #[must_use]
     pub fn ignore(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.ignored = Hosts::new(hosts);
         self
     }
 
-    /// Gives the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests
-    /// to others are recorded all the same. A client that follows redirects by itself takes the
-    /// headers along, wherever they lead: switch that off, or with `reqwest` use `redirects`.
+    /// Sends the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests to
+    /// other hosts are recorded without headers. A client that follows redirects repeats the headers
+    /// at the new host: switch that off, or with `reqwest` use `redirects`.
     #[must_use]
     pub fn propagate_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.trusted = Some(Hosts::new(hosts));
@@ -128,7 +130,7 @@ impl TraceRequests {
             return;
         };
         put(headers, header::NAME, || Some(String::from(&header)));
-        if self.traceparent && put(headers, w3c::NAME, || traceparent(&header)) {
+        if self.traceparent && put(headers, w3c::NAME, || w3c::traceparent(&header)) {
             put(headers, w3c::STATE_NAME, || {
                 header.state().map(str::to_owned)
             });
@@ -156,18 +158,6 @@ fn put(
     // Trace headers are printable ASCII, so they are always valid values.
     let value = value().and_then(|value| HeaderValue::try_from(value).ok());
     value.is_some_and(|value| headers.insert(name, value).is_none())
-}
-
-/// Trace Context (W3C Recommendation), version 00. An X-Ray trace id is one of 16 bytes there.
-fn traceparent(header: &TraceHeader) -> Option<String> {
-    let flags = match header.sampling {
-        Sampling::Sampled => "01",
-        Sampling::NotSampled => "00",
-        Sampling::Requested | Sampling::Undecided => return None,
-    };
-    let root = header.root.to_string();
-    let root = root.trim_start_matches("1-").replace('-', "");
-    Some(format!("00-{root}-{}-{flags}", header.parent?))
 }
 
 /// Records a response on the subsegment.
@@ -198,14 +188,23 @@ fn of_grpc(code: u8) -> Option<StatusCode> {
     })
 }
 
-/// Patterns of host names.
+/// Patterns of host names: a whole name, `*.` and the end of names, or `*` for all.
 #[derive(Debug, Clone, Default)]
 struct Hosts(Arc<[String]>);
 
 impl Hosts {
     fn new(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let lower = |host: String| host.to_ascii_lowercase();
-        Self(hosts.into_iter().map(Into::into).map(lower).collect())
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.into().to_ascii_lowercase());
+        let hosts: Arc<[String]> = hosts.collect();
+        for pattern in hosts.iter().filter(|pattern| !is_pattern(pattern)) {
+            diagnostics::warn(format_args!(
+                "host pattern {pattern:?} matches no host: expected a host name without scheme, port \
+                 and path, `*.` and the end of host names, or `*`"
+            ));
+        }
+        Self(hosts)
     }
 
     fn have(&self, host: &str) -> bool {
@@ -216,10 +215,18 @@ impl Hosts {
         self.0
             .iter()
             .any(|pattern| match pattern.strip_prefix('*') {
+                Some("") => true,
                 Some(end) => host.len() > end.len() && end.starts_with('.') && host.ends_with(end),
                 None => *pattern == host,
             })
     }
+}
+
+/// Returns true if some host can match `pattern`, which is in lower case.
+fn is_pattern(pattern: &str) -> bool {
+    let name = pattern.strip_prefix("*.").unwrap_or(pattern);
+    let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+    pattern == "*" || is_ipv6 || !name.is_empty() && !name.contains(['*', '/', ':'])
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::config_bag::ConfigBag;
 use http::header::{CONTENT_LENGTH, HeaderName};
 use serde_json::{Map, Value};
-use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
+use tracestitch_wire::document::{
+    Cause, Document, Exception, Http, Response, clean_message, first_clause,
+};
 
 use crate::support::user_code;
 
@@ -24,6 +26,7 @@ pub(super) fn record(
     document: &mut Document,
     context: &FinalizerInterceptorContextRef<'_>,
     cfg: &ConfigBag,
+    whole_messages: bool,
 ) {
     if let Some(attempts) = cfg.load::<RequestAttempts>() {
         let retries = attempts.attempts().saturating_sub(1);
@@ -37,7 +40,9 @@ pub(super) fn record(
         (Some(Ok(_)), _) => {}
         (Some(Err(error)), Some(response)) if error.is_operation_error() => {
             match ServiceError::by(response) {
-                Some(reported) => record_service_error(document, response, error, reported),
+                Some(reported) => {
+                    record_service_error(document, response, error, reported, whole_messages);
+                }
                 None => record_local_error(document, error),
             }
         }
@@ -78,6 +83,7 @@ fn record_service_error(
     response: &HttpResponse,
     error: &OrchestratorError<Error>,
     reported: ServiceError,
+    whole_messages: bool,
 ) {
     let status = response.status();
     let throttled = reported
@@ -95,6 +101,11 @@ fn record_service_error(
             .as_operation_error()
             .map_or_else(String::new, ToString::to_string)
     });
+    let message = if whole_messages {
+        clean_message(&message).into_owned()
+    } else {
+        first_clause(&message)
+    };
     let kind = reported
         .code
         .unwrap_or_else(|| format!("HTTP {}", status.as_u16()));

@@ -1,6 +1,6 @@
 //! Allow-list of parameters and results of AWS calls.
 //!
-//! It has the members that X-Ray's own SDKs record (`aws_whitelist.json` of the SDK for Node,
+//! The list has the members that X-Ray's own SDKs record (`aws_whitelist.json` of the SDK for Node,
 //! `DefaultOperationParameterWhitelist.json` of the SDK for Java) under the same keys, and the
 //! resource's name for services that they do not know. Contents of messages, items, events, objects
 //! and secrets are not in it. Other members are not recorded, unless the user adds them.
@@ -251,7 +251,7 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SNS",
         signing_name: "sns",
-        names: &[("TopicArn", "topic_arn")],
+        names: &[("TopicArn", "topic_arn"), ("TargetArn", "target_arn")],
         operations: &[],
     },
     Service {
@@ -322,7 +322,7 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "Kinesis",
         signing_name: "kinesis",
-        names: &[("StreamName", "stream_name")],
+        names: &[("StreamName", "stream_name"), ("StreamARN", "stream_arn")],
         operations: &[],
     },
 ];

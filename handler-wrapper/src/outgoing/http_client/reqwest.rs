@@ -66,8 +66,8 @@ impl TraceRequests {
         let [from, to] = [asked, answered].map(|url| url.host_str().unwrap_or_default());
         if carries && self.leaves_trusted_hosts(from, to) {
             LED_AWAY.warn(format_args!(
-                "a redirect took the trace header to {to:?}, which `propagate_to` or `ignore` excludes; build the \
-                 `reqwest` client with `.redirect(trace_requests.redirects())`"
+                "a redirect took the trace header to {to:?}, which `propagate_to` or \
+                 `ignore` excludes; build the `reqwest` client with `.redirect(trace_requests.redirects())`"
             ));
         }
         call.amend(|document| {

@@ -254,7 +254,10 @@ async fn tracestate_goes_on_beside_traceparent_alone() {
         (TraceRequests::new().with_traceparent(), true),
         (TraceRequests::new(), false),
     ] {
-        let header = SAMPLED.parse::<TraceHeader>().unwrap().with_state(state);
+        let header = SAMPLED
+            .parse::<header::TraceHeader>()
+            .unwrap()
+            .with_state(state);
         let (port, head) = endpoint(Answer::Status(200)).await;
         let trace = Trace::new(Arc::new(Kept::default().tracer()), Some(header), "r-1");
         let work = client(&settings).oneshot(request(port));
@@ -332,13 +335,32 @@ fn hosts_are_matched_as_a_whole() {
             false,
             "a wildcard stands for labels",
         ),
-        ("*", "a.example", false, "no pattern"),
+        ("*", "a.example", true, "all hosts"),
     ] {
         assert_eq!(
             Hosts::new([pattern]).have(host),
             expected,
             "{pattern} {host}: {reason}"
         );
+    }
+}
+
+#[test]
+fn pattern_that_matches_no_host_is_noticed() {
+    for (pattern, expected) in [
+        ("*", true),
+        ("*.example.com", true),
+        ("shop.example", true),
+        ("[::1]", true),
+        ("", false),
+        ("*.", false),
+        ("*example.com", false),
+        ("a.*.example", false),
+        ("https://a.example", false),
+        ("a.example:443", false),
+        ("a.example/path", false),
+    ] {
+        assert_eq!(is_pattern(pattern), expected, "{pattern}");
     }
 }
 

@@ -306,6 +306,32 @@ async fn header_from_the_environment_is_replaced() {
     assert_unmarked(&presign().await.1);
 }
 
+#[tokio::test]
+async fn presigned_request_keeps_the_header_of_the_user() {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::for_tests())
+        .interceptor(TraceInterceptor::new())
+        .build();
+    let s3 = aws_sdk_s3::Client::from_conf(config);
+    let expires = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = s3
+        .get_object()
+        .bucket("b")
+        .key("k")
+        .customize()
+        .mutate_request(|request| {
+            request.headers_mut().insert("x-amzn-trace-id", OWN);
+        })
+        .presigned(expires);
+    let presigned = Kept::default().invoke(SAMPLED, get).await.unwrap();
+    let header = presigned
+        .headers()
+        .find(|(name, _)| *name == "x-amzn-trace-id");
+    assert_eq!(header, Some(("x-amzn-trace-id", OWN)));
+}
+
 /// Without credentials there is no presigned request.
 #[tokio::test]
 async fn presigning_that_fails_leaves_no_trace_either() {

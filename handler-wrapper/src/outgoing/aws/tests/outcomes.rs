@@ -123,7 +123,7 @@ async fn responses_decide_error_throttle_and_fault() {
             ),
             THROTTLED,
             "SlowDown",
-            "unhandled error (SlowDown)",
+            "unhandled error…",
             "a throttling code in a header, on 5xx",
         ),
         (
@@ -223,6 +223,49 @@ async fn xml_errors_and_the_second_id_of_s3() {
             }),
             "{reason}"
         );
+    }
+}
+
+#[tokio::test]
+async fn message_of_service_is_recorded_without_values() {
+    let body = |message: &str| json!({ "__type": "n#ValidationException", "message": message });
+    for (message, clause, whole) in [
+        (
+            "One or more parameter values were invalid: Type mismatch for key id: SECRET",
+            "One or more parameter values were invalid…",
+            "One or more parameter values were invalid: Type mismatch for key id: SECRET",
+        ),
+        (
+            "cannot reach https://h.example/a?token=SECRET",
+            "cannot reach ?…",
+            "cannot reach https://h.example/a",
+        ),
+    ] {
+        for (interceptor, expected) in [
+            (TraceInterceptor::new(), clause),
+            (TraceInterceptor::new().with_whole_messages(), whole),
+        ] {
+            let answer = Answer::http(400, body(message).to_string());
+            let mut endpoint = Endpoint::new([answer]).await;
+            let config = aws_sdk_dynamodb::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("eu-west-1"))
+                .credentials_provider(Credentials::for_tests())
+                .endpoint_url(&endpoint.url)
+                .interceptor(interceptor)
+                .build();
+            let client = aws_sdk_dynamodb::Client::from_conf(config);
+            let kept = Kept::default();
+            kept.invoke(SAMPLED, async {
+                get(&client).await;
+                Ok::<_, std::io::Error>(())
+            })
+            .await
+            .unwrap();
+            endpoint.trace_headers();
+            let message = &kept.one("DynamoDB")["cause"]["exceptions"][0]["message"];
+            assert_eq!(message, expected);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ async fn no_answer_is_a_fault() {
             Some((400, 10, false)),
             "UnreadableResponse",
             "end of file before message length reached",
-            "an error of which nobody knows what it says",
+            "an error without code and message",
         ),
     ] {
         let end = End {
