@@ -367,7 +367,7 @@ fn readme_lists_the_variables_that_are_read() {
 fn runbook_quotes_existing_messages() {
     let runbook = read("docs/runbook.md");
     // Every reason for a loss, in the form of the closing report.
-    let report = read("extension/src/report.rs");
+    let report = read("wire/src/delivery.rs");
     let reasons = report.split_once("enum Loss {").unwrap().1;
     let reasons = reasons.split_once("\n}").unwrap().0;
     let mut found = 0;
