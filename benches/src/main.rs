@@ -1,12 +1,13 @@
-//! What tracing costs: instructions and time for a subsegment and for an AWS SDK call, beside
-//! those of xray-lite, the other X-Ray library for Rust.
+//! Cost of tracing: instructions and time for a subsegment and for an AWS SDK call, beside
+//! xray-lite, the other X-Ray library for Rust.
 //!
-//! `cargo cost` prints a table: instructions counted by callgrind (user space,
-//! repeatable to a few instructions), as the difference between many and few repetitions so that
-//! start-up does not count, and CPU time, as the median of interleaved rounds. `cargo cost --check` fails when a row has more instructions than its bar.
+//! `cargo cost` prints a table of instructions and CPU time. Callgrind counts the instructions
+//! (user space, repeatable to a few instructions), as the difference between many and few
+//! repetitions, so that start-up does not count. CPU time is the median of interleaved rounds.
+//! `cargo cost --check` fails if a row has more instructions than its bar.
 //!
-//! Needs valgrind. What is measured runs in this same binary, started again as a child whose
-//! environment is that of a Lambda function.
+//! Needs valgrind. The measured work runs in this same binary, started again as a child with the
+//! environment of a Lambda function.
 
 #![expect(
     clippy::print_stdout,
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 
 use crate::rows::ROWS;
 
-/// Rounds of the time measurement.
+/// Number of rounds of the time measurement.
 const ROUNDS: usize = 31;
 
 fn main() -> ExitCode {
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
             .and_then(|name| ROWS.iter().position(|row| row.name == name));
         let count = instructions[index] - base.map_or(0, |base| instructions[base]);
         let time = median(times.iter().map(|round| {
-            // Of the same round: a busy moment of the machine meets both.
+            // From the same round: a busy moment of the machine affects both.
             round[index] - base.map_or(0.0, |base| round[base])
         }));
         let name = format!("{}{}", if base.is_some() { "+ " } else { "" }, row.name);
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The time of each row, in each round.
+/// Returns the time of each row in each round.
 fn times(rounds: usize) -> Vec<Vec<f64>> {
     let round = |_| ROWS.iter().map(measure::nanoseconds).collect();
     (0..rounds).map(round).collect()

@@ -1,5 +1,4 @@
-//! Runs a row's work in a child of its own: under callgrind for its instructions, alone for its
-//! time.
+//! Runs a row's work in a child process: under callgrind for its instructions, alone for its time.
 
 use std::env;
 use std::io::Read;
@@ -11,7 +10,7 @@ use std::sync::OnceLock;
 
 use crate::rows::{Row, Send};
 
-/// Instructions of one repetition: the difference between many and few.
+/// Returns the instructions of one repetition: the difference between many and few.
 pub(crate) fn instructions(row: &Row) -> u64 {
     let run = |repeat: u32| -> u64 {
         let mut command = Command::new("valgrind");
@@ -29,7 +28,7 @@ pub(crate) fn instructions(row: &Row) -> u64 {
     (run(3 * few) - run(few)) / u64::from(2 * few)
 }
 
-/// Nanoseconds of CPU time of one repetition, with the little that the start takes.
+/// Returns nanoseconds of CPU time of one repetition, with the small share of the start.
 pub(crate) fn nanoseconds(row: &Row) -> f64 {
     let output = run_child(&mut Command::new(this_program()), row, row.repeat.1);
     let nanos: f64 = String::from_utf8_lossy(&output.stdout)
@@ -83,7 +82,7 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
     output
 }
 
-/// Reads documents only when it is signalled.
+/// Reads documents only when signalled, as the extension does.
 fn read_as_the_extension_does(socket: &Path) {
     let listener = UnixListener::bind(socket).expect("a socket");
     std::thread::spawn(move || {
@@ -103,7 +102,7 @@ fn drain(mut data: &UnixStream, buffer: &mut [u8]) {
     while data.read(buffer).is_ok_and(|length| length > 0) {}
 }
 
-/// Address of a daemon that takes all and keeps nothing, one for all children.
+/// Returns the address of a daemon that discards everything, one for all children.
 fn daemon() -> &'static str {
     static ADDRESS: OnceLock<String> = OnceLock::new();
     ADDRESS.get_or_init(listen)

@@ -1,8 +1,8 @@
-//! How long the extension holds an invocation after its reply: from the signal that the
-//! invocation is over, with 20 subsegments to deliver, to its question for the next event. Beside
-//! it the turn of a bare extension, which only asks for events: `cargo cost post-reply`.
+//! Time that the extension holds an invocation after its reply: from the signal that the invocation
+//! is over, with 20 subsegments to deliver, to its question for the next event. Beside it a bare
+//! extension, which only asks for events: `cargo cost post-reply`.
 //!
-//! Both run as processes of their own, by turns, against the Extensions API of this process.
+//! Both run as processes by turns, against the Extensions API of this process.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,7 +23,7 @@ const SUBSEGMENTS: usize = 20;
 /// Set in the process that is the bare extension, to the address of the Extensions API.
 const BARE: &str = "BENCH_BARE_EXTENSION";
 
-/// True in the process of the bare extension, when that has ended.
+/// Returns true in the process of the bare extension, once that has ended.
 pub(crate) fn was_bare_extension() -> bool {
     let Ok(api) = env::var(BARE) else {
         return false;
@@ -33,7 +33,7 @@ pub(crate) fn was_bare_extension() -> bool {
     true
 }
 
-/// No runtime, no parser: what a turn costs at least.
+/// Asks for events without runtime or parser: the least that a turn costs.
 fn bare_extension(api: &str) -> std::io::Result<()> {
     let mut stream = BufReader::new(TcpStream::connect(api)?);
     stream.get_ref().set_nodelay(true)?;
@@ -78,7 +78,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// The extension as the layer has it, beside this program.
+/// Builds the extension as it is in the layer, beside this program.
 fn build_extension() -> std::io::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = [
@@ -113,7 +113,7 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
             function.begin(&request_id)?;
             own.invoke(&request_id)?;
             (0..count).try_for_each(|_| function.subsegment())?;
-            // The extension has heard of the invocation and waits, as after any real handler.
+            // The extension has received the event and waits, as after any real handler.
             std::thread::sleep(Duration::from_micros(500));
             times[kind].push(own.until_asked(|| function.end(&request_id))?);
             let mut received = 0;
@@ -187,7 +187,7 @@ impl Extension {
         ))
     }
 
-    /// Microseconds from what `begin` does to the question for the next event.
+    /// Returns microseconds from the call of `begin` to the question for the next event.
     fn until_asked(&mut self, begin: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<f64> {
         let began = Instant::now();
         begin()?;
@@ -195,7 +195,7 @@ impl Extension {
         Ok(began.elapsed().as_secs_f64() * 1e6)
     }
 
-    /// The same from an event on.
+    /// Returns microseconds from an event to the question for the next one.
     fn turn(&mut self) -> std::io::Result<f64> {
         // Asleep, as between two events of Lambda.
         std::thread::sleep(Duration::from_micros(500));
@@ -208,13 +208,13 @@ impl Extension {
 
 impl Drop for Extension {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The lines of a request or answer before its body.
+/// Reads the lines of a request or answer before its body.
 pub(crate) fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     loop {
@@ -229,7 +229,7 @@ pub(crate) fn read_head(stream: &mut impl BufRead) -> std::io::Result<Vec<String
     }
 }
 
-/// Bytes after the head of a request.
+/// Returns the number of bytes after the head of a request.
 pub(crate) fn length_of_body(head: &[String]) -> usize {
     let length = head.iter().find_map(|line| {
         let line = line.to_ascii_lowercase();
@@ -238,7 +238,7 @@ pub(crate) fn length_of_body(head: &[String]) -> usize {
     length.unwrap_or(0)
 }
 
-/// The function's side of the handoff.
+/// The function's side of the hand-off.
 struct Function {
     data: UnixStream,
     signal: UnixStream,
@@ -264,7 +264,7 @@ impl Function {
         })
     }
 
-    /// As an AWS call is recorded: in progress, then finished.
+    /// Records an AWS call: in progress, then finished.
     fn subsegment(&mut self) -> std::io::Result<()> {
         let id = SegmentId::new();
         let document = format!(

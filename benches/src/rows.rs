@@ -4,29 +4,29 @@
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What [`work::run`](crate::work::run) does for it.
+    /// Name of the work for [`work::run`](crate::work::run).
     pub(crate) work: &'static str,
     pub(crate) header: &'static str,
     pub(crate) send: Send,
-    /// Whether `TRACESTITCH_ERRORS` is `always`.
+    /// True if `TRACESTITCH_ERRORS` is `always`.
     pub(crate) errors_always: bool,
-    /// The row whose cost is taken off.
+    /// The row whose cost is subtracted.
     pub(crate) over: Option<&'static str>,
-    /// Most instructions of one repetition. Those of a call differ by a thousand from run to run, as
-    /// hash maps have other seeds.
+    /// Largest number of instructions of one repetition. Instructions of a call differ by a
+    /// thousand between runs, because hash maps have other seeds.
     pub(crate) bar: Option<u64>,
-    /// Repetitions under callgrind, and in the time measurement.
+    /// Number of repetitions under callgrind, and in the time measurement.
     pub(crate) repeat: (u32, u32),
 }
 
-/// Where documents go.
+/// Destination of the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Send {
-    /// Into a transport that has nobody to give them to.
+    /// A transport without a destination.
     Nowhere,
-    /// To a reader that sleeps during the handler, as the extension does.
+    /// A reader that sleeps during the handler, as the extension does.
     ToExtension,
-    /// To a daemon, by UDP.
+    /// A daemon, by UDP.
     ToDaemon,
 }
 
@@ -53,7 +53,7 @@ const CALL: Row = Row {
     ..SUBSEGMENT
 };
 
-/// Rows with `over` come after the row that they name.
+/// The rows. A row with `over` comes after the row that it names.
 pub(crate) const ROWS: [Row; 16] = [
     Row {
         bar: Some(5_000),
@@ -74,7 +74,7 @@ pub(crate) const ROWS: [Row; 16] = [
         name: "subsegment, not sampled",
         header: UNSAMPLED,
         bar: Some(200),
-        // So short that fewer are not seen in the clock of CPU time.
+        // Fewer repetitions are too short for the clock of CPU time.
         repeat: (1_000, 500_000),
         ..SUBSEGMENT
     },
@@ -139,8 +139,8 @@ pub(crate) const ROWS: [Row; 16] = [
         bar: Some(7_000),
         ..CALL
     },
-    // Of its own: what has no subscriber, `tracing` offers to `log`, for which `lambda_runtime`
-    // asks.
+    // A separate row: without a subscriber, `tracing` offers spans to `log`, as `lambda_runtime`
+    // asks for.
     Row {
         name: "AWS call, bare, with spans and log",
         work: "call-bare-with-layers",

@@ -1,4 +1,4 @@
-//! What is measured: each work runs in a process of its own, as often as it is told.
+//! Measured work. Each runs in a separate process, for a given number of repetitions.
 
 use std::env;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use xray_lite::{Context as _, CustomNamespace, DaemonClient, SubsegmentContext};
 use xray_lite_aws_sdk::ContextExt as _;
 
-/// What is measured.
+/// Runs the work of this name.
 pub(crate) fn run(work: &str) {
     let repeat: u32 = env::var("BENCH_REPEAT")
         .expect("set above")
@@ -81,8 +81,8 @@ pub(crate) fn run(work: &str) {
     });
 }
 
-/// Repetitions by invocation: of one, at most 1000 subsegments are recorded, and of one that is
-/// kept back until it fails, 200.
+/// Splits repetitions into invocations. One invocation records at most 1000 subsegments, or 200 if
+/// they are kept until it fails.
 fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
     let kept_back = env::var_os("TRACESTITCH_ERRORS").is_some();
     let most = if kept_back { 200 } else { 500 };
@@ -91,7 +91,7 @@ fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
         .map(move |done| most.min(repeat - done))
 }
 
-/// A message of 100 KB that brings a header after all else.
+/// Returns a message of 100 KB with a header at its end.
 fn body() -> String {
     let order = r#"{"orderId":"o-1234","customer":{"id":7,"name":"Ada Example"},"items":[{"sku":"lamp-3","quantity":2,"price":19.95}],"note":"at the door, \"please\"","paid":true}"#;
     let orders = vec![order; 100_000 / order.len()].join(",");
@@ -157,7 +157,7 @@ fn client(traced: bool) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// As `subsegments`; xray-lite has no annotations.
+/// Makes the subsegments of `subsegments` with xray-lite, without annotations.
 fn subsegments_of_xray_lite(repeat: u32) {
     let context = xray_lite_context();
     for _ in 0..repeat {
@@ -215,7 +215,7 @@ impl HttpClient for Instantly {
     }
 }
 
-/// CPU time of this process so far (proc(5), `schedstat`: nanoseconds on a processor).
+/// Returns the CPU time of this process so far (proc(5), `schedstat`: nanoseconds on a processor).
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/schedstat").expect("a kernel with schedstat");
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());

@@ -5,7 +5,6 @@
 //! writer that wakes a sleeping reader pays for it. [`Connections::sweep`] then reads everything
 //! that was written, without waiting.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -49,7 +48,8 @@ pub(crate) struct Connections {
     newcomers: bool,
     /// A hello was expected, and none has come since.
     expected_in_vain: bool,
-    sessions: BTreeMap<u64, Session>,
+    /// A list, because there are few: the code of another map costs more than a search.
+    sessions: Vec<Session>,
     chunk: Vec<u8>,
     /// The last sweep stopped before it had read everything.
     unread: bool,
@@ -61,6 +61,7 @@ pub(crate) struct Connections {
 /// neither be waited for nor be relied on to report everything.
 #[derive(Debug, Default)]
 struct Session {
+    id: u64,
     data: Option<Connection>,
     signal: Option<Woken>,
     /// The function reported that it sends its documents another way.
@@ -100,7 +101,7 @@ impl Connections {
             greeting: Vec::new(),
             newcomers: false,
             expected_in_vain: false,
-            sessions: BTreeMap::new(),
+            sessions: Vec::new(),
             chunk: vec![0; CHUNK],
             unread: false,
             warnings: Warnings::new(log),
@@ -136,7 +137,7 @@ impl Connections {
                 // A failure to accept is no reason to wake: it would end every wait at once.
                 woken = self.arrived(accepted);
             }
-            let signals = self.sessions.values().filter_map(|s| s.signal.as_ref());
+            let signals = self.sessions.iter().filter_map(|s| s.signal.as_ref());
             for peer in self.greeting.iter().chain(signals) {
                 woken |= peer.is_ready(cx);
             }
@@ -158,22 +159,22 @@ impl Connections {
         self.accept();
         self.greet(deliver);
         let chunk = &mut self.chunk;
-        let sessions = self.sessions.values_mut();
+        let sessions = self.sessions.iter_mut();
         let signals: Vec<_> = sessions.map(|s| s.read_signals(chunk)).collect();
         let mut ended = Vec::new();
-        for ((id, session), signals) in self.sessions.iter_mut().zip(signals) {
-            let mut left = false;
+        for (session, signals) in self.sessions.iter_mut().zip(signals) {
+            let (id, mut left) = (session.id, false);
             let mut pass_on = |message: Message<'_>| {
                 left |= matches!(message, Message::Leave);
-                deliver(*id, SessionEvent::Message(message));
+                deliver(id, SessionEvent::Message(message));
             };
             let outcome = session.read(signals, chunk, &mut pass_on);
             session.left |= left;
             match outcome {
                 Ok(Outcome::Empty) => {}
                 Ok(Outcome::More) => self.unread = true,
-                Ok(Outcome::Ended) => ended.push((*id, None)),
-                Err(fault) => ended.push((*id, Some(fault))),
+                Ok(Outcome::Ended) => ended.push((id, None)),
+                Err(fault) => ended.push((id, Some(fault))),
             }
         }
         for (id, fault) in ended {
@@ -187,9 +188,10 @@ impl Connections {
     }
 
     fn end(&mut self, id: u64, fault: Option<Error>) {
-        let Some(session) = self.sessions.remove(&id) else {
+        let Some(index) = self.sessions.iter().position(|session| session.id == id) else {
             return;
         };
+        let session = self.sessions.remove(index);
         if let Some(error) = fault {
             self.counts.unreadable += 1;
             self.warnings.give(format_args!(
@@ -223,7 +225,7 @@ impl Connections {
         let of_session = |session: &Session| {
             usize::from(session.data.is_some()) + usize::from(session.signal.is_some())
         };
-        let established: usize = self.sessions.values().map(of_session).sum();
+        let established: usize = self.sessions.iter().map(of_session).sum();
         MAX_CONNECTIONS.saturating_sub(established + self.greeting.len())
     }
 
@@ -311,7 +313,15 @@ impl Connections {
             ));
         }
         let id = hello.session;
-        let session = self.sessions.entry(id).or_default();
+        let index = self.sessions.iter().position(|session| session.id == id);
+        let index = index.unwrap_or_else(|| {
+            self.sessions.push(Session {
+                id,
+                ..Session::default()
+            });
+            self.sessions.len() - 1
+        });
+        let session = &mut self.sessions[index];
         let free = match hello.channel {
             Channel::Data if session.data.is_none() => {
                 session.data = Some(peer.connection);

@@ -10,7 +10,7 @@ use tracestitch_wire::time::Timestamp;
 
 use crate::api;
 use crate::config::Config;
-use crate::interrupted::{self, Interruption};
+use crate::interrupted::{self, Closed, Interruption};
 use crate::lifecycle::{Action, Input, Lifecycle};
 use crate::pending::Pending;
 
@@ -118,7 +118,10 @@ pub fn document(input: &[u8]) {
     let Some((size, document)) = input.split_first() else {
         return;
     };
-    let closed = interrupted::close(document, NOW, &Interruption::Timeout);
+    let closed = match interrupted::close(document, NOW, &Interruption::Timeout) {
+        Closed::Now(closed) => Some(closed),
+        Closed::Already | Closed::Malformed => None,
+    };
     if let Some(closed) = &closed {
         let closed: serde_json::Value =
             serde_json::from_slice(closed).unwrap_or_else(|error| panic!("no JSON: {error}"));
@@ -158,7 +161,8 @@ pub fn event(input: &[u8]) {
     if let Ok(Some(NextEvent::Shutdown(event))) = api::read_event(input) {
         let why = Interruption::from_shutdown_reason(&event.shutdown_reason);
         assert!(!why.to_string().contains(char::is_control));
-        assert!(interrupted::close(b"{}", NOW, &why).is_some());
+        let closed = interrupted::close(b"{}", NOW, &why);
+        assert!(matches!(closed, Closed::Now(_)), "{closed:?}");
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracestitch_wire::document::{Cause, Exception};
 use tracestitch_wire::time::Timestamp;
@@ -66,28 +65,36 @@ impl fmt::Display for Interruption {
     }
 }
 
-/// Returns true if a document has an end already: its work was over when the function died, and
-/// only the work around it was not.
-pub(crate) fn is_finished(document: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Ends {
-        end_time: Option<f64>,
-        #[serde(default)]
-        in_progress: bool,
-    }
-    serde_json::from_slice(document)
-        .is_ok_and(|ends: Ends| ends.end_time.is_some() && !ends.in_progress)
+/// Result of closing a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The document has an end already: its work was over when the function died, and only the
+    /// work around it was not.
+    Already,
+    /// The closed document.
+    Now(Vec<u8>),
+    /// The document is not a JSON object.
+    Malformed,
 }
 
-/// Closes a document in progress: it ends at `at`, as a fault with a cause. Returns `None` if
-/// `document` is not a JSON object.
+/// Closes a document in progress: it ends at `at`, as a fault with a cause.
 ///
 /// An end before the document's own start is moved to the start, so that a clock that was set
 /// back does not make the document invalid.
 ///
 /// Source: X-Ray developer guide, "Segment documents": `in_progress` or `end_time`, never both.
-pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Option<Vec<u8>> {
-    let mut document: Map<String, Value> = serde_json::from_slice(document).ok()?;
+pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Closed {
+    let Ok(document) = serde_json::from_slice::<Map<String, Value>>(document) else {
+        return Closed::Malformed;
+    };
+    let is_true = |key| document.get(key).and_then(Value::as_bool) == Some(true);
+    if document.get("end_time").is_some_and(Value::is_number) && !is_true("in_progress") {
+        return Closed::Already;
+    }
+    finish(document, at, why).map_or(Closed::Malformed, Closed::Now)
+}
+
+fn finish(mut document: Map<String, Value>, at: Timestamp, why: &Interruption) -> Option<Vec<u8>> {
     let cause = Cause::from_exception(Exception::new(why.kind(), why.to_string()));
     let end = at.as_micros() as f64 / 1e6;
     let start = document
@@ -113,8 +120,10 @@ mod tests {
     const AT: Timestamp = Timestamp::from_micros(1_478_293_361_271_001);
 
     fn closed(document: &Value, why: &Interruption) -> Value {
-        let bytes = close(document.to_string().as_bytes(), AT, why).unwrap();
-        serde_json::from_slice(&bytes).unwrap()
+        match close(document.to_string().as_bytes(), AT, why) {
+            Closed::Now(document) => serde_json::from_slice(&document).unwrap(),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn open() -> Value {
@@ -197,17 +206,17 @@ mod tests {
             (r#"{"start_time":1.5}"#, false, "neither"),
             (r#"{"end_time":null}"#, false, "no time"),
             (r#"{"subsegments":[{"end_time":2.5}]}"#, false, "a part's"),
-            (r#"{"end_time":2.5"#, false, "cut off"),
-            ("[]", false, "no object"),
         ] {
-            assert_eq!(is_finished(document.as_bytes()), expected, "{reason}");
+            let closed = close(document.as_bytes(), AT, &Interruption::Crash);
+            assert_eq!(closed == Closed::Already, expected, "{reason}: {closed:?}");
         }
     }
 
     #[test]
-    fn document_that_is_not_an_object_is_not_closed() {
-        for document in [&b""[..], b"[]", b"{", b"\xff"] {
-            assert_eq!(close(document, AT, &Interruption::Crash), None);
+    fn document_that_is_not_an_object_is_malformed() {
+        for document in [&b""[..], b"[]", b"{", b"\xff", br#"{"end_time":2.5"#] {
+            let closed = close(document, AT, &Interruption::Crash);
+            assert_eq!(closed, Closed::Malformed);
         }
     }
 }

@@ -4,12 +4,11 @@
 //! So a separate thread writes. It starts with the first line, because most processes write none.
 //! Lines for which it has no room are dropped and counted.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io::{Write, stderr};
 use std::panic::Location;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,59 +27,95 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// Stack of the thread. It only formats a number and writes.
 const STACK: usize = 64 * 1024;
 
-static WRITER: OnceLock<Writer> = OnceLock::new();
+static QUEUE: Queue = Queue::new();
 
-/// The thread's inbox.
+/// Lines that wait for the thread. A channel of the standard library would do the same in more
+/// code, and each kilobyte of the program costs time in a cold start.
 #[derive(Debug)]
-struct Writer {
-    jobs: SyncSender<Job>,
-    dropped: AtomicU64,
+struct Queue {
+    state: Mutex<State>,
+    /// A line was added, or the last one was written.
+    changed: Condvar,
 }
 
 #[derive(Debug)]
-enum Job {
-    Write(String),
-    /// Confirm that everything before this was written.
-    Confirm(SyncSender<()>),
+struct State {
+    lines: VecDeque<String>,
+    dropped: u64,
+    has_thread: bool,
+    is_writing: bool,
 }
 
-impl Writer {
-    fn start() -> Self {
-        let (jobs, inbox) = sync_channel(MAX_LINES);
-        // Without a thread the receiver is dropped, and every line counts as dropped.
-        let _ = thread::Builder::new()
-            .name("tracestitch-log".to_owned())
-            .stack_size(STACK)
-            .spawn(move || write_all(&inbox));
+impl Queue {
+    const fn new() -> Self {
         Self {
-            jobs,
-            dropped: AtomicU64::new(0),
+            state: Mutex::new(State {
+                lines: VecDeque::new(),
+                dropped: 0,
+                has_thread: false,
+                is_writing: false,
+            }),
+            changed: Condvar::new(),
         }
     }
 
-    fn write(&self, line: String) {
-        if self.jobs.try_send(Job::Write(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line, or counts it as dropped. Returns true if a thread has to be started.
+    fn add(&self, line: String) -> bool {
+        let mut state = self.state();
+        if state.lines.len() < MAX_LINES {
+            state.lines.push_back(line);
+        } else {
+            state.dropped += 1;
         }
+        self.changed.notify_all();
+        !std::mem::replace(&mut state.has_thread, true)
+    }
+
+    /// Waits for the next line. Returns it with the number of lines that were dropped before.
+    fn next(&self) -> (String, u64) {
+        let mut state = self.state();
+        state.is_writing = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(line) = state.lines.pop_front() {
+                state.is_writing = true;
+                return (line, std::mem::take(&mut state.dropped));
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn flush(&self) {
+        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
+        // After a timeout there is nothing more to do for the lines.
+        let _ = self
+            .changed
+            .wait_timeout_while(self.state(), FLUSH, is_busy);
     }
 }
 
-fn write_all(inbox: &Receiver<Job>) {
-    for job in inbox {
-        let dropped = WRITER
-            .get()
-            .map_or(0, |writer| writer.dropped.swap(0, Ordering::Relaxed));
-        if dropped > 0 {
-            write(&format!(
-                "tracestitch-extension WARN {dropped} lines were dropped: standard error was not read"
-            ));
+fn start_thread() {
+    let thread = thread::Builder::new().stack_size(STACK);
+    // Without a thread, lines wait in vain and are dropped.
+    let _ = thread.spawn(|| {
+        loop {
+            let (line, dropped) = QUEUE.next();
+            if dropped > 0 {
+                write(&format!(
+                    "tracestitch-extension WARN {dropped} lines were dropped: \
+                     standard error was not read"
+                ));
+            }
+            write(&line);
         }
-        match job {
-            Job::Write(line) => write(&line),
-            // The process may have stopped waiting.
-            Job::Confirm(done) => drop(done.send(())),
-        }
-    }
+    });
 }
 
 fn write(line: &str) {
@@ -122,20 +157,15 @@ impl Log {
 
     /// Waits until the lines so far are written, for at most 100 ms.
     pub fn flush(self) {
-        let Some(writer) = WRITER.get() else {
-            return;
-        };
-        let (done, confirmed) = sync_channel(1);
-        if writer.jobs.try_send(Job::Confirm(done)).is_ok() {
-            // Nothing is lost by a timeout that the process could still save.
-            let _ = confirmed.recv_timeout(FLUSH);
-        }
+        QUEUE.flush();
     }
 
     /// Writes `line` unchanged; the caller has checked the level.
     pub(crate) fn raw(self, mut line: String) {
         line.truncate(line.floor_char_boundary(MAX_LINE - 1));
-        WRITER.get_or_init(Writer::start).write(line);
+        if QUEUE.add(line) {
+            start_thread();
+        }
     }
 
     fn line(self, level: Level, message: impl Display) {
@@ -188,13 +218,13 @@ mod tests {
 
     #[test]
     fn lines_without_room_are_dropped_and_counted() {
-        let (jobs, inbox) = sync_channel(2);
-        let dropped = AtomicU64::new(0);
-        let writer = Writer { jobs, dropped };
-        (0..5).for_each(|n| writer.write(n.to_string()));
-        assert_eq!(writer.dropped.load(Ordering::Relaxed), 3);
-        drop(inbox);
-        writer.write("no thread".to_owned());
-        assert_eq!(writer.dropped.load(Ordering::Relaxed), 4);
+        let queue = Queue::new();
+        let starts: Vec<_> = (0..MAX_LINES + 3)
+            .map(|n| queue.add(n.to_string()))
+            .collect();
+        assert!(starts[0] && !starts[1..].contains(&true));
+        assert_eq!(queue.next(), ("0".to_owned(), 3));
+        assert_eq!(queue.next(), ("1".to_owned(), 0));
+        assert_eq!(queue.state().lines.len(), MAX_LINES - 2);
     }
 }

@@ -1,12 +1,12 @@
 //! Keeps open documents, and finished ones until they are sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tracestitch_wire::delivery::Loss;
 use tracestitch_wire::id::SegmentId;
 use tracestitch_wire::time::Timestamp;
 
-use crate::interrupted::{self, Interruption};
+use crate::interrupted::{self, Closed, Interruption};
 use crate::report::Counts;
 
 /// Most documents and bytes that are kept.
@@ -55,8 +55,8 @@ impl Amount {
 /// A document whose work has not ended, or a finished one that is sent only if its session dies.
 #[derive(Debug)]
 struct Open {
-    /// Key in [`Pending::by_age`].
-    age: u64,
+    /// Number of the document in the order in which open documents were written.
+    number: u64,
     document: Vec<u8>,
 }
 
@@ -68,10 +68,12 @@ struct Open {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     limits: Limits,
-    open: BTreeMap<u64, BTreeMap<SegmentId, Open>>,
-    /// Open documents, oldest first.
-    by_age: BTreeMap<u64, (u64, SegmentId)>,
-    next_age: u64,
+    /// Open documents by session and id.
+    open: BTreeMap<(u64, SegmentId), Open>,
+    /// Keys and numbers of open documents, oldest first. Entries whose document was finished,
+    /// dropped or replaced stay until [`Pending::sweep_ages`] removes them.
+    ages: VecDeque<((u64, SegmentId), u64)>,
+    next_number: u64,
     finished: Vec<(u64, Vec<u8>)>,
     open_amount: Amount,
     finished_amount: Amount,
@@ -95,13 +97,13 @@ impl Pending {
             self.counts.unwatched += 1;
             return;
         }
-        let age = self.next_age;
-        self.next_age += 1;
-        self.by_age.insert(age, (session, id));
+        let (key, number) = ((session, id), self.next_number);
+        self.next_number += 1;
+        self.sweep_ages();
+        self.ages.push_back((key, number));
         self.open_amount.add(document);
         let document = document.to_vec();
-        let documents = self.open.entry(session).or_default();
-        documents.insert(id, Open { age, document });
+        self.open.insert(key, Open { number, document });
     }
 
     /// Keeps a finished document until it is taken. It replaces an open one of the same id.
@@ -117,15 +119,8 @@ impl Pending {
 
     /// Drops an open document, if it is here.
     pub(crate) fn discard(&mut self, session: u64, id: SegmentId) {
-        let Some(documents) = self.open.get_mut(&session) else {
-            return;
-        };
-        if let Some(Open { age, document }) = documents.remove(&id) {
-            self.by_age.remove(&age);
-            self.open_amount.remove(&document);
-        }
-        if documents.is_empty() {
-            self.open.remove(&session);
+        if let Some(open) = self.open.remove(&(session, id)) {
+            self.open_amount.remove(&open.document);
         }
     }
 
@@ -138,22 +133,26 @@ impl Pending {
     /// changed: it was kept in case the function dies before it decides about the document.
     pub(crate) fn interrupt(&mut self, session: u64, at: Timestamp, why: &Interruption) {
         for document in self.take_open(session) {
-            if interrupted::is_finished(&document) {
-                self.counts.received += 1;
-                self.finish(session, document);
-                continue;
-            }
-            self.counts.interrupted += 1;
             match interrupted::close(&document, at, why) {
-                Some(document) => self.finish(session, document),
-                None => self.counts.delivery.lose(Loss::Malformed, 1),
+                Closed::Already => {
+                    self.counts.received += 1;
+                    self.finish(session, document);
+                }
+                Closed::Now(document) => {
+                    self.counts.interrupted += 1;
+                    self.finish(session, document);
+                }
+                Closed::Malformed => {
+                    self.counts.interrupted += 1;
+                    self.counts.delivery.lose(Loss::Malformed, 1);
+                }
             }
         }
     }
 
     /// Returns true if `session` has open documents.
     pub(crate) fn has_open(&self, session: u64) -> bool {
-        self.open.contains_key(&session)
+        self.keys_of(session).next().is_some()
     }
 
     /// Takes all finished documents with their sessions, in the order in which they were
@@ -174,13 +173,29 @@ impl Pending {
     }
 
     fn take_open(&mut self, session: u64) -> Vec<Vec<u8>> {
-        let documents = self.open.remove(&session).unwrap_or_default();
-        let take = |Open { age, document }| {
-            self.by_age.remove(&age);
-            self.open_amount.remove(&document);
-            document
-        };
-        documents.into_values().map(take).collect()
+        let keys: Vec<_> = self.keys_of(session).collect();
+        let mut documents = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(open) = self.open.remove(&key) {
+                self.open_amount.remove(&open.document);
+                documents.push(open.document);
+            }
+        }
+        documents
+    }
+
+    fn keys_of(&self, session: u64) -> impl Iterator<Item = (u64, SegmentId)> {
+        let keys = self.open.keys().copied();
+        keys.filter(move |(owner, _)| *owner == session)
+    }
+
+    /// Removes entries of documents that are not open any more, once they are the larger part.
+    fn sweep_ages(&mut self) {
+        if self.ages.len() > 2 * self.open.len() + 64 {
+            let open = &self.open;
+            self.ages
+                .retain(|(key, number)| open.get(key).is_some_and(|open| open.number == *number));
+        }
     }
 
     /// Drops open documents, oldest first, until there is room for `document`. Returns false if
@@ -190,11 +205,17 @@ impl Pending {
             return false;
         }
         while !self.amount().has_room_for(document, self.limits) {
-            let Some((_, (session, id))) = self.by_age.pop_first() else {
+            let Some((key, number)) = self.ages.pop_front() else {
                 return false;
             };
-            self.discard(session, id);
-            self.counts.unwatched += 1;
+            if self
+                .open
+                .get(&key)
+                .is_some_and(|open| open.number == number)
+            {
+                self.discard(key.0, key.1);
+                self.counts.unwatched += 1;
+            }
         }
         true
     }
@@ -230,7 +251,7 @@ mod tests {
     }
 
     fn is_empty(pending: &Pending) -> bool {
-        pending.amount() == Amount::default() && pending.by_age.is_empty()
+        pending.amount() == Amount::default() && pending.open.is_empty()
     }
 
     #[test]
@@ -336,6 +357,18 @@ mod tests {
         assert!(pending.counts().delivery.lost.is_empty());
         // Each finished document needs the room of one for a moment.
         assert_eq!(pending.counts().unwatched, leaked - 19_999);
+    }
+
+    #[test]
+    fn list_of_ages_is_bounded_by_the_open_documents() {
+        let mut pending = Pending::default();
+        pending.open(1, id(0), b"{}");
+        for n in 1..10_000 {
+            pending.open(1, id(n), b"{}");
+            pending.discard(1, id(n));
+        }
+        assert!(pending.ages.len() < 100, "{}", pending.ages.len());
+        assert!(pending.has_open(1));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! 1,000 messages of 1,000 producers in 100 batches, worked off by 16 invocations at a time with
-//! 4 messages at a time: every document is in the trace of its own producer.
+//! 4 messages at a time: every document is in its producer's trace.
 //!
 //! The function is this program again, with the Runtime API and the extension's socket served by
 //! the test: several invocations share an environment, which a test process must not change.
@@ -252,7 +252,7 @@ fn serve_extension(listener: &UnixListener, documents: &Sender<Value>) {
                 while let Some(message) = decoder.next().unwrap() {
                     if let Message::Close { document, .. } = message {
                         let document = serde_json::from_slice(document).unwrap();
-                        // The test is over when nobody listens any more.
+                        // The test is over once its receiver is gone.
                         let _ = documents.send(document);
                     }
                 }

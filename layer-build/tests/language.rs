@@ -33,7 +33,7 @@ const MOST_PHRASES: usize = 2;
 struct Comments {
     /// All comments, with a space between lines.
     text: String,
-    /// Where each line begins in `text`, and its number in the file.
+    /// Start of each line in `text`, and its number in the file.
     lines: Vec<(usize, usize)>,
     /// First lines of doc comments, with their numbers.
     openings: Vec<(usize, String)>,

@@ -1,51 +1,89 @@
-//! The HTTP client of the demonstration and of the tests: no TLS, no redirects.
+//! A small HTTP client for the demonstrations and for tests: no TLS, no redirects.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use crate::error::Result;
 
-/// An answer; a body that is no JSON is a string.
+/// A whole response.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The body as JSON; a body that is not JSON is a string.
+    pub body: Value,
 }
 
-pub(crate) async fn post_json(
+/// Sends a POST with a JSON body.
+///
+/// # Errors
+///
+/// Fails on an invalid URL or header, and when the server does not respond.
+pub async fn post_json(url: &str, headers: &[(&str, &str)], body: &Value) -> Result<Answer> {
+    let json = (header::CONTENT_TYPE.as_str(), "application/json");
+    send(
+        Method::POST,
+        url,
+        &[&[json], headers].concat(),
+        body.to_string(),
+    )
+    .await
+}
+
+/// Sends a GET.
+///
+/// # Errors
+///
+/// Fails on an invalid URL, and when the server does not respond.
+pub async fn get(url: &str) -> Result<Answer> {
+    send(Method::GET, url, &[], "").await
+}
+
+/// Sends a request and reads the whole response.
+///
+/// # Errors
+///
+/// Fails on an invalid URL or header, and when the server does not send a whole response.
+pub async fn send(
+    method: Method,
     url: &str,
     headers: &[(&str, &str)],
-    body: &Value,
-) -> Result<Answer, Error> {
-    let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
-    for (name, value) in headers {
-        request = request.header(*name, HeaderValue::from_str(value)?);
-    }
-    send(request.body(Full::from(body.to_string()))?).await
-}
-
-#[cfg(test)]
-pub(crate) async fn get(url: &str) -> Result<Answer, Error> {
-    send(Request::get(url).body(Full::default())?).await
-}
-
-async fn send(request: Request<Full<Bytes>>) -> Result<Answer, Error> {
-    let answer = Client::builder(TokioExecutor::new())
-        .build_http()
-        .request(request)
-        .await?;
-    let (parts, body) = answer.into_parts();
+    body: impl Into<Bytes>,
+) -> Result<Answer> {
+    let (parts, body) = open(method, url, headers, body).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     let text = String::from_utf8_lossy(&body);
-    let body = serde_json::from_str(&text).unwrap_or_else(|_| text.as_ref().into());
     Ok(Answer {
         status: parts.status,
         headers: parts.headers,
-        body,
+        body: serde_json::from_str(&text).unwrap_or_else(|_| text.as_ref().into()),
     })
+}
+
+/// Sends a request and returns the response as soon as its headers are there.
+///
+/// # Errors
+///
+/// Fails on an invalid URL or header, and when the server does not respond.
+pub async fn open(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Response<Incoming>> {
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, HeaderValue::from_str(value)?);
+    }
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    Ok(client
+        .request(request.body(Full::from(body.into()))?)
+        .await?)
 }

@@ -1,8 +1,8 @@
-//! An X-Ray daemon and the service behind it, in one: takes datagrams, checks the documents as
-//! X-Ray would, keeps what passes and the reason for what does not.
+//! An X-Ray daemon together with the service behind it: it receives datagrams, checks the documents
+//! as X-Ray would, and stores documents and refusals.
 //!
-//! The real daemon never answers and drops what it does not like with a log line of its own
-//! (`aws-xray-daemon`, `pkg/tracesegment`); here every refusal can be looked at.
+//! The real daemon never answers, and logs what it drops (`aws-xray-daemon`, `pkg/tracesegment`).
+//! Here a test can read every refusal.
 
 use std::fmt;
 use std::io;
@@ -18,13 +18,13 @@ use tokio::sync::watch;
 use crate::check;
 use crate::store::{Document, Refused, Store};
 
-/// Asked of the kernel: room for bursts while the thread is not scheduled.
+/// Size of the receive buffer in bytes: room for bursts while the thread is not scheduled.
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
-/// The read buffer of the X-Ray daemon; the kernel cuts a longer datagram.
+/// Size of the X-Ray daemon's read buffer in bytes; the kernel cuts a longer datagram.
 const DATAGRAM: usize = 64 * 1024;
 
-/// Binds a free UDP port of 127.0.0.1, with a receive buffer of 8 MiB where the process may ask
-/// for that (`SO_RCVBUFFORCE`, socket(7)), else with as much of it as the kernel grants.
+/// Binds a free UDP port of 127.0.0.1 with a receive buffer of 8 MiB. A process without the right
+/// to `SO_RCVBUFFORCE` (socket(7)) gets at most the kernel's limit.
 ///
 /// ```
 /// let socket = tracestitch_local::daemon::receiver()?;
@@ -34,7 +34,7 @@ const DATAGRAM: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// The socket cannot be bound.
+/// Fails if the socket cannot be bound.
 pub fn receiver() -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
@@ -67,12 +67,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Binds a free port and begins to receive, on a thread of its own so that a busy async
+    /// Binds a free port and begins to receive. It receives on its own thread, so that a busy async
     /// runtime loses no datagram.
     ///
     /// # Errors
     ///
-    /// The socket cannot be bound, or the thread cannot be started.
+    /// Fails if the socket cannot be bound or the thread cannot be started.
     pub fn start() -> io::Result<Self> {
         let socket = receiver()?;
         let address = socket.local_addr()?;
@@ -92,22 +92,22 @@ impl Daemon {
         })
     }
 
-    /// Where to send datagrams; the value for `AWS_XRAY_DAEMON_ADDRESS`.
+    /// Returns the address for datagrams, the value for `AWS_XRAY_DAEMON_ADDRESS`.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Looks at what has been received up to now. Reception waits meanwhile, so be brief.
+    /// Calls `look` with everything received so far. Reception waits meanwhile, so be brief.
     pub fn read<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
         look(&self.store.borrow())
     }
 
-    /// Waits until `condition` holds, looking again after each datagram.
+    /// Waits until `condition` is true; it is evaluated after each datagram.
     ///
     /// # Errors
     ///
-    /// [`NotInTime`] when it did not hold within `timeout`.
+    /// Returns [`NotInTime`] if it is still false after `timeout`.
     pub async fn wait_for(
         &self,
         condition: impl FnMut(&Store) -> bool,
@@ -133,7 +133,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Wakes the thread from its read; without that send it would wait for the next datagram.
+        // Wakes the thread, which waits for a datagram.
         let woken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|socket| socket.send_to(&[], self.address));
         if let (Ok(_), Some(receiver)) = (woken, self.receiver.take()) {
@@ -142,7 +142,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A condition that did not come true, and what had arrived instead.
+/// A condition that remained false, and the number of received documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotInTime {
     timeout: Duration,
@@ -155,7 +155,8 @@ impl fmt::Display for NotInTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the daemon waited {:?} in vain; it holds {} documents ({} in progress) and refused {}",
+            "the condition was false for {:?}; the daemon holds {} documents ({} in progress) and \
+             refused {}",
             self.timeout, self.documents, self.in_progress, self.refused
         )
     }
@@ -166,7 +167,7 @@ impl std::error::Error for NotInTime {}
 fn receive(socket: &UdpSocket, store: &watch::Sender<Store>, stop: &AtomicBool) {
     let mut buffer = vec![0; DATAGRAM];
     while !stop.load(Ordering::Relaxed) {
-        // An error here belongs to one datagram; the next read may succeed.
+        // An error concerns one datagram; the next read may succeed.
         let Ok(length) = socket.recv(&mut buffer) else {
             continue;
         };
@@ -189,8 +190,8 @@ fn receive(socket: &UdpSocket, store: &watch::Sender<Store>, stop: &AtomicBool) 
     }
 }
 
-/// A document that passed the check without the members that the check demands: the two rules
-/// have grown apart, which has to be seen.
+/// Refuses a document that passed the check but lacks a member that the check requires: the check
+/// and the store differ, which must not remain hidden.
 fn unreadable(store: &mut Store, datagram: &[u8]) {
     store.refuse(Refused {
         field: String::new(),
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_what_is_right_and_the_reason_for_what_is_not() {
+    async fn document_and_refusal_are_stored() {
         let daemon = Daemon::start().unwrap();
         send(&daemon, &format!("{HEADER}\n{SEGMENT}"));
         send(&daemon, SEGMENT);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn burst_is_kept_whole() {
+    async fn burst_is_received_whole() {
         let daemon = Daemon::start().unwrap();
         for number in 0..200 {
             let id = format!("{number:016x}");
@@ -248,12 +249,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_at_the_deadline_and_says_what_was_there() {
+    async fn wait_ends_at_its_deadline_with_counts() {
         let daemon = Daemon::start().unwrap();
         let waited = daemon.wait_for(|_| false, Duration::from_millis(10)).await;
         assert_eq!(
             waited.unwrap_err().to_string(),
-            "the daemon waited 10ms in vain; it holds 0 documents (0 in progress) and refused 0"
+            "the condition was false for 10ms; the daemon holds 0 documents (0 in progress) and \
+             refused 0"
         );
     }
 }

@@ -1,9 +1,9 @@
 //! Lambda on one machine: an execution environment for one function, with its extensions.
 //!
-//! A [`Function`] says what to run and how; [`Function::start`] gives its [`Environment`]; each
-//! [`Environment::invoke`] runs one [`Invoke`] and gives an [`Outcome`]. The function and each
-//! extension are real processes which speak the Runtime API and the Extensions API over loopback,
-//! and meet what they meet on Lambda: an environment made of documented variables only, the
+//! [`Function`] holds the settings; [`Function::start`] returns an [`Environment`]; each
+//! [`Environment::invoke`] runs one [`Invoke`] and returns an [`Outcome`]. The function and each
+//! extension are real processes that speak the Runtime API and the Extensions API over loopback.
+//! They meet what they meet on Lambda: an environment made of documented variables only, the
 //! freeze between invocations, the kill at the deadline, SHUTDOWN, and a new start afterwards.
 //!
 //! # Example
@@ -28,18 +28,18 @@
 //! # }
 //! ```
 //!
-//! # How it differs from Lambda
+//! # Differences from Lambda
 //!
-//! - One environment, on demand: invocations that arrive together wait for each other, where
-//!   Lambda would start a second environment. Start several `Environment`s to have several.
+//! - One environment, on demand: concurrent invocations wait for each other, where Lambda would
+//!   start a second environment. To have several, start several `Environment`s.
 //! - The start after a timeout or a crash has the whole init time, as the first one. On Lambda it
 //!   counts toward the timeout of the invocation that caused it.
 //! - All processes share the machine's file system and network. Only the socket of tracestitch
-//!   gets a directory of its own (`TRACESTITCH_SOCKET`).
+//!   has its own directory (`TRACESTITCH_SOCKET`).
 //! - No memory limit is enforced. [`Environment::kill_function`] plays the out-of-memory killer.
+//! - A streamed response has no limits of size and rate.
 //! - The Telemetry API, the Logs API and SnapStart are absent.
 
-mod api;
 mod board;
 mod environment;
 mod extensions_api;
@@ -47,17 +47,18 @@ mod failure;
 mod function;
 mod invocation;
 mod logs;
-mod message;
 mod process;
+mod responses;
 mod run;
 mod runtime_api;
 mod sandbox;
-#[cfg(test)]
-mod tests;
+mod start;
+mod state;
 mod trace;
 mod variables;
 
 pub use environment::Environment;
-pub use function::{Function, StartError, Tracing};
-pub use invocation::{InvocationResult, Invoke, Outcome};
+pub use function::{Function, Tracing};
+pub use invocation::{InvocationResult, Invoke, Outcome, StreamedResponse};
 pub use logs::{LogLine, Stream};
+pub use start::StartError;

@@ -1,10 +1,9 @@
-//! The event source mapping between a queue and a function: receives, invokes, deletes what was
-//! done and gives back what failed.
+//! The event source mapping between a queue and a function: it receives messages, invokes the
+//! function, deletes the processed messages and returns the failed ones to the queue.
 //!
-//! Rules from the Lambda developer guide, "Using Lambda with Amazon SQS" and "Implementing
-//! partial batch responses". One batch is under way at a time, as a function with a single
-//! environment has it. The invocation carries no trace header: a batch has many producers, so
-//! Lambda starts a trace for it.
+//! Source: Lambda developer guide, "Using Lambda with Amazon SQS" and "Implementing partial batch
+//! responses". Batches run one after the other, as for a function with a single environment. The
+//! invocation has no trace header: a batch has many producers, so Lambda starts a trace for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,32 +20,32 @@ use crate::target::Target;
 mod event;
 mod reply;
 
-/// Most messages that one ReceiveMessage gives (SQS API reference).
+/// Largest number of messages of one ReceiveMessage (SQS API reference).
 const RECEIVE: usize = 10;
-/// How long one ReceiveMessage waits for a message, in seconds.
+/// Wait of one ReceiveMessage for a message, in seconds.
 const POLL: u64 = 1;
-/// Pause after an error of SQS itself, as when the queue has been deleted.
+/// Pause after an error of SQS itself, for example because the queue has been deleted.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What to read and how.
+/// Settings of an event source mapping.
 #[derive(Debug, Clone)]
 pub struct Mapping {
-    /// The queue to read.
+    /// The queue.
     pub queue: Queue,
-    /// Most messages of one batch.
+    /// Largest number of messages of one batch.
     pub batch_size: usize,
-    /// How long to gather messages after the first one.
+    /// Time to collect messages after the first one.
     pub batching_window: Duration,
-    /// Whether the answer names the messages that failed (`ReportBatchItemFailures`); otherwise
-    /// any answer means that all succeeded.
+    /// True if the answer names the failed messages (`ReportBatchItemFailures`). Otherwise any
+    /// answer means that all succeeded.
     pub report_batch_item_failures: bool,
-    /// When a failed message becomes visible again, in whole seconds; `None` leaves it to the
-    /// queue's visibility timeout, as Lambda does.
+    /// Time until a failed message is visible again, in whole seconds; `None` leaves that to
+    /// the queue's visibility timeout, as Lambda does.
     pub retry_after: Option<Duration>,
 }
 
 impl Mapping {
-    /// A mapping with Lambda's defaults: batches of 10, no window, no partial failures.
+    /// Creates a mapping with Lambda's defaults: batches of 10, no window, no partial failures.
     #[must_use]
     pub fn new(queue: Queue) -> Self {
         Self {
@@ -59,16 +58,16 @@ impl Mapping {
     }
 }
 
-/// A batch that was handed to the function, by message ids.
+/// A processed batch, by message ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Deleted from the queue.
+    /// Messages that were deleted from the queue.
     pub succeeded: BTreeSet<String>,
-    /// Given back to the queue.
+    /// Messages that were returned to the queue.
     pub failed: BTreeSet<String>,
 }
 
-/// A mapping at work; it stops when it is dropped.
+/// A running mapping; it stops when it is dropped.
 #[derive(Debug)]
 pub struct EventSource {
     batches: Arc<watch::Sender<Vec<Batch>>>,
@@ -76,7 +75,7 @@ pub struct EventSource {
 }
 
 impl EventSource {
-    /// Starts to read the queue.
+    /// Starts to poll the queue.
     #[must_use]
     pub fn start(sqs: Sqs, mapping: Mapping, target: Arc<impl Target>) -> Self {
         let batches = Arc::new(watch::Sender::new(Vec::new()));
@@ -97,13 +96,14 @@ impl EventSource {
         }
     }
 
-    /// The batches up to now, in order.
+    /// Returns the batches processed so far, in order.
     #[must_use]
     pub fn batches(&self) -> Vec<Batch> {
         self.batches.borrow().clone()
     }
 
-    /// Waits until `condition` holds for the batches done; false when `timeout` passed before.
+    /// Waits until `condition` is true for the processed batches. Returns false if `timeout` passes
+    /// first.
     pub async fn wait_for(
         &self,
         mut condition: impl FnMut(&[Batch]) -> bool,
@@ -122,7 +122,7 @@ struct Poller {
 
 impl Poller {
     async fn batch(&self, target: &impl Target) -> Result<Option<Batch>, SqsError> {
-        let messages = self.gather().await?;
+        let messages = self.collect().await?;
         if messages.is_empty() {
             return Ok(None);
         }
@@ -140,7 +140,7 @@ impl Poller {
         };
         for message in &messages {
             if failed.contains(&text(message, "MessageId")) {
-                self.give_back(message).await?;
+                self.return_to_queue(message).await?;
             } else {
                 self.call("DeleteMessage", message, json!({})).await?;
             }
@@ -151,7 +151,7 @@ impl Poller {
         }))
     }
 
-    async fn gather(&self) -> Result<Vec<Value>, SqsError> {
+    async fn collect(&self) -> Result<Vec<Value>, SqsError> {
         let mut messages = self.receive(self.mapping.batch_size, POLL).await?;
         let until = Instant::now() + self.mapping.batching_window;
         while !messages.is_empty() && messages.len() < self.mapping.batch_size {
@@ -182,7 +182,7 @@ impl Poller {
         }
     }
 
-    async fn give_back(&self, message: &Value) -> Result<(), SqsError> {
+    async fn return_to_queue(&self, message: &Value) -> Result<(), SqsError> {
         match self.mapping.retry_after {
             None => Ok(()),
             Some(after) => {
@@ -203,6 +203,3 @@ impl Poller {
 fn text(message: &Value, member: &str) -> String {
     message[member].as_str().unwrap_or_default().to_owned()
 }
-
-#[cfg(test)]
-mod tests;

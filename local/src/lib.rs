@@ -1,16 +1,16 @@
 //! Lambda functions, an SQS queue, DynamoDB, an X-Ray daemon and a trace viewer on one machine,
 //! without an AWS account.
 //!
-//! | part | what it is |
+//! | part | content |
 //! |---|---|
-//! | [`daemon`] | takes trace documents over UDP and refuses what X-Ray would |
+//! | [`daemon`] | receives trace documents over UDP and refuses those that X-Ray would refuse |
 //! | [`tree`] | a trace as a tree, and as text |
 //! | [`emulator`] | Lambda: a function and its extensions as processes |
 //! | [`sqs`], [`sns`], [`table`] | endpoints for the AWS SDKs |
-//! | [`event_source`], [`api_gateway`] | what invokes a function: a queue, HTTP requests |
+//! | [`event_source`], [`api_gateway`] | invoke a function: for a queue, for HTTP requests |
 //! | [`view`] | the traces in a browser |
-//! | [`demo`] | all of it at once, with the example functions |
-//! | [`own`] | a function of yours |
+//! | [`demo`] | all of it together, with the example functions |
+//! | [`run`] | the user's own function |
 //!
 //! A function behind a queue:
 //!
@@ -48,14 +48,17 @@
 //! # }
 //! ```
 
+pub mod account;
 pub mod api_gateway;
 pub mod check;
-mod client;
+pub mod client;
 pub mod daemon;
 pub mod demo;
 pub mod emulator;
+pub mod error;
 pub mod event_source;
-pub mod own;
+mod programs;
+pub mod run;
 mod server;
 pub mod sns;
 pub mod sqs;

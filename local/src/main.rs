@@ -1,70 +1,73 @@
-//! `tracestitch-local demo [--serve | --chain]`, `tracestitch-local run [OPTION]... PROGRAM [EVENT]...`.
+//! The command line.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
 use tracestitch_local::demo;
-use tracestitch_local::own::Own;
+use tracestitch_local::error::Result;
+use tracestitch_local::run::RunOptions;
 
-const USAGE: &str = "usage: tracestitch-local demo [--serve | --chain]
-       tracestitch-local run [OPTION]... PROGRAM [EVENT]...
+/// Runs Lambda functions, queues, tables and a trace viewer on this machine.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Ctrl-C ends it.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
 
-  demo           runs order-api -> SQS -> order-worker on this machine, prints and checks the traces
-  demo --serve   and then keeps the functions and a trace viewer up
-  demo --chain   runs order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier and
-                 walks each trace from its leaves to its root
-  run            runs a function of yours, with the extension, once for each EVENT (a file of JSON),
-                 and prints its answers and traces; without an EVENT, keeps it up behind HTTP,
-                 with a trace viewer
-    --env NAME[=VALUE]   an environment variable of the function, without VALUE as it is here; it
-                         has those of Lambda alone, with credentials that AWS does not know
-    --timeout SECONDS    the function's timeout, 10 by default
-    --trace HEADER       the caller's X-Amzn-Trace-Id; without one the trace is recorded
-    --extension PATH     the extension's program, by default built by cargo
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the example functions, prints the traces and checks them
+    ///
+    /// Sends orders through order-api -> SQS -> order-worker.
+    Demo {
+        /// Then keeps the functions and a trace viewer up
+        #[arg(long, conflicts_with = "chain")]
+        serve: bool,
+        /// Sends orders through order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier,
+        /// and walks each trace from its leaves to its root
+        #[arg(long)]
+        chain: bool,
+    },
+    /// Runs a function of yours with the extension, and prints its answers and traces
+    ///
+    /// Invokes it once for each EVENT, or keeps it up behind HTTP.
+    Run(RunOptions),
+}
 
-Ctrl-C ends it.";
-
-/// As shells count a process that SIGINT has ended.
+/// Exit code of a process that SIGINT ended, in the convention of shells.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The functions are in process groups of their own, where Ctrl-C does not reach them: they end
-    // with the work that is dropped here.
+    // Ends the process with code 2 on an invalid command line.
+    let command = CommandLine::parse().command;
+    // Ctrl-C does not reach the functions, which have their own process groups. They end when the
+    // other branch is dropped.
     tokio::select! {
-        code = run(&arguments) => code,
+        code = run(command) => code,
         _ = tokio::signal::ctrl_c() => ExitCode::from(INTERRUPTED),
     }
 }
 
-async fn run(arguments: &[&str]) -> ExitCode {
-    let ended = match *arguments {
-        ["demo"] => demo::run(false).await,
-        ["demo", "--serve"] => demo::run(true).await,
-        ["demo", "--chain"] => demo::chain().await,
-        ["run", ref rest @ ..] => {
-            let own = match Own::from_arguments(rest) {
-                Ok(own) => own,
-                Err(problem) => return say(&format!("run: {problem}\n\n{USAGE}"), 2),
-            };
-            match own.run(&mut std::io::stdout()).await {
-                Ok(true) => Ok(()),
-                Ok(false) => return ExitCode::FAILURE,
-                Err(error) => Err(error),
-            }
-        }
-        _ => return say(USAGE, 2),
+async fn run(command: Command) -> ExitCode {
+    let (name, ended) = match command {
+        Command::Demo { chain: true, .. } => ("demo", demo::chain().await.map(|()| true)),
+        Command::Demo { serve, .. } => ("demo", demo::orders(serve).await.map(|()| true)),
+        Command::Run(options) => ("run", options.run(&mut io::stdout()).await),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => say(&format!("{}: {error}", arguments[0]), 1),
-    }
+    report(name, ended)
 }
 
-fn say(message: &str, code: u8) -> ExitCode {
-    // Without a standard error the exit code has to do.
-    let _ = writeln!(std::io::stderr(), "{message}");
-    ExitCode::from(code)
+fn report(command: &str, ended: Result<bool>) -> ExitCode {
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Fails without a standard error; the exit code remains.
+            let _ = writeln!(io::stderr(), "{command}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

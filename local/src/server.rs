@@ -1,9 +1,11 @@
-//! An HTTP server on a free port of 127.0.0.1 that ends when it is dropped.
+//! An HTTP server on a free port of 127.0.0.1 that serves programs of this machine.
+
+mod guard;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use axum::Router;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -17,21 +19,25 @@ impl Drop for Task {
     }
 }
 
+/// A running server; it stops when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _task: Task,
 }
 
 impl Server {
+    /// Serves `router`, except for requests that a foreign web page has caused.
     pub(crate) async fn start(router: Router) -> io::Result<Self> {
+        let router = router.layer(middleware::from_fn(guard::refuse_foreign));
         Self::run(|listener| async move {
-            // Ends only with the task: axum retries a failed accept by itself.
+            // Ends only with the task: axum retries a failed accept.
             let _ = axum::serve(listener, router).await;
         })
         .await
     }
 
+    /// Runs a server of another crate, which applies its own rules.
     pub(crate) async fn run<F>(serve: impl FnOnce(TcpListener) -> F) -> io::Result<Self>
     where
         F: Future<Output = ()> + Send + 'static,

@@ -1,8 +1,8 @@
 //! SNS on one machine: topics that deliver to queues, with the trace rules of SNS.
 //!
-//! Only `Publish` is served. The header `X-Amzn-Trace-Id` of the request goes on as the attribute
+//! Only `Publish` is served. The request's header `X-Amzn-Trace-Id` becomes the attribute
 //! `AWSTraceHeader` of each message (X-Ray developer guide, "Amazon SNS and AWS X-Ray"); message
-//! attributes are not read for it. A subscription with raw delivery gets the message as it is,
+//! attributes have no influence on it. A subscription with raw delivery gets the message alone,
 //! others get it in an envelope (SNS developer guide, "Amazon SNS raw message delivery").
 
 use std::io;
@@ -17,22 +17,23 @@ use serde_json::json;
 use tracestitch_wire::header::{NAME, TraceHeader};
 use uuid::Uuid;
 
+use crate::account::{ACCOUNT, REGION};
 use crate::server::Server;
-use crate::sqs::{ACCOUNT, Queue, REGION, Sqs, SqsError};
+use crate::sqs::{Queue, Sqs, SqsError};
 
-/// A queue that gets what is published.
+/// A queue that receives published messages.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// Where messages go.
+    /// The queue.
     pub queue: Queue,
-    /// Whether they go without SNS's envelope.
+    /// True for raw delivery, without SNS's envelope.
     pub raw: bool,
 }
 
-/// An SNS endpoint on 127.0.0.1 with one topic; it ends when it is dropped.
+/// An SNS endpoint on 127.0.0.1 with one topic; it stops when it is dropped.
 #[derive(Debug)]
 pub struct Topic {
-    /// The value for `TopicArn`.
+    /// The topic's ARN, the value for `TopicArn`.
     pub arn: String,
     server: Server,
 }
@@ -48,7 +49,7 @@ impl Topic {
     ///
     /// # Errors
     ///
-    /// No port is free.
+    /// Fails if no port is free.
     pub async fn start(name: &str, sqs: Sqs, subscriptions: Vec<Subscription>) -> io::Result<Self> {
         let arn = format!("arn:aws:sns:{REGION}:{ACCOUNT}:{name}");
         let delivery = Arc::new(Delivery {
@@ -63,14 +64,14 @@ impl Topic {
         })
     }
 
-    /// The value for `AWS_ENDPOINT_URL_SNS`.
+    /// Returns the value for `AWS_ENDPOINT_URL_SNS`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.url()
     }
 }
 
-/// The AWS Query protocol: a form goes in, XML comes back.
+/// Answers a request of the AWS Query protocol: a form, answered by XML.
 async fn answer(
     State(delivery): State<Arc<Delivery>>,
     headers: HeaderMap,
@@ -109,7 +110,7 @@ async fn answer(
 
 impl Delivery {
     async fn deliver(&self, id: &str, message: &str, header: Option<&str>) -> Result<(), SqsError> {
-        // What is no header is not passed on.
+        // An invalid header is dropped.
         let header = header.filter(|header| header.parse::<TraceHeader>().is_ok());
         for subscription in &self.subscriptions {
             let body = if subscription.raw {
@@ -161,9 +162,11 @@ fn xml(status: StatusCode, body: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use serde_json::Value;
 
     use super::*;
+    use crate::client;
     use crate::sqs::Settings;
 
     const HEADER: &str =
@@ -200,14 +203,8 @@ mod tests {
             .append_pair("TopicArn", &topic.arn)
             .append_pair("Message", "{\"a\": 1}")
             .finish();
-        let request = http::Request::post(topic.endpoint())
-            .header(NAME, HEADER)
-            .body(http_body_util::Full::<Bytes>::from(form))
-            .unwrap();
-        let client =
-            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-                .build_http();
-        assert_eq!(client.request(request).await.unwrap().status(), 200);
+        let answer = client::send(Method::POST, &topic.endpoint(), &[(NAME, HEADER)], form).await;
+        assert_eq!(answer.unwrap().status, 200);
         for (queue, is_raw) in [(&raw, true), (&wrapped, false)] {
             let message = received(&sqs, queue).await;
             assert_eq!(message["Attributes"]["AWSTraceHeader"], HEADER);

@@ -1,11 +1,10 @@
 //! SQS on one machine: the emulator `winterbaume-sqs` behind HTTP (awsJson1.0), with the trace
 //! rules of SQS added to it.
 //!
-//! Visibility, delays, receive counts and redrive come from the emulator. Added here: the header
-//! `X-Amzn-Trace-Id` and the attribute `AWSTraceHeader`, attributes only when asked for, binary
-//! message attributes, request ids. It has one account and one region, [`ACCOUNT`] and
-//! [`REGION`]. `ApproximateNumberOfMessages` leaves out a message that was received and came
-//! back; MD5 sums of attributes are not given.
+//! The emulator provides visibility, delays, receive counts and redrive. This module adds the
+//! header `X-Amzn-Trace-Id` and the attribute `AWSTraceHeader`, attributes on request only, binary
+//! message attributes, and request ids. `ApproximateNumberOfMessages` omits a message that was
+//! received and became visible again; MD5 sums of attributes are absent.
 
 use std::fmt;
 use std::io;
@@ -23,16 +22,15 @@ use uuid::Uuid;
 use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_sqs::SqsService;
 
+pub use error::SqsError;
+
+use crate::account::{ACCOUNT, REGION};
 use crate::server::Server;
 
 mod attributes;
+mod error;
 
-/// The account of all queues, the emulator's default.
-pub const ACCOUNT: &str = "123456789012";
-/// The region of all queues: the emulator reads it from the host name, which is an address here.
-pub const REGION: &str = "us-east-1";
-
-/// An SQS endpoint on 127.0.0.1. Clones are the same endpoint; it ends with the last of them.
+/// An SQS endpoint on 127.0.0.1. Clones share the endpoint; it stops with the last of them.
 #[derive(Clone)]
 pub struct Sqs {
     emulator: Emulator,
@@ -44,7 +42,7 @@ impl Sqs {
     ///
     /// # Errors
     ///
-    /// No port is free.
+    /// Fails if no port is free.
     pub async fn start() -> io::Result<Self> {
         let emulator = Emulator(Arc::new(SqsService::new()));
         let router = Router::new().fallback(answer).with_state(emulator.clone());
@@ -54,7 +52,7 @@ impl Sqs {
         })
     }
 
-    /// The value for `AWS_ENDPOINT_URL_SQS`.
+    /// Returns the value for `AWS_ENDPOINT_URL_SQS`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.url()
@@ -64,8 +62,8 @@ impl Sqs {
     ///
     /// # Errors
     ///
-    /// [`SqsError`] when the name or a setting breaks the rules of SQS, or there is a queue of
-    /// that name with other settings.
+    /// Fails if the name or a setting breaks the rules of SQS, or if a queue of this name has
+    /// other settings.
     pub async fn create(&self, name: &str, settings: &Settings) -> Result<Queue, SqsError> {
         let input = json!({"QueueName": name, "Attributes": settings.attributes()});
         self.call("CreateQueue", input).await?;
@@ -75,11 +73,11 @@ impl Sqs {
         })
     }
 
-    /// Calls an operation of the SQS API as a client without a trace would, but in process.
+    /// Calls an operation of the SQS API in process, as a client without a trace.
     ///
     /// # Errors
     ///
-    /// [`SqsError`] with the code and the message of SQS.
+    /// Returns the error of SQS.
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, SqsError> {
         let answer = self
             .emulator
@@ -100,23 +98,23 @@ impl fmt::Debug for Sqs {
     }
 }
 
-/// A queue that was created.
+/// A queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    /// The value for `QueueUrl`.
+    /// The queue's URL, the value for `QueueUrl`.
     pub url: String,
     /// The queue's ARN.
     pub arn: String,
 }
 
-/// Settings of a new queue; the defaults are those of SQS.
+/// Settings of a new queue, with the defaults of SQS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a received message stays hidden; whole seconds.
+    /// Time for which a received message is hidden; whole seconds.
     pub visibility_timeout: Duration,
-    /// How long a new message stays hidden; whole seconds.
+    /// Time for which a new message is hidden; whole seconds.
     pub delay: Duration,
-    /// Where a message goes after so many receives.
+    /// The dead-letter queue, and the number of receives after which a message moves there.
     pub redrive: Option<(Queue, u32)>,
 }
 
@@ -148,23 +146,6 @@ impl Settings {
     }
 }
 
-/// An error that SQS answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqsError {
-    /// Such as `AWS.SimpleQueueService.NonExistentQueue`.
-    pub code: String,
-    /// What was wrong.
-    pub message: String,
-}
-
-impl fmt::Display for SqsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SQS: {}: {}", self.code, self.message)
-    }
-}
-
-impl std::error::Error for SqsError {}
-
 #[derive(Clone)]
 struct Emulator(Arc<SqsService>);
 
@@ -195,7 +176,7 @@ impl Emulator {
 
 fn request(operation: &str, input: &Value) -> Result<MockRequest, SqsError> {
     let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}"))
-        .map_err(|_| invalid(format!("{operation:?} is not the name of an operation")))?;
+        .map_err(|_| SqsError::invalid(format!("{operation:?} is not an operation's name")))?;
     Ok(MockRequest {
         method: "POST".to_owned(),
         uri: "/".to_owned(),
@@ -204,23 +185,16 @@ fn request(operation: &str, input: &Value) -> Result<MockRequest, SqsError> {
     })
 }
 
-fn invalid(message: String) -> SqsError {
-    SqsError {
-        code: "InvalidParameterValue".to_owned(),
-        message,
-    }
-}
-
 async fn answer(State(emulator): State<Emulator>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers
         .get("x-amz-target")
         .and_then(|target| target.to_str().ok());
     let operation = target.and_then(|target| target.strip_prefix("AmazonSQS."));
     let answered = match (operation, serde_json::from_slice(&body)) {
-        (None, _) => Err(invalid(
-            "header X-Amz-Target, expected AmazonSQS.<operation>".to_owned(),
+        (None, _) => Err(SqsError::invalid(
+            "header X-Amz-Target, expected AmazonSQS.<operation>",
         )),
-        (_, Err(error)) => Err(invalid(format!("the body is not JSON: {error}"))),
+        (_, Err(error)) => Err(SqsError::invalid(format!("the body is not JSON: {error}"))),
         (Some(operation), Ok(input)) => emulator.call(operation, &headers, input).await,
     };
     let answered = answered.unwrap_or_else(|error| {
@@ -236,6 +210,3 @@ async fn answer(State(emulator): State<Emulator>, headers: HeaderMap, body: Byte
     }
     response
 }
-
-#[cfg(test)]
-mod tests;

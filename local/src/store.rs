@@ -1,8 +1,8 @@
-//! Documents by trace, as X-Ray would hold them.
+//! Documents by trace, as X-Ray would store them.
 //!
-//! A complete document replaces an in-progress one with the same id; a second complete one is
-//! kept apart as a duplicate (X-Ray API, "Sending trace data": at most one in-progress fragment,
-//! then one complete document).
+//! A complete document replaces an in-progress one with the same id. A second complete document is
+//! listed as a duplicate (X-Ray API, "Sending trace data": at most one in-progress fragment, then
+//! one complete document).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,24 +11,24 @@ use serde_json::Value;
 /// A segment or an independent subsegment that was accepted.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The trace it belongs to, `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
+    /// The trace id, `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
     pub trace_id: String,
-    /// Its own id, 16 hexadecimal digits.
+    /// The id, 16 hexadecimal digits.
     pub id: String,
-    /// The segment or subsegment above it.
+    /// The id of the segment or subsegment above it.
     pub parent_id: Option<String>,
-    /// What the service map calls it.
+    /// The name on the service map.
     pub name: String,
-    /// Whether its `type` is `subsegment`.
+    /// True if its `type` is `subsegment`.
     pub is_subsegment: bool,
-    /// Whether its end is still to come.
+    /// True while it has no end.
     pub in_progress: bool,
     /// The whole document.
     pub body: Value,
 }
 
 impl Document {
-    /// Reads the members that every accepted document has; `None` when one of them is missing.
+    /// Reads the members of every accepted document; returns `None` if one is missing.
     pub(crate) fn read(body: Value) -> Option<Self> {
         let text = |field: &str| body[field].as_str().map(str::to_owned);
         Some(Self {
@@ -43,29 +43,29 @@ impl Document {
     }
 }
 
-/// A datagram that X-Ray would not have taken.
+/// A datagram that X-Ray would have refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The member at fault, such as `http.request.url`; empty when it is the whole datagram.
+    /// The refused member, such as `http.request.url`; empty for the whole datagram.
     pub field: String,
-    /// What was wrong and what was expected.
+    /// The found value and the expected form.
     pub reason: String,
-    /// The datagram's text, as far as it is text.
+    /// The datagram as text, invalid UTF-8 replaced.
     pub datagram: String,
 }
 
 /// A complete document whose id had been used before in its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duplicate {
-    /// The trace.
+    /// The trace id.
     pub trace_id: String,
-    /// The id that came twice, of a document or of a subsegment inside one.
+    /// The repeated id, of a document or of a subsegment inside one.
     pub id: String,
-    /// The name that came with the second one.
+    /// The name in the second document.
     pub name: String,
 }
 
-/// All that a daemon received.
+/// Everything that a daemon received.
 #[derive(Debug, Default)]
 pub struct Store {
     traces: BTreeMap<String, BTreeMap<String, Document>>,
@@ -75,12 +75,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Every accepted document, by trace id, then id.
+    /// Returns every accepted document, by trace id, then id.
     pub fn documents(&self) -> impl Iterator<Item = &Document> {
         self.traces.values().flat_map(BTreeMap::values)
     }
 
-    /// The documents of one trace, by id; none for a trace that was never seen.
+    /// Returns the documents of one trace, by id; none for an unknown trace.
     pub fn trace(&self, trace_id: &str) -> impl Iterator<Item = &Document> {
         self.traces
             .get(trace_id)
@@ -88,18 +88,18 @@ impl Store {
             .flat_map(BTreeMap::values)
     }
 
-    /// The ids of all traces, in their own order.
+    /// Returns all trace ids in ascending order.
     pub fn trace_ids(&self) -> impl Iterator<Item = &str> {
         self.traces.keys().map(String::as_str)
     }
 
-    /// What was refused, in order of arrival.
+    /// Returns the refusals, in order of arrival.
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
     }
 
-    /// What came twice, in order of arrival.
+    /// Returns the duplicates, in order of arrival.
     #[must_use]
     pub fn duplicates(&self) -> &[Duplicate] {
         &self.duplicates
@@ -112,7 +112,7 @@ impl Store {
     pub(crate) fn accept(&mut self, document: Document) {
         let documents = self.traces.entry(document.trace_id.clone()).or_default();
         if document.in_progress {
-            // Datagrams may overtake each other: a late fragment does not undo the end.
+            // A fragment may arrive after its complete document, which remains.
             documents.entry(document.id.clone()).or_insert(document);
             return;
         }
@@ -132,7 +132,7 @@ impl Store {
     }
 }
 
-/// Id and name of an entity and of every finished subsegment inside it.
+/// Returns id and name of every finished segment or subsegment in a document.
 fn finished_ids(entity: &Value) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let mut waiting = vec![entity];
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn complete_replaces_in_progress_whatever_the_order() {
+    fn complete_document_replaces_fragment_in_any_order() {
         let open = || document("00000000000000aa", json!({"in_progress": true}));
         let closed = || document("00000000000000aa", json!({"end_time": 2.0}));
         for order in [[open(), closed()], [closed(), open()]] {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::server::Server;
 
-/// A DynamoDB endpoint on 127.0.0.1 with its tables in memory; ends when it is dropped.
+/// A DynamoDB endpoint on 127.0.0.1 with tables in memory; it stops when it is dropped.
 pub struct Tables {
     database: Database,
     server: Server,
@@ -18,13 +18,13 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// [`TableError`] when the database cannot be made or no port is free.
+    /// Fails if the database cannot be made or no port is free.
     pub async fn start() -> Result<Self, TableError> {
         let failed = |error: &dyn fmt::Display| TableError(format!("cannot start: {error}"));
         let database = Database::memory().map_err(|error| failed(&error))?;
         let served = database.clone();
         let serve = |listener| async move {
-            // The shutdown signal never comes: the server ends with its task.
+            // Without a shutdown signal, the server ends with its task.
             let _ = dynoxide::server::serve_with_shutdown(listener, served, std::future::pending())
                 .await;
         };
@@ -32,17 +32,17 @@ impl Tables {
         Ok(Self { database, server })
     }
 
-    /// The value for `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// Returns the value for `AWS_ENDPOINT_URL_DYNAMODB`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.server.url()
     }
 
-    /// Creates a table with one string attribute as its partition key; it is usable at once.
+    /// Creates a table with a string attribute as its partition key; it is usable at once.
     ///
     /// # Errors
     ///
-    /// [`TableError`] when there is such a table, or a name breaks DynamoDB's rules.
+    /// Fails if the table exists, or if a name breaks DynamoDB's rules.
     pub fn create(&self, table: &str, key: &str) -> Result<(), TableError> {
         let failed = |error: &dyn fmt::Display| {
             TableError(format!(
@@ -71,7 +71,7 @@ impl fmt::Debug for Tables {
     }
 }
 
-/// What DynamoDB had against it.
+/// An error of DynamoDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableError(String);
 
@@ -89,12 +89,12 @@ mod tests {
     use crate::client;
 
     #[tokio::test]
-    async fn keeps_items_over_http() {
+    async fn items_are_stored_over_http() {
         let tables = Tables::start().await.unwrap();
         tables.create("orders", "orderId").unwrap();
         let call = async |operation: &str, input| {
             let target = format!("DynamoDB_20120810.{operation}");
-            // The form of a signature is checked, the signature is not.
+            // Only the form of a signature is checked.
             let signature = "AWS4-HMAC-SHA256 Credential=a/20200101/us-east-1/dynamodb/aws4_request\
                 , SignedHeaders=host, Signature=0";
             let headers = [
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_a_second_table_of_that_name() {
+    async fn second_table_of_the_same_name_is_refused() {
         let tables = Tables::start().await.unwrap();
         tables.create("orders", "orderId").unwrap();
         let error = tables.create("orders", "orderId").unwrap_err().to_string();

@@ -1,7 +1,7 @@
-//! A trace as a tree: each segment and subsegment under the one that its `parent_id` names, or
-//! that holds it.
+//! A trace as a tree: each segment and subsegment under its parent, which is named by `parent_id`
+//! or contains it.
 //!
-//! The tree is what the viewer shows and, as text (its `Display`), what tests compare.
+//! The viewer displays the tree; `Display` formats it as text.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,19 +15,19 @@ mod text;
 
 pub use node::{Fact, Kind, Link, Node};
 
-/// Everything known about one trace.
+/// All segments and subsegments of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
-    /// `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
+    /// The trace id, `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
     pub id: String,
-    /// What has no parent, by start time, then id.
+    /// The nodes without a parent, by start time, then id.
     pub roots: Vec<Node>,
-    /// What names a parent that was not received, by start time, then id.
+    /// The nodes whose parent was not received, by start time, then id.
     pub orphans: Vec<Node>,
 }
 
 impl Trace {
-    /// Builds the tree of one trace from its documents, whatever their order.
+    /// Builds the tree of one trace from its documents in any order.
     pub fn build<'a>(
         id: impl Into<String>,
         documents: impl IntoIterator<Item = &'a Document>,
@@ -60,7 +60,7 @@ impl Trace {
         for top in trace.roots.iter_mut().chain(&mut trace.orphans) {
             adopt(top, &mut children);
         }
-        // Left over are parents that name each other in a ring: nothing hangs above them.
+        // The remaining nodes name each other as parents in a ring.
         while let Some(first) = children.keys().min().cloned() {
             for mut node in children.remove(&first).unwrap_or_default() {
                 adopt(&mut node, &mut children);
@@ -72,7 +72,7 @@ impl Trace {
         trace
     }
 
-    /// The trees of all traces of a store, by first start time, then id.
+    /// Returns the trees of all traces of a store, by first start time, then id.
     #[must_use]
     pub fn all(store: &Store) -> Vec<Self> {
         let mut traces: Vec<Self> = store
@@ -87,12 +87,12 @@ impl Trace {
         traces
     }
 
-    /// Every segment and subsegment, each before those under it.
+    /// Returns every node, each before its children.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.roots.iter().chain(&self.orphans).flat_map(Node::walk)
     }
 
-    /// The earliest start, in seconds since 1970; infinite for a trace without documents.
+    /// Returns the earliest start in seconds since 1970; infinity for a trace without documents.
     #[must_use]
     pub fn start(&self) -> f64 {
         self.nodes()
@@ -100,7 +100,8 @@ impl Trace {
             .fold(f64::INFINITY, f64::min)
     }
 
-    /// Earliest start to latest end, in seconds (X-Ray API, `Trace`), open ends left out.
+    /// Returns the seconds from the earliest start to the latest end (X-Ray API, `Trace`). Nodes in
+    /// progress have no end.
     #[must_use]
     pub fn duration(&self) -> f64 {
         let end = self
@@ -119,8 +120,8 @@ fn kind(document: &Document) -> Kind {
     }
 }
 
-/// Adds an entity and those inside it. What came in a document of its own beats what is embedded
-/// only when it is complete: the fragment of a call may arrive before the document that holds it.
+/// Adds a segment or subsegment and those inside it. A complete node is never replaced: a call may
+/// appear as an in-progress document and again, complete, inside a later one.
 fn unfold(body: &Value, parent_id: Option<String>, kind: Kind, nodes: &mut BTreeMap<String, Node>) {
     let node = Node::read(body, parent_id, kind);
     for inner in body["subsegments"].as_array().into_iter().flatten() {

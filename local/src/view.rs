@@ -1,4 +1,4 @@
-//! The trace viewer: a page on 127.0.0.1 and the JSON that it draws.
+//! The trace viewer: a page on 127.0.0.1 and the JSON that it displays.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::tree::Trace;
 
 const PAGE: &str = include_str!("../assets/index.html");
 
-/// A viewer of all that a daemon has received; ends when it is dropped.
+/// A viewer of everything that a daemon has received; it stops when it is dropped.
 ///
-/// `/` is the page; `/traces` is `{"traces": [...], "refused": [...]}`, traces as [`Trace`],
-/// oldest first.
+/// `/` is the page; `/traces` is `{"traces": [...], "refused": [...]}`, with each trace as
+/// [`Trace`], oldest first. A web page of another origin gets 403, and so does a request for
+/// another host name.
 #[derive(Debug)]
 pub struct Viewer(Server);
 
@@ -27,7 +28,7 @@ impl Viewer {
     ///
     /// # Errors
     ///
-    /// No port is free.
+    /// Fails if no port is free.
     pub async fn start(daemon: Arc<Daemon>) -> io::Result<Self> {
         let router = Router::new()
             .route("/", get(|| async { Html(PAGE) }))
@@ -36,7 +37,7 @@ impl Viewer {
         Ok(Self(Server::start(router).await?))
     }
 
-    /// Where to point a browser.
+    /// Returns the page's URL.
     #[must_use]
     pub fn url(&self) -> String {
         self.0.url()
@@ -63,7 +64,7 @@ mod tests {
     use crate::client;
 
     #[tokio::test]
-    async fn shows_what_the_daemon_received() {
+    async fn page_and_json_show_received_documents() {
         let daemon = Arc::new(Daemon::start().unwrap());
         let viewer = Viewer::start(Arc::clone(&daemon)).await.unwrap();
         let document = concat!(

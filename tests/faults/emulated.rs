@@ -2,13 +2,14 @@
 //! SHUTDOWN are AWS's own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use e2e::binaries;
 use e2e::invocation::{Answer, Invocation};
 use e2e::journal::{self, Pen, Verb};
 use e2e::oracle::{Oracle, PARENT, root};
 use e2e::rie::Rie;
-use e2e::wait::{self, TIMEOUT};
+use e2e::wait::{self, PATIENCE, TIMEOUT};
 use e2e::world::World;
 use serde_json::json;
 use tracestitch_local::store::Document;
@@ -22,11 +23,11 @@ struct Emulated {
 }
 
 impl Emulated {
-    async fn start() -> Self {
+    async fn start(timeout: Duration) -> Self {
         let world = World::start().await;
         let function = world
             .function("victim", binaries::victim())
-            .timeout(TIMEOUT)
+            .timeout(timeout)
             .env("JOURNAL", "/tmp/journal")
             .env("LIMIT_MB", "250")
             .env("TRACESTITCH_ERRORS", "always");
@@ -70,7 +71,11 @@ const UNSAMPLED: &str = "Sampled=0";
 
 /// Runs an invocation that ends as `then` says, and a complete one after it.
 async fn end(decision: &str, then: &str, status: u16, why: &str, words: &str) {
-    let mut emulated = Emulated::start().await;
+    let timeout = match why {
+        "FunctionTimeout" => TIMEOUT,
+        _ => PATIENCE,
+    };
+    let mut emulated = Emulated::start(timeout).await;
     let answer = emulated.invoke(1, then, decision).await;
     assert_eq!(
         answer.status,
@@ -152,7 +157,7 @@ async fn exhausted_memory_closes_open_documents() {
 /// SIGTERM in the middle of an invocation.
 #[tokio::test]
 async fn shutdown_during_an_invocation_closes_open_documents() {
-    let mut emulated = Emulated::start().await;
+    let mut emulated = Emulated::start(PATIENCE).await;
     let doomed = async {
         wait::until("the handler's last step", || {
             let journal = emulated.journal();

@@ -1,4 +1,4 @@
-//! Where the X-Ray daemon listens: the value of `AWS_XRAY_DAEMON_ADDRESS`.
+//! Address of the X-Ray daemon, as in `AWS_XRAY_DAEMON_ADDRESS`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,9 +15,9 @@ pub const REFRESH_LOOKUP: Duration = Duration::from_secs(60);
 
 /// Host and UDP port of the daemon.
 ///
-/// Reads the forms that the official SDKs read: `host:port`, or `tcp:host:port udp:host:port` in
-/// either order, of which the UDP part counts. IPv6 addresses stand in brackets. The host is not
-/// resolved here.
+/// Parses the forms of the official SDKs: `host:port`, or `tcp:host:port udp:host:port` in either
+/// order, from which the UDP part is used. An IPv6 address is in brackets. The host is not
+/// resolved.
 ///
 /// Source: X-Ray developer guide, "Configuring the X-Ray daemon".
 ///
@@ -35,7 +35,7 @@ pub struct DaemonAddress {
 }
 
 impl DaemonAddress {
-    /// Name or address, without the brackets of an IPv6 address.
+    /// Host name or IP address, the latter without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -45,7 +45,8 @@ impl DaemonAddress {
         self.port
     }
 
-    /// Where to send to without asking anybody; None for a name.
+    /// The socket address, if the host is an IP address. A name must be resolved: see
+    /// [`preferred`].
     ///
     /// ```
     /// use tracestitch_wire::daemon::DaemonAddress;
@@ -62,12 +63,11 @@ impl DaemonAddress {
     }
 }
 
-/// The address to send to, of those that the daemon's name stands for: the first of IPv4, else
-/// the first.
+/// Chooses one of the addresses to which the daemon's name resolved: the first IPv4 address, or the
+/// first address if there is none.
 ///
-/// The daemon listens on IPv4 unless it is told otherwise (X-Ray developer guide, "Configuring the
-/// X-Ray daemon"), and a resolver names IPv6 first: for `localhost` that is a port on which nobody
-/// listens.
+/// By default the daemon listens on IPv4 (X-Ray developer guide, "Configuring the X-Ray daemon"),
+/// but resolvers list IPv6 first. For `localhost` that address has no listener.
 ///
 /// ```
 /// use tracestitch_wire::daemon::preferred;
@@ -152,15 +152,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_that_is_preferred() {
-        const NOBODY: [&str; 0] = [];
+    fn first_ipv4_address_is_preferred() {
+        const NONE: [&str; 0] = [];
         let [v4, other_v4] = ["127.0.0.1:1", "127.0.0.2:1"];
         let [v6, other_v6] = ["[::1]:1", "[::2]:1"];
         for (addresses, expected, reason) in [
             (&[v6, v4][..], Some(v4), "IPv4 behind IPv6"),
             (&[v4, other_v4], Some(v4), "the first"),
-            (&[v6, other_v6], Some(v6), "the first, without IPv4"),
-            (&NOBODY, None, "a name without an address"),
+            (&[v6, other_v6], Some(v6), "the first, if none is IPv4"),
+            (&NONE, None, "a name without an address"),
         ] {
             let addresses = addresses.iter().map(|text| text.parse().unwrap());
             let expected = expected.map(|text| text.parse().unwrap());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn addresses_are_parsed_in_the_forms_of_the_official_sdks() {
         for (text, expected, reason) in [
             (
                 "169.254.79.129:2000",
@@ -192,7 +192,7 @@ mod tests {
             ("::1:2000", None, "IPv6 without brackets is ambiguous"),
             ("tcp:127.0.0.1:2000", None, "no UDP part"),
             ("127.0.0.1", None, "no port"),
-            ("127.0.0.1:0", None, "port 0 cannot be sent to"),
+            ("127.0.0.1:0", None, "port 0"),
             ("127.0.0.1:70000", None, "port out of range"),
             (":2000", None, "no host"),
             ("", None, "empty"),

@@ -1,7 +1,7 @@
-//! What the X-Ray daemon reads: a header line and one document in each UDP datagram.
+//! Datagrams to the X-Ray daemon: each has a header line and one document.
 //!
-//! Source: X-Ray developer guide, "Sending trace data to X-Ray"; the daemon's read buffer is
-//! 64 KiB, and IPv4 carries at most 65,507 bytes.
+//! Source: X-Ray developer guide, "Sending trace data to X-Ray". The read buffer of the daemon has
+//! 64 KiB, and a UDP datagram over IPv4 carries at most 65,507 bytes.
 
 mod fit;
 mod pace;
@@ -16,25 +16,32 @@ pub use self::{
 };
 use crate::Error;
 
-/// The line before the document.
+/// The header line.
 pub const PREAMBLE: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
 
-/// Most bytes of one document: 63 KiB with the preamble, as in the X-Ray SDK for Java. X-Ray
-/// accepts 64 KB.
+/// Largest document in bytes: 63 KiB together with the header line, as in the X-Ray SDK for Java.
+/// X-Ray accepts 64 KB.
 pub const MAX_DOCUMENT: usize = 63 * 1024 - PREAMBLE.len();
 
-/// One datagram with `document` in it.
+/// Returns the datagram that carries `document`.
 pub fn encode(document: &[u8]) -> Vec<u8> {
     [PREAMBLE, document].concat()
 }
 
-/// The document in `datagram`.
+/// Returns the document in `datagram`.
+///
+/// ```
+/// use tracestitch_wire::datagram::{decode, encode};
+///
+/// assert_eq!(decode(&encode(b"{}")), Ok(&b"{}"[..]));
+/// ```
 ///
 /// # Errors
 ///
-/// When the first line is not a preamble of format `json` and version 1, or nothing follows it.
+/// Returns an error unless the first line is JSON with format `json` and version 1, and a document
+/// follows it.
 pub fn decode(datagram: &[u8]) -> Result<&[u8], Error> {
-    let refuse = || {
+    let invalid = || {
         Error::expected_bytes(
             "a line {\"format\":\"json\",\"version\":1} and a document",
             datagram,
@@ -43,13 +50,13 @@ pub fn decode(datagram: &[u8]) -> Result<&[u8], Error> {
     let end = datagram
         .iter()
         .position(|byte| *byte == b'\n')
-        .ok_or_else(refuse)?;
-    let preamble: Value = serde_json::from_slice(&datagram[..end]).map_err(|_| refuse())?;
+        .ok_or_else(invalid)?;
+    let preamble: Value = serde_json::from_slice(&datagram[..end]).map_err(|_| invalid())?;
     let json = preamble["format"]
         .as_str()
         .is_some_and(|format| format.eq_ignore_ascii_case("json"));
     if !json || preamble["version"] != 1 || datagram.len() == end + 1 {
-        return Err(refuse());
+        return Err(invalid());
     }
     Ok(&datagram[end + 1..])
 }

@@ -1,9 +1,9 @@
 //! Segment and subsegment documents, within the limits of the X-Ray service.
 //!
-//! Every limit is kept by construction: a [`Name`] has only characters that X-Ray accepts, a
-//! [`Text`] at most 250, an annotation key only letters, digits and underscores, a metadata
-//! namespace is always an object. What does not fit is cleaned or cut, never refused: a tracer
-//! has nobody to refuse it to.
+//! Types keep the limits: a [`Name`] has only characters that X-Ray accepts, a [`Text`] has at most
+//! 250 characters, an [`AnnotationKey`] only letters, digits and underscores, and a metadata
+//! namespace is always an object. URLs in any text lose credentials, query and fragment. Text that
+//! does not fit is cleaned or cut without an error, so that recording never fails.
 //!
 //! Source: X-Ray developer guide, "AWS X-Ray segment documents", and the JSON schema that it
 //! publishes.
@@ -42,16 +42,16 @@ use crate::{
     time::Timestamp,
 };
 
-/// Annotations of one document. X-Ray indexes 50 in a whole trace (X-Ray endpoints and quotas).
+/// Most annotations of one document. X-Ray indexes 50 in a trace (X-Ray endpoints and quotas).
 const ANNOTATIONS: usize = 50;
 
-/// Bytes that most documents stay below.
+/// Length in bytes that most documents do not exceed.
 const USUAL_LENGTH: usize = 512;
 
-/// One segment or independent subsegment, as one JSON document.
+/// A segment or an independent subsegment.
 ///
-/// A new document is in progress until [`Document::finish`] gives it an end; X-Ray wants exactly
-/// one of `end_time` and `in_progress`.
+/// A document is in progress until [`Document::finish`] sets its end. X-Ray requires exactly one of
+/// `end_time` and `in_progress`.
 ///
 /// ```
 /// use tracestitch_wire::document::{Document, Name};
@@ -78,49 +78,51 @@ const USUAL_LENGTH: usize = 512;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// What the service map and the timeline call it.
+    /// Name in the service map and the timeline.
     pub name: Name,
-    /// Unique within the trace.
+    /// Id, unique within the trace.
     pub id: SegmentId,
-    /// The trace that it belongs to.
+    /// Trace that it belongs to.
     pub trace_id: TraceId,
-    /// The segment or subsegment under which it hangs.
+    /// Segment or subsegment that it is a child of.
     pub parent_id: Option<SegmentId>,
     is_subsegment: bool,
-    /// When it began.
+    /// Time of its start.
     pub start_time: Timestamp,
     end_time: Option<Timestamp>,
     in_progress: bool,
-    /// Kind of AWS resource that a segment ran on. X-Ray knows it on segments only.
+    /// Kind of AWS resource that a segment ran on, such as `AWS::Lambda::Function`. For segments
+    /// only.
     pub origin: Option<&'static str>,
     /// The user who sent the request; see [`Document::set_user`].
     user: Option<Text>,
-    /// Whose call this subsegment is. None for work of the function itself.
+    /// Kind of the called service; `None` for work of the function itself.
     pub namespace: Option<Namespace>,
-    /// The caller is to blame: HTTP 4xx.
+    /// Failure caused by the caller, such as HTTP status 4xx.
     pub error: bool,
-    /// Too many requests: HTTP 429 or a throttling code. Goes with `error`.
+    /// Too many requests, such as HTTP status 429. Set together with `error`.
     pub throttle: bool,
-    /// The callee is to blame: HTTP 5xx, or a failure in the function's own code.
+    /// Failure of the callee, such as HTTP status 5xx, or of the function's own code.
     pub fault: bool,
-    /// The HTTP exchange.
+    /// HTTP request and response.
     pub http: Option<Http>,
-    /// The database call.
+    /// Database query.
     pub sql: Option<Box<Sql>>,
-    /// Facts of an AWS call or resource.
+    /// Facts about an AWS call or resource.
     pub aws: Facts,
-    /// Why it failed.
+    /// Cause of its failure.
     pub cause: Option<Box<Cause>>,
-    /// Indexed values: filter expressions find traces by them. X-Ray indexes 50 in a trace.
+    /// Values that X-Ray indexes for filter expressions. Add them with [`Document::annotate`].
     pub annotations: Fields<AnnotationKey, AnnotationValue>,
-    /// Values that are kept but not indexed, by namespace, then key.
+    /// Values that X-Ray stores but does not index, by namespace and key. Add them with
+    /// [`Document::put_metadata`], which keeps the limits.
     pub metadata: Fields<Text, Fields<Text, Value>>,
-    /// Other traces that this one has to do with; at most 20 are drawn.
+    /// Related segments of other traces. X-Ray shows at most 20.
     pub links: Vec<Link>,
 }
 
 impl Document {
-    /// A subsegment of its own document, in progress since `started`, with a new id.
+    /// An independent subsegment in progress since `started`, with a new id.
     pub fn subsegment(
         name: Name,
         trace_id: TraceId,
@@ -152,8 +154,8 @@ impl Document {
         }
     }
 
-    /// A segment, in progress since `started`, with a new id; `parent_id` is the subsegment of
-    /// the caller, None where the trace begins.
+    /// A segment in progress since `started`, with a new id. `parent_id` is the caller's
+    /// subsegment; `None` begins the trace.
     pub fn segment(
         name: Name,
         trace_id: TraceId,
@@ -168,28 +170,28 @@ impl Document {
         }
     }
 
-    /// Makes it a segment that nobody called.
+    /// Turns the document into a segment without a parent.
     pub fn become_segment(&mut self, origin: &'static str) {
         self.is_subsegment = false;
         self.parent_id = None;
         self.origin = Some(origin);
     }
 
-    /// Ends it. Times that run backwards, as they do when a clock is set, end it where it began.
+    /// Sets the end. A time before the start, as after a change of the clock, becomes the start.
     pub fn finish(&mut self, ended: Timestamp) {
         self.end_time = Some(ended.max(self.start_time));
         self.in_progress = false;
     }
 
-    /// Makes it a fault with `cause`. The first cause stays when it fails again: what comes later
-    /// is most often its consequence.
+    /// Marks a fault with `cause`. An earlier cause stays, because later failures are mostly its
+    /// consequences.
     pub fn fail(&mut self, cause: Cause) {
         self.fault = true;
         self.cause.get_or_insert_with(|| Box::new(cause));
     }
 
-    /// Marks what an HTTP status says: 4xx is an error, 429 throttled as well, 5xx a fault (X-Ray
-    /// developer guide, "Errors, faults, and exceptions"). What is marked already stays.
+    /// Sets the flags of an HTTP status: `error` for 4xx, also `throttle` for 429, `fault` for 5xx
+    /// (X-Ray developer guide, "Errors, faults, and exceptions"). Clears none.
     pub fn mark(&mut self, status: u16) {
         self.throttle |= status == 429;
         self.error |= (400..500).contains(&status);
@@ -208,13 +210,13 @@ impl Document {
         }
     }
 
-    /// True until [`Document::finish`].
+    /// Returns true until [`Document::finish`] is called.
     pub fn is_in_progress(&self) -> bool {
         self.in_progress
     }
 
-    /// Puts `value` on it as an annotation. One that is the 51st or later is left out, and counted
-    /// in the metadata as `tracestitch.annotations_left_out`.
+    /// Adds an annotation, or replaces the one with this key. From the 51st on, annotations are
+    /// dropped and counted in the metadata as `tracestitch.annotations_left_out`.
     pub fn annotate(&mut self, key: AnnotationKey, value: AnnotationValue) {
         if self.annotations.len() < ANNOTATIONS || self.annotations.get(&key).is_some() {
             self.annotations.insert(key, value);
@@ -225,21 +227,21 @@ impl Document {
         *left_out = (left_out.as_u64().unwrap_or(0) + 1).into();
     }
 
-    /// Puts `value` under `key` in the metadata namespace `namespace`. Of arrays and objects that
-    /// lie in each other, those below the 64th level become the text `nested too deeply`.
+    /// Puts `value` under `key` in the metadata namespace `namespace`. Arrays and objects below the
+    /// 64th level become the text `nested too deeply`. See [`to_value`] for values of other types.
     pub fn put_metadata(&mut self, namespace: Text, key: Text, mut value: Value) {
         value::limit(&mut value, usize::MAX);
         self.metadata.entry(namespace).insert(key, value);
     }
 
-    /// The document as compact JSON, as the daemon wants it.
+    /// Returns the document as compact JSON.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = Vec::new();
         self.write_json(&mut json);
         json
     }
 
-    /// Appends what [`to_json`](Self::to_json) gives to `out`.
+    /// Appends the document to `out`, as compact JSON.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(USUAL_LENGTH);
         self.write(out);
@@ -274,23 +276,23 @@ impl Json for Document {
     }
 }
 
-/// Whose call a subsegment is.
+/// Kind of a called service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namespace {
-    /// A call to an AWS service.
+    /// An AWS service.
     Aws,
-    /// Any other call over the network.
+    /// Any other service on the network.
     Remote,
 }
 
-/// A pointer to a segment or subsegment of another trace.
+/// A reference to a segment or subsegment of another trace.
 ///
-/// The shape is that of OpenTelemetry's X-Ray exporter, the only public writer of links.
+/// Written like the links of OpenTelemetry's X-Ray exporter, the only public writer of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The other trace.
+    /// Trace that is referred to.
     pub trace_id: TraceId,
-    /// The segment or subsegment in it.
+    /// Segment or subsegment in that trace.
     pub id: SegmentId,
 }
 
@@ -314,7 +316,7 @@ impl Json for Link {
 
 impl Json for TraceId {
     fn write(&self, out: &mut Vec<u8>) {
-        // In one piece: each addition to `out` asks whether there is room.
+        // At once, because each extension of `out` checks its capacity.
         let mut quoted = [b'"'; Self::LENGTH + 2];
         quoted[1..=Self::LENGTH].copy_from_slice(&self.print());
         out.extend_from_slice(&quoted);
@@ -339,7 +341,7 @@ impl Json for Timestamp {
                 out.push(b'.');
                 out.extend_from_slice(micros);
             }
-            // The first second of 1970: a clock that was never set.
+            // A clock that was never set is in the first second of 1970.
             _ => {
                 out.extend_from_slice(b"0.000000");
                 let start = out.len() - digits.len();

@@ -1,18 +1,21 @@
-//! Why bytes were refused.
+//! The error of every parser in this crate.
 
 use std::fmt;
 
-/// Characters of the refused text that a message shows.
+/// Most characters of the invalid text in a message.
 const SHOWN: usize = 64;
 
-/// Text or bytes that are not what the format asks for.
+/// Text or bytes that a format does not allow.
 ///
-/// The message names what was expected and shows the beginning of what was found, escaped, so
-/// that it can be logged even when it came from a stranger.
+/// The message names what was expected and shows the beginning of what was found, escaped, so that
+/// it can be logged even if the input is hostile.
 ///
 /// ```
-/// let refused = "1-xyz".parse::<tracestitch_wire::id::TraceId>().unwrap_err();
-/// assert_eq!(refused.to_string(), r#"expected a trace id of the form 1-<8 hex>-<24 hex>, found "1-xyz""#);
+/// let error = "1-xyz".parse::<tracestitch_wire::id::TraceId>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"expected a trace id of the form 1-<8 hex>-<24 hex>, found "1-xyz""#,
+/// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -39,12 +42,12 @@ impl Error {
 
     #[cold]
     pub(crate) fn expected_bytes(expected: &'static str, found: &[u8]) -> Self {
-        // Four bytes are the most that one shown character can take.
+        // A character has at most four bytes.
         let head = &found[..found.len().min(SHOWN * 4)];
         Self::expected(expected, &String::from_utf8_lossy(head))
     }
 
-    /// What was expected, without what was found: for lines that must hold nothing of it.
+    /// The expected form alone, for log lines that must not contain the input.
     pub fn expectation(&self) -> &'static str {
         self.expected
     }

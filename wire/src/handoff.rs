@@ -1,28 +1,27 @@
-//! What the function tells the extension, over a Unix stream socket.
+//! Messages from the function to the extension, over Unix stream sockets.
 //!
-//! The function opens two connections. **Data** carries documents; the extension does not sleep
-//! on it while the handler runs, because waking a sleeping reader costs the writer more than the
-//! write does. **Signal** carries what the extension has to act upon: the end of an invocation,
-//! a buffer that fills up, and by its own end, the death of the function.
+//! The function opens two connections. **Data** carries documents. The extension does not wait on
+//! it while the handler runs, because waking a sleeping reader costs the writer more than the write
+//! itself. **Signal** carries events that the extension must act on: the end of an invocation, a
+//! buffer that fills up, and, by the close of the connection, the death of the function.
 //!
-//! Nothing goes back. A frame is a length (4 bytes, big-endian, of what follows), a kind (1 byte)
-//! and a payload:
+//! The extension sends nothing back. A frame has a length (4 bytes, big-endian, of the rest), a
+//! kind (1 byte) and a payload:
 //!
 //! | kind | name | payload | channel |
 //! |---|---|---|---|
 //! | 1 | hello | JSON object, see [`Hello`] | first frame of both |
-//! | 2 | open | segment id (8 bytes), document in progress, or finished but not yet wanted | data |
+//! | 2 | open | segment id (8 bytes), document | data |
 //! | 3 | close | segment id (8 bytes), finished document | data |
-//! | 4 | discard | segment id (8 bytes) | data, and signal when data is full |
-//! | 5 | end | request id of the invocation that is over | signal |
-//! | 6 | drain | nothing | signal |
-//! | 7 | leave | nothing | signal, last frame |
-//! | 8 | begin | request id of the invocation that begins | data |
+//! | 4 | discard | segment id (8 bytes) | data, and signal if data is full |
+//! | 5 | end | request id of the invocation | signal |
+//! | 6 | drain | none | signal |
+//! | 7 | leave | none | signal, last frame |
+//! | 8 | begin | request id of the invocation | data |
 //!
-//! A reader skips frames of a kind that it does not know and JSON members that it does not know,
-//! so that an old layer serves a new function; a change that old readers would get wrong raises
-//! [`VERSION`], and a reader closes a connection whose version it cannot read. The function then
-//! sends to the daemon by itself.
+//! A reader skips unknown kinds of frames and unknown JSON members, so that an old layer serves a
+//! new function. A change that old readers would misunderstand raises [`VERSION`]. A reader closes
+//! a connection of an unknown version, and the function then sends to the daemon directly.
 
 mod frame;
 #[cfg(unix)]
@@ -38,39 +37,40 @@ use crate::id::SegmentId;
 /// Version of this protocol.
 pub const VERSION: u16 = 1;
 
-/// Most bytes of a frame after its length: a document of [`crate::datagram::MAX_DOCUMENT`] bytes
-/// and room to grow. Longer ones are refused before memory is set aside for them.
+/// Longest frame in bytes, without its length field: a document of
+/// [`MAX_DOCUMENT`](crate::datagram::MAX_DOCUMENT) bytes, with room to grow. A longer frame is an
+/// error before memory is allocated for it.
 pub const MAX_FRAME: usize = 128 * 1024;
 
-/// Where the two processes meet unless `TRACESTITCH_SOCKET` says otherwise. The folder belongs
-/// to the extension's user and is closed to others.
+/// Default of [`SOCKET`](crate::settings::SOCKET). The extension creates the folder, to which no
+/// other user has access.
 pub const DEFAULT_SOCKET: &str = "/tmp/.tracestitch/handoff.sock";
 
-/// Most bytes of a socket path: what Linux keeps in `sockaddr_un`, less the closing zero
+/// Longest socket path in bytes: the size of `sun_path` in Linux without the closing zero
 /// (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
 
-/// What a connection is for.
+/// Purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
     /// Documents.
     Data,
-    /// What the extension must act upon.
+    /// Events that the extension must act on.
     Signal,
 }
 
-/// First frame of each connection: who is talking.
+/// First frame of each connection, which identifies the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`VERSION`] of the writer.
     pub version: u16,
-    /// What this connection is for.
+    /// Purpose of this connection.
     pub channel: Channel,
-    /// Random number that the data and signal connections of one process share.
+    /// Random number that both connections of a process share.
     pub session: u64,
-    /// Daemon address that the function was given (`AWS_XRAY_DAEMON_ADDRESS` does not reach
-    /// extensions; AWS Lambda developer guide, "Lambda extensions API").
+    /// Address of the X-Ray daemon in the function's environment. Lambda does not give it to
+    /// extensions (AWS Lambda developer guide, "Lambda extensions API").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon: Option<String>,
 }
@@ -79,48 +79,47 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message<'a> {
-    /// Who is talking.
+    /// The function identifies itself.
     Hello(Hello),
-    /// Work has begun: if no close or discard follows, the function died in the middle of it.
-    /// Replaces an earlier open of the same id.
+    /// Work has begun. If neither a close nor a discard follows, the function died during it.
+    /// Replaces an earlier open with the same id.
     Open {
         /// Id of the segment or subsegment.
         id: SegmentId,
-        /// Its document in progress, as JSON. Or a finished one of work that only counts if what
-        /// it is a part of fails: a function that dies has failed, and the document stays as it
-        /// is.
+        /// Document in progress, as JSON. Or a finished document that is only sent if the work
+        /// around it fails: if the function dies, it is sent unchanged.
         document: &'a [u8],
     },
-    /// Work is over. Stands alone or replaces an earlier open of the same id.
+    /// Work has ended. Replaces an earlier open with the same id, if there was one.
     Close {
         /// Id of the segment or subsegment.
         id: SegmentId,
-        /// Its finished document, as JSON.
+        /// Finished document, as JSON.
         document: &'a [u8],
     },
-    /// Work that was opened turned out to be none: forget it.
+    /// Withdraws an open document.
     Discard {
         /// Id of the segment or subsegment.
         id: SegmentId,
     },
-    /// The function works on this invocation from now on. Announces one [`Message::End`] with the
-    /// same id, for which the extension holds the invocation. Comes before the invocation's
-    /// documents; it needs no write of its own if it is written together with the first of them.
+    /// Work on an invocation begins. Announces one [`Message::End`] with the same id, for which the
+    /// extension holds the invocation. Comes before the invocation's documents, and may be written
+    /// together with the first of them.
     Begin {
-        /// The invocation's request id.
+        /// Request id of the invocation.
         request_id: &'a str,
     },
-    /// The reply of this invocation has been posted and its documents are on the data channel.
+    /// The reply of an invocation has been posted, and its documents are on the data channel.
     End {
-        /// The invocation's request id.
+        /// Request id of the invocation.
         request_id: &'a str,
     },
-    /// The data channel fills up: read it now.
+    /// The data channel is filling up and must be read now.
     Drain,
-    /// The function lives on but sends its documents to the daemon from now on, also those that
-    /// it has opened here: they are not to be closed when this session ends.
+    /// The function sends its documents to the daemon from now on, including the ones that it has
+    /// opened here. The extension must not close them at the end of this session.
     Leave,
-    /// A frame of a kind that this version does not know.
+    /// A frame of an unknown kind.
     Unknown(u8),
 }
 

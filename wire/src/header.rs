@@ -10,23 +10,23 @@ use crate::{
     tracestate,
 };
 
-/// The header's name, in the lower case that HTTP libraries store.
+/// Name of the header, in the lower case that HTTP libraries use.
 pub const NAME: &str = "x-amzn-trace-id";
 
-/// Longest header that is read, in bytes. AWS publishes no limit; load balancers rewrite theirs
-/// when all headers together exceed 7 KB.
+/// Longest header that is parsed, in bytes. AWS publishes no limit; its load balancers rewrite the
+/// header if all headers together exceed 7 KB.
 pub const MAX_LENGTH: usize = 4096;
 
-/// What was decided about recording this trace.
+/// Decision on recording a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Sampling {
     /// `Sampled=1`: record.
     Sampled,
     /// `Sampled=0`: do not record.
     NotSampled,
-    /// `Sampled=?`: the caller asks the callee to decide and to report back.
+    /// `Sampled=?`: the caller asks the callee to decide and to return the decision.
     Requested,
-    /// No decision yet: the field is absent, or has a value that nobody defines.
+    /// No decision yet: the field is absent, or its value is undefined.
     #[default]
     Undecided,
 }
@@ -89,14 +89,15 @@ pub struct TraceHeader {
     pub parent: Option<SegmentId>,
     /// The decision on recording.
     pub sampling: Sampling,
-    /// Other fields, joined by `;`, as they came.
+    /// Other fields, joined by `;`, unchanged.
     others: Box<str>,
-    /// What came with a `traceparent`; shared, because each call takes a copy.
+    /// Value of the `tracestate` beside a `traceparent`. Shared, because each outgoing call copies
+    /// the header.
     state: Option<Arc<str>>,
 }
 
 impl TraceHeader {
-    /// A header without other fields.
+    /// A header with these fields and no others.
     pub fn new(root: TraceId, parent: Option<SegmentId>, sampling: Sampling) -> Self {
         Self {
             root,
@@ -107,7 +108,7 @@ impl TraceHeader {
         }
     }
 
-    /// The same trace and other fields, with `parent` as the caller.
+    /// Returns this header with `parent` as the caller.
     #[must_use]
     pub fn with_parent(&self, parent: SegmentId) -> Self {
         Self {
@@ -124,12 +125,13 @@ impl TraceHeader {
         self
     }
 
-    /// What goes out as `tracestate` beside a `traceparent`. It is no part of this header.
+    /// Value of the `tracestate` to send beside a `traceparent`. The printed header does not
+    /// contain it.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    /// The fields that are neither `Root`, `Parent`, `Sampled` nor `Self`, joined by `;`.
+    /// Fields other than `Root`, `Parent`, `Sampled` and `Self`, joined by `;`.
     pub fn others(&self) -> &str {
         &self.others
     }
@@ -192,7 +194,8 @@ enum Field {
     Root,
     Parent,
     Sampled,
-    OfLastHop,
+    /// `Self`.
+    PreviousHop,
 }
 
 impl Field {
@@ -201,7 +204,7 @@ impl Field {
             ("root", Self::Root),
             ("parent", Self::Parent),
             ("sampled", Self::Sampled),
-            ("self", Self::OfLastHop),
+            ("self", Self::PreviousHop),
         ];
         let named = |(name, _): &(&str, Self)| key.eq_ignore_ascii_case(name);
         fields.into_iter().find(named).map(|(_, field)| field)
@@ -220,7 +223,7 @@ fn parse_one(text: &str) -> Result<TraceHeader, Error> {
             Some(Field::Root) => root.replace(value.parse()?).is_some(),
             Some(Field::Parent) => parent.replace(value.parse()?).is_some(),
             Some(Field::Sampled) => sampling.replace(Sampling::from_value(value)).is_some(),
-            Some(Field::OfLastHop) => false,
+            Some(Field::PreviousHop) => false,
             None => {
                 if is_printable(key) && is_printable(value) {
                     if !others.is_empty() {
@@ -250,7 +253,7 @@ fn parse_one(text: &str) -> Result<TraceHeader, Error> {
     })
 }
 
-/// Other fields go out as an HTTP header value, where nothing else is allowed (RFC 9110, 5.5).
+/// Returns true if `text` may be part of an HTTP header value (RFC 9110, section 5.5).
 fn is_printable(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -262,10 +265,9 @@ impl fmt::Display for TraceHeader {
     }
 }
 
-/// As it goes out. Each outgoing call has one: so it is put together without `format!`.
 impl TraceHeader {
-    /// Bytes of the printed form. Exactly: a header's value is made of the text without copying it
-    /// where no room is left in it.
+    /// Length of the printed form in bytes. Exact, so that an HTTP header value can take over the
+    /// text without copying it.
     fn length(&self) -> usize {
         let parent = self
             .parent
@@ -282,6 +284,7 @@ impl TraceHeader {
     }
 }
 
+/// The printed form, without `format!`: each outgoing call has one.
 impl From<&TraceHeader> for String {
     fn from(header: &TraceHeader) -> Self {
         let mut text = Self::with_capacity(header.length());
@@ -312,7 +315,7 @@ mod tests {
     const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
     #[test]
-    fn lenient_where_the_official_sdks_are() {
+    fn parser_is_lenient_where_the_official_sdks_are() {
         for (text, printed, reason) in [
             (
                 "Root=<R>;Parent=53995c3f42cd8ad8;Sampled=1",
@@ -347,11 +350,15 @@ mod tests {
             ("Root=<R>;Sampled=true", "Root=<R>", "undefined decision"),
             ("Root=<R>;Sampled=", "Root=<R>", "empty decision"),
             ("Root=<R>", "Root=<R>", "root only"),
-            ("Self=1-1-1;Root=<R>", "Root=<R>", "Self is of the last hop"),
+            (
+                "Self=1-1-1;Root=<R>",
+                "Root=<R>",
+                "Self describes the previous hop",
+            ),
             (
                 "Root=<R>;Sampled=1;Lineage=28b1e350:0%7C74085691:0",
                 "Root=<R>;Sampled=1;Lineage=28b1e350:0%7C74085691:0",
-                "encoded lineage verbatim",
+                "encoded lineage unchanged",
             ),
             (
                 "Root=<R>;Lineage=1:a|2:b;CalledFrom=app;a=b=c",
@@ -361,7 +368,7 @@ mod tests {
             (
                 "Root=<R>;x=\u{1b}[31m;y=é;z=1",
                 "Root=<R>;z=1",
-                "fields that no header can carry",
+                "characters that no header can carry",
             ),
         ] {
             let header: TraceHeader = text
@@ -373,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_on_ids() {
+    fn header_with_invalid_or_repeated_ids_is_invalid() {
         let semicolons = ";".repeat(65536);
         for (text, reason) in [
             ("", "empty"),
@@ -382,7 +389,7 @@ mod tests {
             ("Root=;Sampled=1", "empty Root"),
             (
                 "Root=1-00000000-000000000000000000000000;Sampled=1",
-                "Root that means no trace",
+                "placeholder for no trace",
             ),
             (
                 "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=nothexnothexnoth",
@@ -411,13 +418,13 @@ mod tests {
         ] {
             assert!(
                 text.parse::<TraceHeader>().is_err(),
-                "accepted although {reason}"
+                "no error although {reason}"
             );
         }
     }
 
     #[test]
-    fn of_joined_headers_the_first_valid_one_is_read_whole() {
+    fn first_valid_one_of_joined_headers_is_parsed_whole() {
         let [one, other] = [ROOT, "1-5759e988-000000000000000000000001"];
         for (text, expected, reason) in [
             (
@@ -479,7 +486,7 @@ mod tests {
         }
 
         #[test]
-        fn printing_and_reading_are_inverse(
+        fn printing_and_parsing_are_inverse(
             parent in proptest::option::of(1u64..),
             decision in 0..4usize,
             others in proptest::collection::vec(("[A-Za-z]{1,8}", "[ -:<-~]{0,20}"), 0..4),

@@ -1,7 +1,7 @@
 //! Lower-case hexadecimal without `format!`: six ids are printed for every subsegment.
 
-/// The digits of `value`, all eight in one pass: each moves into a byte of its own, from which its
-/// character is as far as from 0, or from a.
+/// Returns the eight digits of `value`. All are computed at once: each digit moves into a byte of
+/// its own, to which the character `0` is added and, from 10 on, the distance to `a`.
 pub(crate) fn encode(value: u32) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let mut digits = u64::from(value);
@@ -13,7 +13,8 @@ pub(crate) fn encode(value: u32) -> [u8; 8] {
     characters.to_be_bytes()
 }
 
-/// Reads exactly `out.len()` bytes; `None` unless `text` is twice as many hex digits.
+/// Parses hex digits of either case into `out`. Returns `None` unless `text` has exactly two digits
+/// for each byte.
 pub(crate) fn decode(text: &[u8], out: &mut [u8]) -> Option<()> {
     if text.len() != out.len() * 2 {
         return None;

@@ -1,4 +1,4 @@
-//! Trace and segment ids: fixed-size bytes, printed on demand in lower case.
+//! Trace and segment ids: arrays of bytes, printed on demand.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use serde::{Serialize, Serializer};
 pub use crate::random::reseed;
 use crate::{Error, hex, random, time::Timestamp};
 
-/// Id of a whole trace: `1-` + 8 hex digits of epoch seconds + `-` + 24 hex digits.
+/// Id of a trace: `1-`, 8 hex digits of epoch seconds, `-`, 24 hex digits.
 ///
-/// Hex digits are read in either case and printed in lower case. The all-zero id, which some
-/// SDKs use for "no trace", is refused.
+/// Digits are parsed in either case and printed in lower case. The all-zero id, which some SDKs use
+/// for "no trace", is invalid.
 ///
 /// Source: X-Ray developer guide, "Tracing concepts", trace ids.
 ///
@@ -26,10 +26,10 @@ use crate::{Error, hex, random, time::Timestamp};
 pub struct TraceId([u8; 16]);
 
 impl TraceId {
-    /// Characters of the printed form.
+    /// Number of characters of the printed form.
     pub const LENGTH: usize = 35;
 
-    /// A new id whose first part is the time at which the trace began.
+    /// A new random id. Its first part is `started`, in whole seconds.
     pub fn new(started: Timestamp) -> Self {
         let mut bytes = [0; 16];
         let seconds = (started.as_micros() / 1_000_000) as u32;
@@ -78,7 +78,8 @@ impl FromStr for TraceId {
 
 /// Id of a segment or subsegment: 16 hex digits, unique within its trace.
 ///
-/// The all-zero id is refused: no tracer makes it, and W3C trace context forbids it.
+/// Digits are parsed in either case and printed in lower case. The all-zero id is invalid, as in
+/// W3C Trace Context.
 ///
 /// Source: X-Ray developer guide, "Segment documents".
 ///
@@ -94,7 +95,7 @@ impl FromStr for TraceId {
 pub struct SegmentId([u8; 8]);
 
 impl SegmentId {
-    /// Characters of the printed form.
+    /// Number of characters of the printed form.
     pub const LENGTH: usize = 16;
 
     /// A new random id.
@@ -109,7 +110,7 @@ impl SegmentId {
         Self(random_not_zero().to_be_bytes())
     }
 
-    /// The id as the eight bytes that a handoff frame carries.
+    /// The id as the bytes of a handoff frame.
     pub(crate) fn to_bytes(self) -> [u8; 8] {
         self.0
     }
@@ -154,7 +155,7 @@ macro_rules! print_as_text {
     ($id:ty) => {
         impl $id {
             pub(crate) fn push_to(self, text: &mut String) {
-                // Digits and dashes: always UTF-8.
+                // Digits and dashes are always UTF-8.
                 text.push_str(std::str::from_utf8(&self.print()).unwrap_or_default());
             }
         }
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn malformed_trace_ids_are_refused() {
+    fn malformed_trace_ids_are_invalid() {
         for (text, reason) in [
             ("", "empty"),
             ("1-5759e988-bd862e3fe1be46a99427279", "one digit short"),
@@ -211,13 +212,13 @@ mod tests {
         ] {
             assert!(
                 text.parse::<TraceId>().is_err(),
-                "accepted although {reason}: {text}"
+                "{text} is valid although {reason}"
             );
         }
     }
 
     #[test]
-    fn malformed_segment_ids_are_refused() {
+    fn malformed_segment_ids_are_invalid() {
         for (text, reason) in [
             ("", "empty"),
             ("53995c3f42cd8ad", "one digit short"),
@@ -227,19 +228,19 @@ mod tests {
         ] {
             assert!(
                 text.parse::<SegmentId>().is_err(),
-                "accepted although {reason}: {text}"
+                "{text} is valid although {reason}"
             );
         }
     }
 
     #[test]
-    fn upper_case_is_read_and_lower_case_printed() {
+    fn digits_are_parsed_in_either_case_and_printed_in_lower_case() {
         let id: SegmentId = "53995C3F42CD8AD8".parse().unwrap();
         assert_eq!(id.to_string(), "53995c3f42cd8ad8");
     }
 
     #[test]
-    fn a_new_trace_id_carries_its_time() {
+    fn new_trace_id_begins_with_its_time() {
         let id = TraceId::new(Timestamp::from_micros(0x5759_e988 * 1_000_000 + 999_999));
         assert!(id.to_string().starts_with("1-5759e988-"), "{id}");
     }
@@ -271,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_reading_are_inverse(bytes in any::<[u8; 16]>(), half in any::<[u8; 8]>()) {
+        fn printing_and_parsing_are_inverse(bytes in any::<[u8; 16]>(), half in any::<[u8; 8]>()) {
             prop_assume!(bytes != [0; 16] && half != [0; 8]);
             prop_assert_eq!(TraceId(bytes).to_string().parse(), Ok(TraceId(bytes)));
             prop_assert_eq!(SegmentId(half).to_string().parse(), Ok(SegmentId(half)));

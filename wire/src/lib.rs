@@ -1,13 +1,14 @@
-//! What crosses a process boundary in tracestitch, as bytes: no I/O, no async, no AWS crates.
+//! Formats and rules that both processes of tracestitch share: trace ids and headers, documents,
+//! datagrams, frames, settings. No I/O, no async, no AWS crates.
 //!
-//! | module | format | rule it follows |
+//! | module | contents | source |
 //! |---|---|---|
 //! | [`id`] | trace and segment ids | X-Ray developer guide, "Tracing concepts" |
 //! | [`header`] | `X-Amzn-Trace-Id` | X-Ray developer guide, "Tracing header" |
-//! | [`w3c`] | `traceparent` | W3C Trace Context |
-//! | [`time`] | epoch seconds as X-Ray wants them | X-Ray developer guide, "Segment documents" |
+//! | [`w3c`] | `traceparent`, `tracestate` | W3C Trace Context |
+//! | [`time`] | seconds since the epoch | X-Ray developer guide, "Segment documents" |
 //! | [`document`] | segments and subsegments | X-Ray developer guide, "Segment documents" |
-//! | [`datagram`] | what the daemon reads from UDP | X-Ray developer guide, "Sending trace data" |
+//! | [`datagram`] | input of the X-Ray daemon over UDP | X-Ray developer guide, "Sending trace data" |
 //! | [`daemon`] | `AWS_XRAY_DAEMON_ADDRESS` | X-Ray developer guide, "The X-Ray daemon" |
 //! | [`handoff`] | frames from the function to the extension | this crate |
 //! | [`random`] | numbers behind ids and sampling | this crate |

@@ -1,8 +1,8 @@
-//! Random numbers that do not depend on the program around.
+//! Random numbers for ids and sampling.
 //!
-//! A generator that programs share, such as that of `fastrand`, can be seeded by the user: ids would
-//! repeat, and drawing ids would change the user's own sequence. This one belongs to tracestitch.
-//! It is fast rather than secret: nothing here may serve as a key or token.
+//! The user can seed the global generator of a crate such as `fastrand`: ids would repeat, and
+//! drawing ids would change the user's own sequence. So this crate has its own generator. It is
+//! fast but predictable: never use its numbers as keys or tokens.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -17,17 +17,16 @@ thread_local! {
 
 /// Makes the random numbers of all threads depend on `entropy` from now on.
 ///
-/// A process that is resumed from a snapshot would otherwise draw the same numbers as every other
-/// process that is resumed from it. `entropy` must differ between them: it comes from the kernel,
-/// whose generator the snapshot does not include.
+/// Processes that are resumed from the same snapshot would otherwise draw the same numbers.
+/// `entropy` must differ between them, so read it from the kernel after the restore.
 pub fn reseed(entropy: u64) {
     ENTROPY.store(entropy, Ordering::Relaxed);
 }
 
 /// Returns a random number.
 ///
-/// It takes a few nanoseconds: each thread has a generator that it seeds at its first number.
-/// Asking the kernel takes about 250 ns.
+/// Takes a few nanoseconds, because each thread has a generator that is seeded once. A system call
+/// would take about 250 ns.
 ///
 /// ```
 /// use tracestitch_wire::random;
@@ -60,13 +59,13 @@ pub fn fraction() -> f64 {
 #[derive(Clone, Copy)]
 struct Generator {
     state: u64,
-    /// What [`ENTROPY`] was when it was seeded.
+    /// Value of [`ENTROPY`] at the time of seeding.
     entropy: u64,
 }
 
 impl Generator {
-    /// `keys` are random numbers of the kernel; after a snapshot restore, the ones that the kernel
-    /// gave before the snapshot was taken.
+    /// A generator seeded with `keys`, which come from the kernel, and `entropy`. After a snapshot
+    /// restore, `keys` are the same in all processes.
     #[cold]
     fn seeded(keys: &RandomState, entropy: u64) -> Self {
         Self {
@@ -107,7 +106,7 @@ mod tests {
         assert_ne!(drawn(&keys, 1), drawn(&RandomState::new(), 1));
     }
 
-    /// As after a snapshot restore, in a thread that has drawn numbers before.
+    /// Restores the generator of this thread, like a snapshot.
     #[test]
     fn new_entropy_reaches_threads_that_are_seeded_already() {
         number();

@@ -23,7 +23,7 @@ use crate::log::Level;
 
 const ADDRESS_FORM: &str = "host:port or tcp:host:port udp:host:port";
 
-/// Whether documents are recorded and sent at all.
+/// Switch for recording and sending documents.
 pub const ENABLED: Variable<bool> =
     Variable::new("TRACESTITCH_ENABLED", "true or false", parse_bool);
 
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// `to_string_lossy` would turn such a path into the name of another file.
+    /// A lossy conversion would give the path of another file.
     #[test]
     fn value_that_is_not_utf_8_is_invalid() {
         let value = || Some(OsString::from_vec(b"/tmp/\xff".to_vec()));

@@ -1,4 +1,4 @@
-//! Points in time as X-Ray wants them: seconds since the epoch, as a JSON number.
+//! Points in time, written as seconds since the epoch.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 
 /// A point in time, in whole microseconds since the Unix epoch.
 ///
-/// Serialised as seconds with up to six decimals (X-Ray developer guide, "Segment documents":
-/// microsecond resolution is recommended). A 64-bit float holds such a number exactly enough
-/// that all six decimals are the ones that were put in, until the year 2106.
+/// Serialises as a number of seconds with up to six decimals (X-Ray developer guide, "Segment
+/// documents": microsecond resolution is recommended). Until the year 2106, a 64-bit float keeps
+/// all six decimals.
 ///
 /// ```
 /// use tracestitch_wire::time::Timestamp;
@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// From microseconds since the epoch.
+    /// A point in time `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
@@ -31,7 +31,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This point moved on by `duration`.
+    /// Returns the point in time `duration` later, at most the latest one that fits.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(

@@ -1,5 +1,5 @@
-//! `tracestate`, as far as it is passed on. A file of its own because [`header`](crate::header)
-//! keeps the value and [`w3c`](crate::w3c) depends on headers.
+//! The part of a `tracestate` that is passed on. Separate from [`w3c`](crate::w3c), which depends
+//! on [`header`](crate::header), because headers keep the value.
 
 /// Longest `tracestate` that is passed on, in bytes. W3C Trace Context, section 3.3.1.5, asks for
 /// at least 512.

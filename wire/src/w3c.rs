@@ -15,13 +15,13 @@ pub const NAME: &str = "traceparent";
 /// Name of the header and of the attribute with the vendors' own fields, in lower case.
 pub const STATE_NAME: &str = "tracestate";
 
-/// Characters of version 00.
+/// Number of characters of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
 /// Parses a `traceparent`: version, trace id, parent id and flags. The lowest bit of the flags is
 /// the sampling decision.
 ///
-/// Of a later version than 00 the four known fields are read, as the specification demands.
+/// Later versions than 00 may have more fields, which are ignored as the specification demands.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ mod tests {
     const TRACE: &str = "5759e988bd862e3fe1be46a994272793";
 
     #[test]
-    fn well_formed_traceparent_is_read_and_any_other_refused() {
+    fn only_well_formed_traceparents_are_parsed() {
         for (text, decision, reason) in [
             ("00-<T>-53995c3f42cd8ad8-01", Some("1"), "sampled"),
             ("00-<T>-53995c3f42cd8ad8-00", Some("0"), "not sampled"),
@@ -189,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writing_and_reading_are_inverse(
+        fn writing_and_parsing_are_inverse(
             root in 1u128..,
             parent in 1u64..,
             sampled in any::<bool>(),

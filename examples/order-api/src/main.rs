@@ -41,7 +41,7 @@ impl App {
         if request.method() != "POST" || request.raw_http_path() != "/orders" {
             return answer(
                 StatusCode::NOT_FOUND,
-                r#"{"error":"POST /orders is all there is"}"#,
+                r#"{"error":"not found, expected POST /orders"}"#,
             );
         }
         let Ok(order) = serde_json::from_slice::<Order>(request.body()) else {

@@ -1,5 +1,5 @@
-//! Tells customers that their orders are processed: the end of a chain that came through two
-//! queues and a topic, whose messages arrive with SNS's envelope or, by raw delivery, without.
+//! Notifies customers of processed orders: the last function of a chain over two queues and a
+//! topic. A message has SNS's envelope or, by raw delivery, none.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -12,7 +12,7 @@ struct Processed {
     order_id: String,
 }
 
-/// What SNS puts around a message.
+/// SNS's envelope around a message.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Envelope {

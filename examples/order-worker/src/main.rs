@@ -1,11 +1,14 @@
-//! Processes orders from SQS: each message in the trace of the request that placed the order.
+//! Processes orders from SQS, each message in the trace of the request that placed the order.
 
 use aws_config::BehaviorVersion;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use serde::Deserialize;
+use serde_json::json;
 use tracestitch::aws::TraceInterceptor;
+use tracestitch::http_client::TraceRequests;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,6 +20,7 @@ struct Order {
 struct App {
     dynamodb: aws_sdk_dynamodb::Client,
     table: String,
+    http: ClientWithMiddleware,
     vendor: Option<String>,
     sns: aws_sdk_sns::Client,
     topic: Option<String>,
@@ -25,17 +29,16 @@ struct App {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
-        .interceptor(TraceInterceptor::new())
-        .build();
-    let sns = aws_sdk_sns::config::Builder::from(&config)
-        .interceptor(TraceInterceptor::new())
-        .build();
+    let trace = TraceInterceptor::new();
+    let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(trace.clone());
+    let sns = aws_sdk_sns::config::Builder::from(&config).interceptor(trace);
+    let http = ClientBuilder::new(reqwest::Client::new()).with(TraceRequests::new());
     let app = App {
-        dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
-        sns: aws_sdk_sns::Client::from_conf(sns),
+        dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
         table: std::env::var("TABLE_NAME")?,
+        http: http.build(),
         vendor: std::env::var("VENDOR_URL").ok(),
+        sns: aws_sdk_sns::Client::from_conf(sns.build()),
         topic: std::env::var("TOPIC_ARN").ok(),
     };
     tracestitch::run(service_fn(|event| app.process_batch(event))).await
@@ -55,7 +58,7 @@ impl App {
             return Err(format!("quantity is {}: nothing to ship", order.quantity).into());
         }
         if let Some(vendor) = &self.vendor {
-            tracestitch::try_capture("notify vendor", notify(vendor, &order)).await?;
+            self.notify(vendor, &order.order_id).await?;
         }
         self.mark_processed(&order.order_id).await?;
         if let Some(topic) = &self.topic {
@@ -64,18 +67,7 @@ impl App {
         Ok(())
     }
 
-    /// Tells whoever has subscribed to the topic.
-    async fn announce(&self, topic: &str, order_id: &str) -> Result<(), Error> {
-        let message = serde_json::json!({ "orderId": order_id, "status": "processed" });
-        self.sns
-            .publish()
-            .topic_arn(topic)
-            .message(message.to_string())
-            .send()
-            .await?;
-        Ok(())
-    }
-
+    /// Checks that the order is in the table.
     async fn load(&self, order_id: &str) -> Result<(), Error> {
         let found = self
             .dynamodb
@@ -90,6 +82,19 @@ impl App {
             .ok_or_else(|| format!("order {order_id} is not in the table").into())
     }
 
+    /// Posts the order to the vendor; the request carries the trace.
+    async fn notify(&self, vendor: &str, order_id: &str) -> Result<(), Error> {
+        let order = json!({ "orderId": order_id });
+        self.http
+            .post(vendor)
+            .header("content-type", "application/json")
+            .body(order.to_string())
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(())
+    }
+
     async fn mark_processed(&self, order_id: &str) -> Result<(), Error> {
         self.dynamodb
             .update_item()
@@ -102,15 +107,16 @@ impl App {
             .await?;
         Ok(())
     }
-}
 
-async fn notify(vendor: &str, order: &Order) -> Result<(), Error> {
-    let body = serde_json::json!({ "orderId": order.order_id }).to_string();
-    reqwest::Client::new()
-        .post(vendor)
-        .body(body)
-        .send()
-        .await?
-        .error_for_status()?;
-    Ok(())
+    /// Publishes to the topic that the order is processed.
+    async fn announce(&self, topic: &str, order_id: &str) -> Result<(), Error> {
+        let message = json!({ "orderId": order_id, "status": "processed" });
+        self.sns
+            .publish()
+            .topic_arn(topic)
+            .message(message.to_string())
+            .send()
+            .await?;
+        Ok(())
+    }
 }

@@ -162,7 +162,7 @@ async fn leave_is_delivered_although_the_data_ends_first() {
     let data = world.connect(1, Channel::Data);
     let mut signal = world.connect(1, Channel::Signal);
     world.sweep();
-    let session = world.connections.sessions.get_mut(&1).unwrap();
+    let session = &mut world.connections.sessions[0];
     let mut chunk = vec![0; CHUNK];
     let signals = session.read_signals(&mut chunk);
     send(&mut signal, &Message::Leave);

@@ -1,6 +1,6 @@
 //! The processes of the function, and the invocations that they announce and end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::handoff::{Channel, Hello};
@@ -16,6 +16,7 @@ pub(super) const EARLY_ENDS: usize = 16;
 /// One process of the function.
 #[derive(Debug, Default)]
 pub(super) struct Session {
+    id: u64,
     /// Has a signal connection, on which it can report the end of an invocation.
     signals: bool,
     /// Invocations that it announced and has not ended, oldest first.
@@ -78,7 +79,8 @@ impl Session {
 /// the request id, each event once, because a retry has the id of the attempt before it.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    pub(super) by_id: BTreeMap<u64, Session>,
+    /// A list, because there are few: the code of another map costs more than a search.
+    pub(super) list: Vec<Session>,
     /// The last invocation whose event came before any message about it.
     unannounced: Option<String>,
     /// Invocations that were over before their events came, newest first.
@@ -88,7 +90,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Begins or completes a session.
     pub(super) fn greet(&mut self, session: u64, hello: &Hello) {
-        let session = self.by_id.entry(session).or_default();
+        let session = self.get_or_add(session);
         session.signals |= hello.channel == Channel::Signal;
         if let Some(daemon) = hello.daemon.as_ref().and_then(|text| text.parse().ok()) {
             session.daemon = Some(daemon);
@@ -97,14 +99,13 @@ impl Sessions {
 
     /// Records that the connections of `session` ended.
     pub(super) fn disconnect(&mut self, session: u64, at: Timestamp) {
-        let session = self.by_id.entry(session).or_default();
-        session.ended.get_or_insert(at);
+        self.get_or_add(session).ended.get_or_insert(at);
     }
 
     /// Records the begin message of an invocation.
     pub(super) fn begin(&mut self, session: u64, request_id: &str) {
         let early = !self.take_unannounced(request_id);
-        if let Some(session) = self.by_id.get_mut(&session) {
+        if let Some(session) = self.get_mut(session) {
             session.begin(request_id, early);
         }
     }
@@ -115,14 +116,15 @@ impl Sessions {
     /// The session is worth a wait again if it ended an invocation that it announced, or one of
     /// which Lambda sent an event. A process that polls a queue reports ends of other work.
     pub(super) fn end(&mut self, session: u64, request_id: &str, is_held: bool) {
-        let state = self.by_id.get_mut(&session);
-        let begun = state.and_then(|session| session.end(request_id));
+        let begun = self
+            .get_mut(session)
+            .and_then(|session| session.end(request_id));
         let has_event = is_held
             | match &begun {
                 Some(begun) => !begun.early,
                 None => self.take_unannounced(request_id),
             };
-        if let Some(session) = self.by_id.get_mut(&session)
+        if let Some(session) = self.get_mut(session)
             && (has_event || begun.is_some())
         {
             session.in_vain = false;
@@ -137,14 +139,14 @@ impl Sessions {
     pub(super) fn announced(&mut self, request_id: &str) -> Announced {
         self.unannounced = None;
         let mut by = None;
-        for (id, session) in &mut self.by_id {
+        for session in &mut self.list {
             // An attempt whose event came before this one is over, even if no end came.
             if let Some(begun) = session.end(request_id)
                 && begun.early
                 && session.ended.is_none()
             {
                 session.begin(request_id, false);
-                by = Some(*id);
+                by = by.max(Some(session.id));
             }
         }
         if let Some(session) = by {
@@ -160,42 +162,42 @@ impl Sessions {
 
     /// Records that a wait for some sessions was in vain.
     pub(super) fn awaited_in_vain(&mut self, is_one: impl Fn(u64) -> bool) {
-        for (id, session) in &mut self.by_id {
-            session.in_vain |= is_one(*id);
+        for session in &mut self.list {
+            session.in_vain |= is_one(session.id);
         }
     }
 
     /// Returns true if an invocation may be held for `session`.
     pub(super) fn is_awaitable(&self, session: u64) -> bool {
-        self.by_id.get(&session).is_some_and(Session::is_awaitable)
+        self.get(session).is_some_and(Session::is_awaitable)
     }
 
     pub(super) fn any_awaitable(&self) -> bool {
-        self.by_id.values().any(Session::is_awaitable)
+        self.list.iter().any(Session::is_awaitable)
     }
 
     pub(super) fn any_connected(&self) -> bool {
-        self.by_id.values().any(|session| session.ended.is_none())
+        self.list.iter().any(|session| session.ended.is_none())
     }
 
     /// Address of the daemon that `session` named.
     pub(super) fn daemon(&self, session: u64) -> Option<&DaemonAddress> {
-        self.by_id.get(&session)?.daemon.as_ref()
+        self.get(session)?.daemon.as_ref()
     }
 
     /// All sessions, and the time at which their connections ended.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Option<Timestamp>)> {
-        self.by_id.iter().map(|(id, session)| (*id, session.ended))
+        self.list.iter().map(|session| (session.id, session.ended))
     }
 
     /// Returns the sessions that had ended at the last call, and the times of their ends.
     pub(super) fn take_outlived(&mut self) -> Vec<(u64, Timestamp)> {
         let mut outlived = Vec::new();
-        for (id, session) in &mut self.by_id {
+        for session in &mut self.list {
             if let Some(at) = session.ended
                 && std::mem::replace(&mut session.outlived, true)
             {
-                outlived.push((*id, at));
+                outlived.push((session.id, at));
             }
         }
         outlived
@@ -203,8 +205,28 @@ impl Sessions {
 
     /// Forgets sessions whose connections have ended and for which `is_done` is true.
     pub(super) fn forget_ended(&mut self, is_done: impl Fn(u64) -> bool) {
-        self.by_id
-            .retain(|id, session| session.ended.is_none() || !is_done(*id));
+        self.list
+            .retain(|session| session.ended.is_none() || !is_done(session.id));
+    }
+
+    fn get(&self, id: u64) -> Option<&Session> {
+        self.list.iter().find(|session| session.id == id)
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Session> {
+        self.list.iter_mut().find(|session| session.id == id)
+    }
+
+    fn get_or_add(&mut self, id: u64) -> &mut Session {
+        let index = self.list.iter().position(|session| session.id == id);
+        let index = index.unwrap_or_else(|| {
+            self.list.push(Session {
+                id,
+                ..Session::default()
+            });
+            self.list.len() - 1
+        });
+        &mut self.list[index]
     }
 
     fn take_unannounced(&mut self, request_id: &str) -> bool {

@@ -445,7 +445,7 @@ fn remembered_messages_are_bounded() {
         world.end(1, &format!("r-{n}"));
     }
     assert_eq!(world.machine.sessions.early_ends.len(), EARLY_ENDS);
-    assert_eq!(world.machine.sessions.by_id[&1].begun.len(), MAX_BEGUN);
+    assert_eq!(world.machine.sessions.list[0].begun.len(), MAX_BEGUN);
     assert_eq!(world.invoke("r-99"), [Action::AskNext]);
     assert!(matches!(world.invoke("b-99")[..], [Action::SetTimer(_)]));
 }

@@ -5,11 +5,11 @@
 //!
 //! | the message | what happens |
 //! |---|---|
-//! | brings a sampled context | a segment in the producer's trace, a subsegment in the invocation's trace that points to it |
-//! | brings `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace on |
-//! | brings `Root` only, or `Sampled=?` | as above, with the header as it came |
-//! | brings nothing, or nothing valid | handled in the invocation's trace |
-//! | comes from the same trace as another one | a segment of its own in that trace |
+//! | carries a sampled context | a segment in the producer's trace, a subsegment in the invocation's trace that points to it |
+//! | carries `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace |
+//! | carries `Root` only, or `Sampled=?` | as above, with the header unchanged |
+//! | carries nothing, or nothing valid | handled in the invocation's trace |
+//! | comes from the same trace as another one | one more segment in that trace |
 //! | is delivered again | one more segment in the same trace; `receive_count` tells them apart |
 //!
 //! The invocation's trace points to the first 100 messages of a batch: X-Ray keeps at most 500 KB

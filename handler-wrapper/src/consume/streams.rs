@@ -41,7 +41,7 @@ use crate::{
 ///
 /// async fn handler(event: LambdaEvent<KinesisEvent>) -> Result<KinesisEventResponse, Error> {
 ///     Ok(tracestitch::streams::each_kinesis(event.payload, |record| async move {
-///         // Runs in the trace of whoever wrote the record.
+///         // Runs in the trace of the record's producer.
 ///         tracestitch::annotate("bytes", record.kinesis.data.len());
 ///         Ok::<_, Error>(())
 ///     })

@@ -13,7 +13,7 @@ use crate::{
 /// The context of an invocation.
 pub(crate) struct Carried {
     pub(crate) header: Option<TraceHeader>,
-    /// Whether the header came from the runtime rather than from the event.
+    /// True if the header came from the runtime rather than from the event.
     pub(crate) by_runtime: bool,
     /// Name of the event source in rules of sampling; `direct` if the event was not read.
     pub(crate) source: &'static str,
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
     use crate::tests::{header::SAMPLED, kept::Kept};
 
-    /// The environment is that of the whole process, so this runs in one of its own: this same
-    /// test, started again.
+    /// The environment belongs to the whole process, so the test starts itself again in another
+    /// one.
     #[test]
     fn the_environment_counts_where_one_invocation_runs_at_a_time() {
         const ENVIRONMENT: &str = "Root=1-00000002-000000000000000000000002;Sampled=1";

@@ -48,7 +48,7 @@ pub(super) enum ObjectKind {
 
 /// Service that invoked the function, as rules of sampling name it.
 ///
-/// Weaker evidence comes first: an event with an `info` of its own and a `requestContext` with a
+/// Weaker evidence comes first: an event with an unrelated `info` and a `requestContext` with a
 /// `stage` is an HTTP request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Evidence {

@@ -126,7 +126,7 @@ struct Search<'c> {
     path: Option<String>,
     /// Number of strings around this text.
     texts: u8,
-    /// Whether the search goes on after the header of the most recent hop.
+    /// True if the search continues after the header of the most recent hop.
     to_the_end: bool,
 }
 

@@ -7,5 +7,5 @@ mod response_stream;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod settings;
-#[cfg(any(test, feature = "test-util"))]
+#[cfg(feature = "test-util")]
 pub mod test;

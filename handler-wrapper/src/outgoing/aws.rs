@@ -45,25 +45,24 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 /// Records the calls of an AWS SDK client and passes the trace on.
 ///
 /// Set it once in the client's configuration. Each call becomes one subsegment, however many
-/// attempts it takes: operation, region, table or queue, request id, retries, HTTP status, and
-/// how it failed. 4xx is an error, 429 and throttling codes are throttled errors, 5xx and no
-/// answer at all are faults. A call whose future is dropped ends as a fault, too. Set for one call
-/// alone (`customize`), it records that call without the names that need no feature: the SDK has
-/// not kept them when it sees it.
+/// attempts it takes: operation, region, table or queue, request id, retries, HTTP status and
+/// failure. 4xx is an error, 429 and throttling codes are throttled errors, 5xx and no
+/// response at all are faults. A call whose future is dropped ends as a fault, too. If you set the
+/// interceptor for one call alone (`customize`), the names that need no feature are missing, because
+/// the SDK runs it after it has captured them.
 ///
-/// What is recorded of a call's parameters and result is what the X-Ray SDKs record: names of
-/// tables, queues, buckets and the like, settings, counts. Never what a message, an item or an
-/// object holds. Names take no more than the feature `aws-sdk`; settings, counts and results need
-/// the feature that is named after the service's crate (`aws-sdk-dynamodb`, `aws-sdk-sqs`,
-/// `aws-sdk-lambda`, `aws-sdk-eventbridge`), which knows its types.
-/// [`record`](Self::record) and [`omit`](Self::omit) change the choice.
+/// The recorded parameters and results are the ones that the X-Ray SDKs record: names of tables,
+/// queues, buckets and the like, settings, counts. Contents of messages, items and objects are never
+/// recorded. Names need only the feature `aws-sdk`; settings, counts and results need the feature
+/// that is named after the service's crate (`aws-sdk-dynamodb`, `aws-sdk-sqs`, `aws-sdk-lambda`,
+/// `aws-sdk-eventbridge`), which knows its types. [`record`](Self::record) and
+/// [`omit`](Self::omit) change the selection.
 ///
 /// Every attempt carries `X-Amzn-Trace-Id` with the call's subsegment as parent, so that SQS,
-/// SNS, EventBridge, Step Functions, Lambda and others hand the trace on. In an invocation that
-/// is not sampled the header goes on as it came. A header that you set yourself is left alone,
-/// and so are the trace headers in messages, entries and inputs, which the services prefer to
-/// the call's. Outside an invocation nothing is changed. Presigned requests are neither recorded
-/// nor given a header.
+/// SNS, EventBridge, Step Functions, Lambda and others continue the trace. In an invocation that
+/// is not sampled the header is sent unchanged. Headers that you set yourself stay, and so do
+/// trace headers in messages, entries and inputs, which the services prefer to the call's. Outside
+/// an invocation nothing is changed. Presigned requests are not recorded and get no header.
 ///
 /// ```
 /// use tracestitch::aws::TraceInterceptor;
@@ -78,10 +77,11 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 pub struct TraceInterceptor {
     selection: Selection,
     account_id: Option<String>,
+    whole_messages: bool,
 }
 
 impl TraceInterceptor {
-    /// An interceptor; one can serve any number of clients.
+    /// Creates an interceptor. Clones of it can serve any number of clients.
     pub fn new() -> Self {
         Self::default()
     }
@@ -89,10 +89,10 @@ impl TraceInterceptor {
     /// Records one more member of the inputs or outputs of a service's operations.
     ///
     /// `service` is the name of the subsegment, `member` the name in the service's API reference,
-    /// `key` where it stands in the document's `aws` block. It may be any string of the input's
-    /// top level that the service's model does not mark as sensitive; other members only if some
-    /// operation of the service has them recorded anyway (`DynamoDB`'s `Count`, of `Query` too).
-    /// Strings are cut at 250 characters. What you add is visible to all who can read traces.
+    /// `key` its key in the document's `aws` block. `member` may be any string of the input's top level
+    /// that the service's model does not mark as sensitive. Other members are possible only if the
+    /// allow-list has them for some operation of the service (`DynamoDB`'s `Count`, also of `Query`).
+    /// Strings are cut at 250 characters. Added members are visible to all who can read traces.
     ///
     /// ```
     /// use tracestitch::aws::TraceInterceptor;
@@ -113,19 +113,29 @@ impl TraceInterceptor {
         self
     }
 
-    /// Records nothing under `key` for `service`, the name of the subsegment: a parameter of the
-    /// allow-list, or one that was added.
+    /// Records nothing under `key` for `service`, the name of the subsegment. This applies to the
+    /// allow-list and to added members.
     #[must_use]
     pub fn omit(mut self, service: &'static str, key: &'static str) -> Self {
         self.selection.omit(service, key);
         self
     }
 
-    /// The account whose resources the clients use, when it is not the function's own (X-Ray
+    /// Sets the account whose resources the clients use, if it is not the function's own (X-Ray
     /// developer guide, "Segment documents", `aws`).
     #[must_use]
     pub fn account_id(mut self, account_id: impl Into<String>) -> Self {
         self.account_id = Some(account_id.into());
+        self
+    }
+
+    /// Records whole error messages of services; only URLs in them lose user, query and fragment.
+    ///
+    /// By default only the code and the first clause of a message are recorded, at most 120
+    /// characters, because services quote parameters and items in their messages.
+    #[must_use]
+    pub fn with_whole_messages(mut self) -> Self {
+        self.whole_messages = true;
         self
     }
 
@@ -143,8 +153,7 @@ impl TraceInterceptor {
         let users = captured.and_then(|captured| selection::captured(captured, INPUT_HEADER));
         let header = match users {
             Some(header) => Some(header.to_owned()),
-            None if subsegment.is_recording() => text(subsegment.context().trace_header()),
-            None => text(context.trace_header()),
+            None => own_header(&subsegment, context),
         };
         // In the init phase there is something to record, but no trace to pass on.
         (subsegment.is_recording() || header.is_some()).then_some(Call {
@@ -182,15 +191,15 @@ impl TraceInterceptor {
     }
 }
 
-/// What is kept of a call from its first hook to its last. When the call's future is dropped, so
-/// is this, and the subsegment ends as cancelled.
+/// State of a call from its first hook to its last. It is dropped with the call's future, and then
+/// the subsegment ends as cancelled.
 #[derive(Debug)]
 struct Call {
     subsegment: Subsegment,
     allowed: AllowedCall,
-    /// What the request is to carry, until it does.
+    /// Trace header for the request, until it is inserted.
     header: Option<String>,
-    /// Whether its request is only made, not sent; None until there is a request.
+    /// True if the request is only presigned, not sent; `None` until there is a request.
     presigned: Option<bool>,
 }
 
@@ -198,22 +207,28 @@ impl Storable for Call {
     type Storer = StoreReplace<Self>;
 }
 
-fn text(header: Option<TraceHeader>) -> Option<String> {
+/// Returns the header for a call: with its subsegment as parent, if that is recorded.
+fn own_header(subsegment: &Subsegment, context: &Context) -> Option<String> {
+    let header: Option<TraceHeader> = if subsegment.is_recording() {
+        subsegment.context().trace_header()
+    } else {
+        context.trace_header()
+    };
     header.as_ref().map(String::from)
 }
 
-/// The header's name as the request keeps it: made of text it would be checked each time.
+/// Name of the header in its parsed form, so that it is not validated at each call.
 static HEADER: HeaderName = HeaderName::from_static(header::NAME);
 
-/// The signing configuration says how long a presigned request is valid; others have no such
-/// limit.
+/// Returns true if the signing configuration limits the validity of the request, which it does for
+/// presigned ones only.
 fn is_presigning(cfg: &ConfigBag) -> bool {
     cfg.load::<SigV4OperationSigningConfig>()
         .is_some_and(|config| config.signing_options.expires_in.is_some())
 }
 
-/// Of a request that failed before it was signed. Clients switch this interceptor off when they
-/// only make a request.
+/// Returns true if a request that failed before signing was meant to be presigned. Clients disable
+/// the interceptor for invocation ids when they presign.
 fn was_to_be_presigned(cfg: &ConfigBag) -> bool {
     is_presigning(cfg)
         || cfg
@@ -221,7 +236,7 @@ fn was_to_be_presigned(cfg: &ConfigBag) -> bool {
             .is_some()
 }
 
-/// Every hook returns `Ok`: an error of an interceptor would fail the user's call.
+/// Every hook returns `Ok`, because an error of an interceptor would fail the user's call.
 #[dyn_dispatch_hint]
 impl Intercept for TraceInterceptor {
     fn name(&self) -> &'static str {
@@ -247,7 +262,7 @@ impl Intercept for TraceInterceptor {
         Ok(())
     }
 
-    /// Also outside an invocation: a process that receives messages by itself has none yet.
+    /// Asks for trace headers, also outside an invocation: a process that polls has none yet.
     #[cfg(feature = "sqs-poll")]
     fn modify_before_serialization(
         &self,
@@ -259,8 +274,8 @@ impl Intercept for TraceInterceptor {
         Ok(())
     }
 
-    /// The first hook in which a client's interceptor can see which operation it is, and the last
-    /// in which its input is there.
+    /// Begins the subsegment. This is the first hook in which a client's interceptor can see the
+    /// operation, and the last one with its input.
     fn read_before_serialization(
         &self,
         context: &BeforeSerializationInterceptorContextRef<'_>,
@@ -278,9 +293,9 @@ impl Intercept for TraceInterceptor {
         Ok(())
     }
 
-    /// Each attempt begins with the request as this hook leaves it. It is also the only one in
-    /// which the user's own header can be told from that which the SDK takes from the environment
-    /// when signing begins, if there is none by then.
+    /// Inserts the header. Each attempt begins with the request as this hook leaves it. When signing
+    /// begins, the SDK inserts a header from the environment if there is none, so later hooks could
+    /// not distinguish it from the user's.
     fn modify_before_retry_loop(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
@@ -291,14 +306,15 @@ impl Intercept for TraceInterceptor {
         if let Some(header) = call.and_then(|call| call.header.take()) {
             let headers = context.request_mut().headers_mut();
             if headers.get_all_bytes_by_name(&HEADER).next().is_none() {
-                // Ours is printable ASCII. One of the user's that is no valid value goes nowhere.
+                // Ours is printable ASCII. An invalid one from the user's input is dropped.
                 let _ = headers.try_insert(HEADER.clone(), header);
             }
         }
         Ok(())
     }
 
-    /// The first hook at which presigning can be told for sure; the header is not signed.
+    /// Removes our header from presigned requests. This is the first hook at which presigning is
+    /// certain; the header is not signed. A header of the user stays.
     fn modify_before_transmit(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
@@ -308,8 +324,12 @@ impl Intercept for TraceInterceptor {
         let presigned = is_presigning(cfg);
         if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
             call.presigned = Some(presigned);
-            if presigned {
-                context.request_mut().headers_mut().remove(header::NAME);
+            let headers = context.request_mut().headers_mut();
+            if presigned
+                && headers.get(header::NAME)
+                    == own_header(&call.subsegment, &Context::current()).as_deref()
+            {
+                headers.remove(header::NAME);
             }
         }
         Ok(())
@@ -334,7 +354,7 @@ impl Intercept for TraceInterceptor {
             subsegment.discard();
         } else {
             subsegment.amend(|document| {
-                outcome::record(document, context, cfg);
+                outcome::record(document, context, cfg, self.whole_messages);
                 if let Some(Ok(output)) = context.output_or_error() {
                     self.selection.put_response(document, allowed, output);
                 }

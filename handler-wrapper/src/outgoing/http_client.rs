@@ -13,28 +13,29 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header as http_header};
 use tracestitch_wire::{
     document::{Http, Namespace, Request, Response, clean_url},
-    header::{self, Sampling, TraceHeader},
-    w3c,
+    header, w3c,
 };
 
 pub use self::tower::TracedClient;
-use crate::trace::{context::Context, subsegment::Subsegment};
+use crate::{
+    support::diagnostics,
+    trace::{context::Context, subsegment::Subsegment},
+};
 
 /// Records the requests of an HTTP client and passes the trace on.
 ///
 /// Each request becomes a subsegment named after the host: method, URL without user, query and
 /// fragment, status, content length. 4xx is an error, 429 a throttled error, 5xx and no answer
-/// are faults; so is a request whose future is dropped. A code of gRPC in the headers counts as
-/// the HTTP status that says the same; one in the trailers is not seen. A request without a host
-/// in its URI, as tonic's are unless `with_origin` is used, is named `remote`. It ends when the
-/// response's headers are there; its body is read later. Bodies and header values are never
+/// are faults; so is a request whose future is dropped. A gRPC code in the headers counts as the
+/// equivalent HTTP status; trailers are not read. A request without a host in its URI (tonic without
+/// `with_origin`) is named `remote`. The subsegment ends with the response's headers, before its body. Bodies and header values are never
 /// recorded.
 ///
-/// The request carries `X-Amzn-Trace-Id` with the subsegment as parent; a header that you set
-/// yourself is left alone. Outside an invocation nothing is changed.
+/// The request carries `X-Amzn-Trace-Id` with the subsegment as parent, unless you set the header
+/// yourself. Outside an invocation nothing is changed.
 ///
-/// As a layer, put it innermost, around the client itself: it then sees each attempt of a retry,
-/// and the client's own error.
+/// Put the layer innermost, around the client itself, so that it sees each attempt of a retry and
+/// the client's own error.
 ///
 /// ```
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -50,37 +51,37 @@ use crate::trace::{context::Context, subsegment::Subsegment};
 #[derive(Debug, Clone, Default)]
 pub struct TraceRequests {
     ignored: Hosts,
-    /// None: to all.
+    /// `None` trusts all hosts.
     trusted: Option<Hosts>,
     traceparent: bool,
 }
 
 impl TraceRequests {
-    /// Records all requests and sends the trace header to all hosts.
+    /// Creates settings that record all requests and send the trace header to all hosts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Neither records requests to these hosts nor gives them a header. `*.example.com` stands
-    /// for all hosts under `example.com`; ports do not count.
+    /// Excludes these hosts: requests to them are not recorded and carry no header. `*.example.com` stands
+    /// for all hosts under `example.com`, `*` for all hosts; ports do not count.
     #[must_use]
     pub fn ignore(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.ignored = Hosts::new(hosts);
         self
     }
 
-    /// Gives the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests
-    /// to others are recorded all the same. A client that follows redirects by itself takes the
-    /// headers along, wherever they lead: switch that off, or with `reqwest` use `redirects`.
+    /// Sends the headers only to these hosts, written as in [`ignore`](Self::ignore). Requests to
+    /// other hosts are recorded without headers. A client that follows redirects repeats the headers
+    /// at the new host: switch that off, or with `reqwest` use `redirects`.
     #[must_use]
     pub fn propagate_to(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.trusted = Some(Hosts::new(hosts));
         self
     }
 
-    /// Sends the trace as W3C `traceparent`, too, where it has a caller and a decision on
-    /// sampling, for services that are traced by others than X-Ray. The `tracestate` that came
-    /// with the `traceparent` which the trace was taken from goes on beside it, as it came.
+    /// Also sends the trace as W3C `traceparent`, for services that another system than X-Ray
+    /// traces. The header is left out while the trace has no parent or no sampling decision. If the
+    /// trace was taken from a `traceparent`, its `tracestate` is sent unchanged.
     #[must_use]
     pub fn with_traceparent(mut self) -> Self {
         self.traceparent = true;
@@ -110,7 +111,7 @@ impl TraceRequests {
         } else {
             current
         };
-        if self.is_told(host) {
+        if self.is_trusted(host) {
             self.pass_on(&context, headers);
         }
         Call {
@@ -119,8 +120,8 @@ impl TraceRequests {
         }
     }
 
-    /// True for hosts that are given the headers.
-    fn is_told(&self, host: &str) -> bool {
+    /// Returns true if requests to `host` carry the headers.
+    fn is_trusted(&self, host: &str) -> bool {
         !self.ignored.have(host) && self.trusted.as_ref().is_none_or(|hosts| hosts.have(host))
     }
 
@@ -129,7 +130,7 @@ impl TraceRequests {
             return;
         };
         put(headers, header::NAME, || Some(String::from(&header)));
-        if self.traceparent && put(headers, w3c::NAME, || traceparent(&header)) {
+        if self.traceparent && put(headers, w3c::NAME, || w3c::traceparent(&header)) {
             put(headers, w3c::STATE_NAME, || {
                 header.state().map(str::to_owned)
             });
@@ -139,12 +140,12 @@ impl TraceRequests {
 
 /// A request that is under way.
 struct Call {
-    /// What the client runs in.
+    /// Context in which the client runs.
     context: Context,
     subsegment: Subsegment,
 }
 
-/// What the user set stays. True when it was put there.
+/// Inserts a header unless the user set it. Returns true if it was inserted.
 fn put(
     headers: &mut HeaderMap,
     name: &'static str,
@@ -154,24 +155,12 @@ fn put(
     if headers.contains_key(&name) {
         return false;
     }
-    // All of them are printable ASCII, so they are always valid values.
+    // Trace headers are printable ASCII, so they are always valid values.
     let value = value().and_then(|value| HeaderValue::try_from(value).ok());
     value.is_some_and(|value| headers.insert(name, value).is_none())
 }
 
-/// Trace Context (W3C Recommendation), version 00. An X-Ray trace id is one of 16 bytes there.
-fn traceparent(header: &TraceHeader) -> Option<String> {
-    let flags = match header.sampling {
-        Sampling::Sampled => "01",
-        Sampling::NotSampled => "00",
-        Sampling::Requested | Sampling::Undecided => return None,
-    };
-    let root = header.root.to_string();
-    let root = root.trim_start_matches("1-").replace('-', "");
-    Some(format!("00-{root}-{}-{flags}", header.parent?))
-}
-
-/// Puts the answer on the subsegment.
+/// Records a response on the subsegment.
 fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMap) {
     subsegment.amend(|document| {
         let length = headers.get(http_header::CONTENT_LENGTH);
@@ -183,13 +172,13 @@ fn record_answer(subsegment: &Subsegment, status: StatusCode, headers: &HeaderMa
             .get("grpc-status")
             .and_then(|code| code.to_str().ok()?.parse().ok())
             .unwrap_or(0);
-        // What failed inside the client was put on it already, with its cause.
+        // A failure inside the client is already recorded, with its cause.
         document.mark(of_grpc(grpc).unwrap_or(status).as_u16());
     });
 }
 
-/// The HTTP status that says the same as a code of gRPC (`google/rpc/code.proto`). A call that
-/// fails at once has its code in the headers; what trailers say comes after the body.
+/// Returns the HTTP status equivalent to a gRPC code (`google/rpc/code.proto`). A call that fails
+/// at once has its code in the headers; trailers follow the body.
 fn of_grpc(code: u8) -> Option<StatusCode> {
     Some(match code {
         8 => StatusCode::TOO_MANY_REQUESTS,
@@ -199,14 +188,23 @@ fn of_grpc(code: u8) -> Option<StatusCode> {
     })
 }
 
-/// Patterns of host names.
+/// Patterns of host names: a whole name, `*.` and the end of names, or `*` for all.
 #[derive(Debug, Clone, Default)]
 struct Hosts(Arc<[String]>);
 
 impl Hosts {
     fn new(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let lower = |host: String| host.to_ascii_lowercase();
-        Self(hosts.into_iter().map(Into::into).map(lower).collect())
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.into().to_ascii_lowercase());
+        let hosts: Arc<[String]> = hosts.collect();
+        for pattern in hosts.iter().filter(|pattern| !is_pattern(pattern)) {
+            diagnostics::warn(format_args!(
+                "host pattern {pattern:?} matches no host: expected a host name without scheme, port \
+                 and path, `*.` and the end of host names, or `*`"
+            ));
+        }
+        Self(hosts)
     }
 
     fn have(&self, host: &str) -> bool {
@@ -217,10 +215,18 @@ impl Hosts {
         self.0
             .iter()
             .any(|pattern| match pattern.strip_prefix('*') {
+                Some("") => true,
                 Some(end) => host.len() > end.len() && end.starts_with('.') && host.ends_with(end),
                 None => *pattern == host,
             })
     }
+}
+
+/// Returns true if some host can match `pattern`, which is in lower case.
+fn is_pattern(pattern: &str) -> bool {
+    let name = pattern.strip_prefix("*.").unwrap_or(pattern);
+    let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+    pattern == "*" || is_ipv6 || !name.is_empty() && !name.contains(['*', '/', ':'])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calls that leave the function.
+//! Calls from the function to other services.
 
 #[cfg(feature = "aws-sdk")]
 pub mod aws;

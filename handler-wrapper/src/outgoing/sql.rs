@@ -1,10 +1,9 @@
 //! Database calls: one subsegment for each, with the query but none of its literals.
 //!
-//! Wrap the future of a query in [`Database::query`], whichever client makes it. That tells more
-//! than the events that clients write with `tracing`: an event of `sqlx` comes when the query is
-//! over, so that nothing is known of one that a kill interrupts, and says neither how it ended
-//! nor in which database; `tokio-postgres` writes the parameters' values into its events, and
-//! those must not be recorded.
+//! Wrap the future of a query in [`Database::query`]; any client works. This records more than the
+//! events that clients write with `tracing`. `sqlx` writes its event after the query, so a query
+//! that a kill interrupts is lost, and the event names neither outcome nor database.
+//! `tokio-postgres` writes parameter values into its events, and values must not be recorded.
 //!
 //! ```
 //! use tracestitch::sql::Database;
@@ -25,14 +24,14 @@ mod sanitize;
 
 use std::future::Future;
 
-use tracestitch_wire::document::{Document, Namespace, Sql, Text, clean_url};
+use tracestitch_wire::document::{Cause, Document, Namespace, Sql, Text, clean_url, first_clause};
 
 use self::sanitize::{Dialect, sanitize};
 use crate::trace::{capture::Recorded, context::Context, failure::Failure, subsegment::Subsegment};
 
-/// A database that queries go to: what their subsegments say of it.
+/// A database, as the subsegments of its queries describe it.
 ///
-/// Subsegments are named `database@host`, as those of the X-Ray SDK for Java.
+/// Subsegments are named `database@host`, as in the X-Ray SDK for Java.
 #[derive(Debug, Clone)]
 pub struct Database {
     name: String,
@@ -40,15 +39,17 @@ pub struct Database {
     kind: Option<Text>,
     user: Option<Text>,
     dialect: Dialect,
+    whole_messages: bool,
 }
 
 impl Database {
-    /// The database of a URL as `sqlx` and `tokio-postgres` take it:
+    /// Creates a database from a URL that `sqlx` or `tokio-postgres` accepts:
     /// `postgres://user:password@host:port/database?options`. User, host and database are
-    /// recorded; password and options are not.
+    /// recorded; password and options are not. The name has the first of several hosts, and
+    /// `localhost` for the path of a socket.
     ///
-    /// Of a text that is no URL, such as `host=… password=…`, nothing is recorded; then use
-    /// [`new`](Self::new).
+    /// Nothing is recorded of a text that is not a URL, such as `host=… password=…`, nor of a URL
+    /// in which a password may extend into host, path or options; then use [`new`](Self::new).
     pub fn from_url(url: &str) -> Self {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Self::new("sql", "database");
@@ -59,71 +60,69 @@ impl Database {
             "mariadb" => "MariaDB",
             "sqlite" => "SQLite",
             "mssql" | "sqlserver" => "SQL Server",
+            "redis" | "rediss" => "Redis",
             other => other,
         };
-        // SQL Server has its options, among them user and password, behind semicolons.
-        let (before, options) = rest.split_at(rest.find(['?', '#', ';']).unwrap_or(rest.len()));
-        let clean = clean_url(url.split(';').next().unwrap_or(url)).into_owned();
+        let clean = clean_url(url).into_owned();
         let place = clean.split_once("://").map_or("", |(_, place)| place);
-        // A password may hold what begins the options, too: tokio-postgres takes it as it is.
-        let authority = before.split('/').next().unwrap_or(before);
-        let cut = options.contains('@') && authority.contains(':') && !before.contains('@');
-        if cut || place.contains('@') {
-            // Credentials that could not be told from the rest.
+        if place.is_empty() {
             return Self::new(kind, "database");
         }
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-        let host = match authority.rsplit_once(':') {
-            // A colon within brackets is one of an IPv6 address.
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => authority,
-        };
-        let name = match (database, host) {
+        let name = match (database, first_host(authority)) {
             ("", "") => "database".to_owned(),
             ("", host) => host.to_owned(),
             (database, "") => database.to_owned(),
             (database, host) => format!("{database}@{host}"),
         };
-        // What was cleaned away, up to the `@`, begins with the user.
-        let cleaned_away = !rest.starts_with(place);
-        let user = rest.split([':', '@', '/', '?']).next();
+        // `clean_url` accepts an `@` only behind user and password.
+        let user = rest.contains('@').then(|| rest.split([':', '@']).next());
         Self {
             user: user
-                .filter(|user| cleaned_away && !user.is_empty())
+                .flatten()
+                .filter(|user| !user.is_empty())
                 .map(|user| user.to_owned().into()),
             url: Some(clean.into()),
             ..Self::new(kind, name)
         }
     }
 
-    /// A database of this kind (`PostgreSQL`, `MySQL`, …), under a name of your own.
+    /// Creates a database of this kind (`PostgreSQL`, `MySQL`, …), whose subsegments get `name`.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         let kind = kind.into();
-        let dialect = if kind.to_ascii_lowercase().starts_with("postgres") {
-            Dialect::Postgres
-        } else {
-            Dialect::Other
-        };
+        let dialect = Dialect::of(&kind);
         Self {
             name: name.into(),
             url: None,
             kind: Some(kind.into()),
             user: None,
             dialect,
+            whole_messages: false,
         }
     }
 
-    /// Runs `work`, which sends `query`, in a subsegment of its own. An `Err` makes it a fault
-    /// with the chain of its sources as cause.
+    /// Records whole error messages, without URLs' credentials and PostgreSQL's `DETAIL`.
     ///
-    /// The query is recorded without literals and comments; placeholders (`$1`, `?`) stay, the
-    /// values bound to them are never seen. What cannot be told from a literal for sure is left
-    /// out with all that follows it. 250 characters are kept. `Kind` is inferred: see
+    /// By default only the first clause of each message is recorded, at most 120 characters,
+    /// because databases quote values in their messages: `Duplicate entry '…' for key 'email'`.
+    #[must_use]
+    pub fn with_whole_messages(mut self) -> Self {
+        self.whole_messages = true;
+        self
+    }
+
+    /// Runs `work`, which sends `query`, in a new subsegment. An `Err` makes it a fault with the
+    /// chain of its sources as cause, see [`with_whole_messages`](Self::with_whole_messages).
+    ///
+    /// The query is recorded without literals and comments. Placeholders (`$1`, `?`) stay; values
+    /// bound to them are not visible here. If the end of a literal is not certain, the rest of the
+    /// query is dropped. For a kind of database that is not known to use SQL, such as `Redis`, only
+    /// the first word is recorded. 250 characters are kept. `Kind` is inferred: see
     /// [`Failure`](crate::Failure).
     ///
     /// # Errors
     ///
-    /// That of `work`, unchanged.
+    /// Returns the error of `work`, unchanged.
     pub async fn query<F, T, E, Kind>(&self, query: &str, work: F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
@@ -141,10 +140,20 @@ impl Database {
             subsegment,
             work,
             |outcome: Result<T, E>, subsegment| {
-                outcome.inspect_err(|error| subsegment.record_failure(error))
+                outcome.inspect_err(|error| subsegment.fail_with(|| self.cause(error)))
             },
         )
         .await
+    }
+
+    fn cause<Kind>(&self, error: &impl Failure<Kind>) -> Cause {
+        let mut cause = error.cause();
+        if !self.whole_messages {
+            for exception in &mut cause.exceptions {
+                exception.message = first_clause(exception.message.as_str()).into();
+            }
+        }
+        cause
     }
 
     fn describe(&self, document: &mut Document, query: &str) {
@@ -158,6 +167,25 @@ impl Database {
     }
 }
 
+/// Returns the first host of an authority, without port. The path of a socket, which begins with
+/// an encoded slash, becomes `localhost`.
+fn first_host(authority: &str) -> &str {
+    let first = authority.split(',').next().unwrap_or(authority);
+    let host = match first.rsplit_once(':') {
+        // A colon inside brackets belongs to an IPv6 address.
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => first,
+    };
+    if host
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("%2f"))
+    {
+        "localhost"
+    } else {
+        host
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -166,7 +194,7 @@ mod tests {
     use crate::tests::{header::SAMPLED, kept::Kept};
 
     #[tokio::test]
-    async fn a_query_is_one_subsegment() {
+    async fn query_is_one_subsegment() {
         let kept = Kept::default();
         let database =
             Database::from_url("postgres://app:secret@db.example:5432/orders?sslpassword=secret");
@@ -191,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_fails_is_a_fault() {
+    async fn failed_query_is_a_fault() {
         let kept = Kept::default();
         let database = Database::new("MySQL", "orders");
         let refused = async { Err::<(), _>(std::io::Error::other("no such table")) };
@@ -202,6 +230,63 @@ mod tests {
         let call = kept.one("orders");
         assert_eq!(call["fault"], true);
         assert_eq!(call["cause"]["exceptions"][0]["message"], "no such table");
+    }
+
+    #[tokio::test]
+    async fn error_message_of_database_is_recorded_without_values() {
+        for (message, expected) in [
+            (
+                "Duplicate entry 'SECRET' for key 'email'",
+                "Duplicate entry…",
+            ),
+            (
+                "error returned from database: invalid input syntax for type integer: \"SECRET\"",
+                "error returned from database: invalid input syntax for type integer…",
+            ),
+            (
+                "UNIQUE constraint failed: SECRET",
+                "UNIQUE constraint failed…",
+            ),
+        ] {
+            for whole in [false, true] {
+                let kept = Kept::default();
+                let mut database = Database::new("MySQL", "orders");
+                if whole {
+                    database = database.with_whole_messages();
+                }
+                let error = std::io::Error::other(std::io::Error::other(message));
+                let refused = async { Err::<(), _>(error) };
+                // The handler drops the error, so the subsegment alone can record it.
+                kept.invoke(SAMPLED, async {
+                    database.query("select 1", refused).await.ok();
+                    Ok::<_, std::io::Error>(())
+                })
+                .await
+                .unwrap();
+                let call = kept.one("orders");
+                let expected = if whole { message } else { expected };
+                assert_eq!(call["cause"]["exceptions"][0]["message"], expected);
+                assert_eq!(call.to_string().contains("SECRET"), whole, "{call}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn command_of_unknown_language_is_recorded_without_arguments() {
+        for (url, command, expected) in [
+            ("redis://:p@h:6379/0", "SET session SECRET", "SET ?"),
+            ("rediss://h", "PING", "PING"),
+            ("mongodb://h/d", "{ find: 'SECRET' }", "?"),
+            ("unknown://h/d", "  HSET\tSECRET", "HSET ?"),
+        ] {
+            let kept = Kept::default();
+            let database = Database::from_url(url);
+            let name = database.name.clone();
+            let work = database.query(command, async { Ok::<_, std::io::Error>(()) });
+            kept.invoke(SAMPLED, work).await.unwrap();
+            let call = kept.one(&name);
+            assert_eq!(call["sql"]["sanitized_query"], expected, "{url}");
+        }
     }
 
     #[test]
@@ -222,11 +307,18 @@ mod tests {
                 "no password",
             ),
             (
-                "mysql://h/d?p=a@b",
+                "mysql://h/d?p=x",
                 "d@h",
                 None,
                 Some("mysql://h/d"),
                 "no user",
+            ),
+            (
+                "mysql://h/d?p=a@b",
+                "database",
+                None,
+                None,
+                "@ in the options, which may end a password",
             ),
             (
                 "postgres://u:p/w@h/d",
@@ -302,10 +394,45 @@ mod tests {
             ),
             (
                 "postgres://u:p@h/d?application_name=a@b",
-                "d@h",
-                Some("u"),
-                Some("postgres://h/d"),
+                "database",
+                None,
+                None,
                 "@ in the options too",
+            ),
+            (
+                "postgres://u:p@h1:5432,h2:5433/d",
+                "d@h1",
+                Some("u"),
+                Some("postgres://h1:5432,h2:5433/d"),
+                "several hosts",
+            ),
+            (
+                "postgres://[::1]:5432,h2/d",
+                "d@[::1]",
+                None,
+                Some("postgres://[::1]:5432,h2/d"),
+                "several hosts, the first an address",
+            ),
+            (
+                "postgres://u:p@%2Fvar%2Frun%2Fpostgresql/d",
+                "d@localhost",
+                Some("u"),
+                Some("postgres://%2Fvar%2Frun%2Fpostgresql/d"),
+                "path of a socket",
+            ),
+            (
+                "postgres:///d?host=/var/run/postgresql",
+                "d",
+                None,
+                Some("postgres:///d"),
+                "path of a socket in the options",
+            ),
+            (
+                "postgres://hx:p@h/d",
+                "d@h",
+                Some("hx"),
+                Some("postgres://h/d"),
+                "a user that begins like the host",
             ),
         ] {
             let database = Database::from_url(url);

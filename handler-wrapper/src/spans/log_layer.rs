@@ -183,8 +183,8 @@ fn member<V: Serialize + ?Sized>(line: &mut String, key: &str, value: &V) {
 struct LineFields {
     message: String,
     others: String,
-    /// Whether the event is a record of the crate `log`, which the crate `tracing-log` forwards
-    /// with its target and place in fields `log.*`.
+    /// True for a record of the crate `log`, which the crate `tracing-log` forwards with its target
+    /// and place in fields `log.*`.
     is_record_of_log: bool,
     /// Target of a record of the crate `log`.
     target: Option<String>,

@@ -17,7 +17,7 @@ pub(crate) trait Changed: fmt::Debug + Send + Sync {
 /// The changed documents of one trace.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Whether `documents` has any: most polls have nothing to hand over.
+    /// True if `documents` has any: most polls have nothing to hand over.
     any: AtomicBool,
     documents: Mutex<Vec<Weak<dyn Changed>>>,
 }

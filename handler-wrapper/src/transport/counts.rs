@@ -1,4 +1,4 @@
-//! What became of this process's documents, by reason.
+//! Counters of this process's documents, with losses by reason.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -8,22 +8,21 @@ use serde_json::{Map, Value, json};
 
 use crate::support::diagnostics::{self, Level};
 
-/// Shortest time between two reports of losses: a daemon that is away is away for
-/// every invocation.
+/// Shortest time between two reports of losses: an absent daemon is absent in every invocation.
 const LOSSES_AGAIN: Duration = Duration::from_secs(60);
 
-/// Why a document left for nowhere.
+/// Why a document was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// Not JSON, or larger than a datagram and nothing left to trim.
     TooLarge,
     /// The daemon's name could not be resolved, or no socket opened.
     DaemonUnknown,
-    /// The kernel refused the datagram, or nobody listened at the daemon's address.
+    /// The kernel rejected the datagram, or no process listened at the daemon's address.
     NotSent,
-    /// Only the extension was to be used, and it did not take it.
+    /// The settings allow only the extension, which did not take the document.
     NoExtension,
-    /// There is no extension, and nobody named a daemon: as on a laptop.
+    /// Neither an extension nor a daemon address: expected on a developer's machine.
     Nowhere,
 }
 
@@ -40,7 +39,7 @@ const LOSSES: [(Loss, &str); 5] = [
 pub(crate) struct Counts {
     /// Finished documents.
     pub(crate) documents: u64,
-    /// Documents that came out of a larger one, to stand on their own.
+    /// Documents that came out of a larger one, beyond the first part.
     pub(crate) split: u64,
     /// Documents that the kernel took for the extension.
     pub(crate) handed: u64,
@@ -50,7 +49,7 @@ pub(crate) struct Counts {
     pub(crate) trimmed: u64,
     /// Subsegments beyond the limit of their invocation: no document was made.
     pub(crate) left_out: u64,
-    /// How often the extension was given up.
+    /// Number of times that the extension was given up.
     pub(crate) gave_up: u64,
     lost: [u64; LOSSES.len()],
 }
@@ -65,15 +64,15 @@ impl Counts {
         self.lost[reason as usize]
     }
 
-    /// These counts and those of another part.
+    /// Returns the sum with the counts of another part.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.each(other, |own, other| *own += other);
         self
     }
 
-    /// What has been counted since these counts were `earlier`.
+    /// Returns what was counted after `earlier`, a former value of these counts.
     fn since(mut self, earlier: Self) -> Self {
-        // A datagram that was refused later makes `sent` smaller.
+        // A datagram that is rejected later makes `sent` smaller.
         self.each(earlier, |own, earlier| *own = own.saturating_sub(earlier));
         self
     }
@@ -95,7 +94,7 @@ impl Counts {
         }
     }
 
-    /// Where nobody named a place to send to, nothing is lost there.
+    /// Returns true if documents were lost. A process without an address to send to loses none.
     fn has_losses(&self) -> bool {
         let lost: u64 = self.lost.iter().sum();
         lost > self.lost[Loss::Nowhere as usize]
@@ -124,7 +123,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reports the counts, each one once.
+/// Reports the counts, each of them once.
 #[derive(Debug, Default)]
 pub(crate) struct CountsReporter(Mutex<Reported>);
 
@@ -135,8 +134,8 @@ struct Reported {
 }
 
 impl CountsReporter {
-    /// Writes one JSON line with what `counts` has beyond the line before: at level debug after
-    /// each invocation, at level warn after losses.
+    /// Writes a JSON line with the counts since the previous line: at level debug after each
+    /// invocation, at level warn after losses.
     pub(crate) fn report(&self, counts: Counts, now: Instant) {
         if let Some(new) = self.unreported(counts, now, diagnostics::writes(Level::Debug)) {
             diagnostics::raw(Level::Warn, format_args!("{new}"));
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_told_at_once_and_then_once_a_minute() {
+    fn losses_are_reported_at_once_and_then_once_a_minute() {
         let (reporter, start) = (CountsReporter::default(), Instant::now());
         let mut counts = Counts::default();
         let mut lines = Vec::new();
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn without_losses_a_line_comes_on_request() {
+    fn line_without_losses_is_written_at_level_debug() {
         let (reporter, now) = (CountsReporter::default(), Instant::now());
         let mut counts = Counts {
             documents: 3,

@@ -1,5 +1,5 @@
-//! Straight to the X-Ray daemon over UDP: for functions without the layer, and when the
-//! extension does not listen.
+//! Sender to the X-Ray daemon over UDP, for functions without the layer and for an extension that
+//! does not read.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::support::{clock, diagnostics::Once};
 
-/// Most bytes that wait here: what an extension that was left has not taken, and as much again.
-/// Beyond that, documents go out faster than a receiver with default buffers surely takes.
+/// Largest number of bytes that wait here: what a given-up extension has not taken, and as much
+/// again. Beyond it, documents are sent faster than a receiver with default buffers may read them.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
-/// When a name that could not be resolved is tried again.
+/// Time after which a name that did not resolve is looked up again.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
-/// When a name that was resolved is looked up again: the daemon may have moved.
+/// Time after which a resolved name is looked up again, because the daemon may have moved.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// `EMSGSIZE` of Linux (errno(3)): the path carries no datagram of this size.
@@ -41,7 +41,7 @@ pub(crate) struct Direct {
 #[derive(Debug)]
 struct Sender {
     destination: Destination,
-    /// When the address was looked up last.
+    /// Time of the last lookup.
     looked_up: Instant,
     /// Datagrams for which the receiver may have no room yet.
     waiting: VecDeque<Vec<u8>>,
@@ -53,7 +53,7 @@ struct Sender {
 
 #[derive(Debug)]
 enum Destination {
-    /// The name is being resolved, away from the handler.
+    /// A thread resolves the name, so that the handler does not wait.
     Resolving,
     Open(UdpSocket),
     Failed {
@@ -62,7 +62,7 @@ enum Destination {
 }
 
 impl Direct {
-    /// Opens the socket. A name is resolved in a thread, as that may take seconds.
+    /// Opens the socket. A thread resolves a name, because that may take seconds.
     pub(crate) fn new(address: &DaemonAddress) -> Self {
         let direct = Self {
             address: address.clone(),
@@ -80,19 +80,20 @@ impl Direct {
         direct
     }
 
-    /// What was sent and lost here.
+    /// Returns the counters of sent and lost documents.
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts
     }
 
-    /// Opens the socket again: the process goes on from a snapshot, perhaps on another machine.
+    /// Opens the socket again: the process was restored from a snapshot, perhaps on another
+    /// machine.
     pub(crate) fn reopen(&self) {
         self.state().destination = Destination::Resolving;
         self.open();
     }
 
-    /// An invocation begins: time to try again what did not work, and to see whether a name stands
-    /// for another address by now. Until that is known, the socket serves.
+    /// Begins an invocation: tries again what failed, and looks a name up again. The socket is used
+    /// until the new address is known.
     pub(crate) fn begin(&self) {
         let now = clock::monotonic();
         let mut state = self.state();
@@ -126,8 +127,8 @@ impl Direct {
         }
     }
 
-    /// Sends one document that fits a datagram, now or, when the receiver may have no room, with
-    /// the next call. The daemon never answers: all that can be known is that the kernel took it.
+    /// Sends one document that fits a datagram, now or, if the receiver may have no room, with the
+    /// next call. The daemon never answers; a document counts as sent if the kernel took it.
     pub(crate) fn send(&self, document: &[u8]) {
         let datagram = datagram::encode(document);
         let mut state = self.state();
@@ -136,20 +137,20 @@ impl Direct {
         state.pump(clock::monotonic(), false);
     }
 
-    /// Sends what waits, as far as the receiver has room.
+    /// Sends waiting documents as far as the receiver has room.
     pub(crate) fn flush(&self) -> Flushed {
         let mut state = self.state();
         state.pump(clock::monotonic(), false);
         match state.destination {
             _ if state.waiting.is_empty() => Flushed::All,
-            // It will have room in a moment.
+            // The receiver will have room soon.
             Destination::Open(_) => Flushed::Some,
             Destination::Resolving | Destination::Failed { .. } => Flushed::Nothing,
         }
     }
 
-    /// Sends what waits whether or not the receiver has room: there may be no later. Only a name
-    /// that is still being resolved is waited for.
+    /// Sends waiting documents even if the receiver may have no room, because no later call may
+    /// follow. Only documents for a name that is still being resolved wait.
     pub(crate) fn finish(&self) {
         self.state().pump(clock::monotonic(), true);
     }
@@ -159,7 +160,7 @@ impl Direct {
     }
 }
 
-/// A panic cannot leave the state half-changed in a way that matters more than its data.
+/// Locks a mutex whose data a panic cannot leave in a state that matters more than the data.
 fn lock(state: &Mutex<Sender>) -> MutexGuard<'_, Sender> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -215,7 +216,7 @@ impl Sender {
         }
     }
 
-    /// Puts parts of half its size in the place of the first datagram.
+    /// Replaces the first datagram by parts of half its size.
     #[cold]
     fn make_smaller(&mut self) {
         let Some(mut datagram) = self.waiting.pop_front() else {
@@ -245,19 +246,20 @@ fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Res
         };
         match error.kind() {
             ErrorKind::Interrupted => {}
-            // The kernel tells so of an earlier datagram, and has not sent this one.
+            // The kernel reports this for an earlier datagram and has not sent the current one.
             ErrorKind::ConnectionRefused if !refused => {
                 refused = true;
                 counts.sent = counts.sent.saturating_sub(1);
                 counts.lose(Loss::NotSent, 1);
             }
-            // Of the receiver or of the datagram: with another socket it would be the same.
+            // The receiver or the datagram is the cause: another socket would not help.
             ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
             _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
             _ if reopened => return Err(error),
             _ => {
                 reopened = true;
-                // The network may be another one than that on which it was opened.
+                // The process may be in another network than the one in which the socket was
+                // opened.
                 *socket = connect(socket.peer_addr()?)?;
             }
         }
@@ -287,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
+    fn broken_socket_is_replaced_without_loss() {
         let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
         daemon
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_again_and_the_socket_serves_until_it_is_known() {
+    fn socket_is_used_until_the_name_is_resolved_again() {
         let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
         daemon
             .set_read_timeout(Some(Duration::from_secs(20)))

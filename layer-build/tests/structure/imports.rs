@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::source::{Crate, Mention};
 
-/// What one file takes from another.
+/// Names that one file takes from another.
 #[derive(Debug)]
 pub(crate) struct Import<'a> {
     pub(crate) from: &'a Path,
@@ -58,7 +58,7 @@ fn defined_name(mention: &Mention) -> String {
         .clone()
 }
 
-/// What a path leads to.
+/// Target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Module(usize),

@@ -1,32 +1,24 @@
-//! The long chain: order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier, in which
-//! every order is one trace, from the request to the last function.
+//! The long chain: order-api -> SQS -> order-worker -> SNS -> SQS -> order-notifier. Every order is
+//! one trace, from the request to the last function.
 //!
-//! The topic has two subscriptions, one with SNS's envelope and one with raw delivery, so each
-//! order arrives at order-notifier twice.
+//! The topic has two subscriptions, one with SNS's envelope and one with raw delivery, so
+//! order-notifier gets each order twice.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::{self, Write};
 
-use serde_json::json;
-use tempfile::TempDir;
-use tracestitch_wire::header::{NAME, TraceHeader};
-
-use super::programs::{self, Programs};
-use super::{ARRIVAL, DEADLINE, Result, Unmet, print};
+use super::place::Order;
+use super::world::World;
 use crate::api_gateway::ApiGateway;
-use crate::client;
-use crate::daemon::Daemon;
-use crate::emulator::{Environment, Function, Tracing};
-use crate::event_source::{EventSource, Mapping};
+use crate::error::Result;
+use crate::event_source::EventSource;
+use crate::programs::{self, Programs};
 use crate::sns::{Subscription, Topic};
-use crate::sqs::{Queue, Settings, Sqs};
+use crate::sqs::{Queue, Settings};
 use crate::store::{Document, Store};
-use crate::table::Tables;
 use crate::tree::Trace;
 
 const ORDERS: [&str; 3] = ["C-1001", "C-1002", "C-1003"];
-/// What an order's trace leads through, from its leaf to its root. Calls by their names, segments
-/// of functions by theirs.
+/// Names of calls and functions on the way from a leaf of an order's trace to its root.
 const WAY: [&str; 6] = [
     "notify customer",
     "order-notifier",
@@ -35,151 +27,112 @@ const WAY: [&str; 6] = [
     "SQS",
     "order-api",
 ];
-/// One for each subscription.
+/// Number of leaves of an order's trace: one for each subscription.
 const LEAVES: usize = 2;
 
-struct Chain {
-    daemon: Daemon,
-    gateway: ApiGateway,
-    functions: Vec<(&'static str, Arc<Environment>)>,
-    sources: Vec<EventSource>,
-    // Held for what they do until they are dropped.
-    _topic: Topic,
-    _tables: Tables,
-    _layer: TempDir,
-}
-
-/// Builds the example functions with cargo, sends orders through the whole chain, prints each
-/// trace and walks it from its leaves to its root.
-///
-/// To be run inside the workspace of tracestitch.
+/// Builds the example functions with cargo, sends orders through the whole chain, prints each trace
+/// and walks it from its leaves to its root.
 ///
 /// # Errors
 ///
-/// A part that cannot be started, a step that is not over in time, or [`Unmet`] promises.
+/// Fails if a part cannot be started, if a step does not end in time, or with [`Unmet`] promises.
+///
+/// [`Unmet`]: super::Unmet
 pub async fn chain() -> Result<()> {
     let chain = Chain::start(&programs::build().await?).await?;
     let mut traces = Vec::new();
-    for order in ORDERS {
-        traces.push((order, chain.place(order).await?));
+    for id in ORDERS {
+        let order = Order {
+            client: "web/4.2",
+            id,
+            item: "lamp",
+            quantity: 1,
+        };
+        traces.push((id, order.place(&chain.gateway.url()).await?));
     }
-    let done = |store: &Store| unmet(store, &traces).is_empty();
-    let _ = chain.daemon.wait_for(done, DEADLINE).await;
-    for (_, function) in &chain.functions {
-        function.shutdown().await;
-    }
-    // What is wrong after that stays wrong: the check below says what it is.
-    let _ = chain.daemon.wait_for(done, ARRIVAL).await;
-    let (trees, unmet) = chain.daemon.read(|store| {
+    let unmet = |store: &Store| unmet(store, &traces);
+    chain.world.wait_for(unmet).await;
+    chain.world.shut_down(unmet).await;
+    let trees: Vec<Trace> = chain.world.daemon.read(|store| {
         let tree = |(_, id): &(_, String)| Trace::build(id, store.trace(id));
-        let trees: Vec<Trace> = traces.iter().map(tree).collect();
-        (trees, unmet(store, &traces))
+        traces.iter().map(tree).collect()
     });
     for tree in trees {
-        print(format_args!("{tree}"))?;
+        writeln!(io::stdout().lock(), "{tree}")?;
     }
-    if !unmet.is_empty() {
-        chain.print_logs()?;
-        return Err(Unmet(unmet).into());
+    if let Err(unmet) = chain.world.check(unmet) {
+        chain.print_batches()?;
+        chain.world.print_logs()?;
+        return Err(unmet);
     }
-    print(format_args!(
+    writeln!(
+        io::stdout().lock(),
         "{} orders, each one trace: {}",
         ORDERS.len(),
         WAY.join(" <- ")
-    ))
+    )?;
+    Ok(())
+}
+
+struct Chain {
+    world: World,
+    gateway: ApiGateway,
+    sources: Vec<EventSource>,
+    // Serves until it is dropped.
+    _topic: Topic,
 }
 
 impl Chain {
     async fn start(programs: &Programs) -> Result<Self> {
-        let daemon = Daemon::start()?;
-        let sqs = Sqs::start().await?;
+        let mut world = World::start(programs).await?;
         let settings = Settings::default();
-        let orders = sqs.create("orders", &settings).await?;
-        let wrapped = sqs.create("processed", &settings).await?;
-        let raw = sqs.create("processed-raw", &settings).await?;
+        let orders = world.sqs.create("orders", &settings).await?;
+        let wrapped = world.sqs.create("processed", &settings).await?;
+        let raw = world.sqs.create("processed-raw", &settings).await?;
         let subscription = |queue: &Queue, raw| Subscription {
             queue: queue.clone(),
             raw,
         };
         let subscriptions = vec![subscription(&wrapped, false), subscription(&raw, true)];
-        let topic = Topic::start("processed", sqs.clone(), subscriptions).await?;
-        let tables = Tables::start().await?;
-        tables.create("orders", "orderId")?;
+        let topic = Topic::start("processed", world.sqs.clone(), subscriptions).await?;
 
-        let (layer, extension) = programs::layer(&programs.extension)?;
-        let function = |name: &str, program| {
-            Function::new(name, program)
-                .extension(&extension)
-                .tracing(Tracing::Active)
-                .xray_daemon(daemon.address())
-                .timeout(Duration::from_secs(10))
-                .env("AWS_ENDPOINT_URL_DYNAMODB", tables.endpoint())
-                .env("AWS_ENDPOINT_URL_SQS", sqs.endpoint())
-                .env("AWS_ENDPOINT_URL_SNS", topic.endpoint())
-                .env("TABLE_NAME", "orders")
-        };
-        let api = function("order-api", &programs.order_api).env("QUEUE_URL", &orders.url);
-        let worker = function("order-worker", &programs.order_worker).env("TOPIC_ARN", &topic.arn);
-        let notifier = function("order-notifier", &programs.order_notifier);
-        let api = Arc::new(api.start().await?);
-        let worker = Arc::new(worker.start().await?);
-        let notifier = Arc::new(notifier.start().await?);
-        let consume = |queue: Queue, target: &Arc<Environment>| {
-            let mapping = Mapping {
-                report_batch_item_failures: true,
-                ..Mapping::new(queue)
-            };
-            EventSource::start(sqs.clone(), mapping, Arc::clone(target))
-        };
+        let variables = [("QUEUE_URL", orders.url.as_str())];
+        let api = world
+            .function("order-api", &programs.order_api, &variables)
+            .await?;
+        let endpoint = topic.endpoint();
+        let variables = [
+            ("AWS_ENDPOINT_URL_SNS", endpoint.as_str()),
+            ("TOPIC_ARN", topic.arn.as_str()),
+        ];
+        let worker = world
+            .function("order-worker", &programs.order_worker, &variables)
+            .await?;
+        let notifier = world
+            .function("order-notifier", &programs.order_notifier, &[])
+            .await?;
         Ok(Self {
             sources: vec![
-                consume(orders, &worker),
-                consume(wrapped, &notifier),
-                consume(raw, &notifier),
+                world.consume(&orders, None, &worker),
+                world.consume(&wrapped, None, &notifier),
+                world.consume(&raw, None, &notifier),
             ],
-            gateway: ApiGateway::start(Arc::clone(&api)).await?,
-            functions: vec![
-                ("order-api", api),
-                ("order-worker", worker),
-                ("order-notifier", notifier),
-            ],
-            daemon,
+            gateway: ApiGateway::start(api).await?,
+            world,
             _topic: topic,
-            _tables: tables,
-            _layer: layer,
         })
     }
 
-    /// Places an order and gives the trace that the gateway began for it.
-    async fn place(&self, order: &str) -> Result<String> {
-        let url = format!("{}/orders", self.gateway.url());
-        let body = json!({"orderId": order, "item": "lamp", "quantity": 1});
-        let answer = tokio::time::timeout(DEADLINE, client::post_json(&url, &[], &body))
-            .await
-            .map_err(|_| format!("order-api did not answer order {order} within {DEADLINE:?}"))??;
-        if answer.status != 202 {
-            let (status, body) = (answer.status, answer.body);
-            return Err(format!("order-api answered {status} {body}, expected 202").into());
-        }
-        let header: TraceHeader = answer.headers[NAME].to_str()?.parse()?;
-        Ok(header.root.to_string())
-    }
-
-    fn print_logs(&self) -> Result<()> {
+    fn print_batches(&self) -> io::Result<()> {
         for source in &self.sources {
-            print(format_args!("batches: {:?}", source.batches()))?;
-        }
-        for (name, function) in &self.functions {
-            for line in function.logs() {
-                print(format_args!("[{name}/{}] {}", line.source, line.text))?;
-            }
+            writeln!(io::stderr(), "batches: {:?}", source.batches())?;
         }
         Ok(())
     }
 }
 
-/// Every promise that is not kept, in words: each order's trace leads from each of its leaves
-/// over [`WAY`] to its root.
+/// Returns every promise that is not kept: each order's trace leads from each of its leaves over
+/// [`WAY`] to its root.
 fn unmet(store: &Store, traces: &[(&str, String)]) -> Vec<String> {
     let mut unmet = Vec::new();
     for (order, id) in traces {
@@ -204,15 +157,15 @@ fn unmet(store: &Store, traces: &[(&str, String)]) -> Vec<String> {
     unmet
 }
 
-/// What stands in place of a root where a parent is missing, or documents hang in a ring.
+/// Ends a way whose last document has a missing parent, or whose documents form a ring.
 const NO_ROOT: &str = "(no root)";
 
-/// Names from a document to the root, by parent ids. Lambda's own segment and the handler in it
-/// have the function's name: they count once.
+/// Returns the names from a document to the root, by parent ids. Lambda's own segment and the
+/// handler in it share the function's name, which counts once.
 fn way<'a>(leaf: &'a Document, documents: &[&'a Document]) -> Vec<&'a str> {
     let mut names = vec![leaf.name.as_str()];
     let mut parent = leaf.parent_id.as_deref();
-    // No way is longer than there are documents, unless they hang in a ring.
+    // At most one step for each document, in case they form a ring.
     for _ in documents {
         let Some(document) = parent.and_then(|id| documents.iter().find(|found| found.id == id))
         else {
@@ -231,9 +184,11 @@ fn way<'a>(leaf: &'a Document, documents: &[&'a Document]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    /// The documents of one order; `broken` names one and the parent that it has instead.
+    /// Returns the documents of one order; `broken` is a document's id and its wrong parent's.
     fn store(leaves: usize, broken: Option<(u64, u64)>) -> Store {
         let mut store = Store::default();
         let mut add = |name: &str, id: u64, parent: u64| {
@@ -263,20 +218,40 @@ mod tests {
     }
 
     #[test]
-    fn the_way_is_walked_from_each_leaf() {
+    fn broken_link_is_found_from_each_leaf() {
         let traces = [("o", "1-581cf771-a006649127e371903a2de979".to_owned())];
         for (leaves, broken, problems, reason) in [
-            (2, None, 0, "all there"),
+            (2, None, 0, "complete"),
             (1, None, 1, "a subscription without a message"),
-            (2, Some((1, 99)), 2, "the root has a parent that is missing"),
-            (2, Some((2, 99)), 2, "order-api's handler hangs nowhere"),
-            (2, Some((3, 99)), 2, "the call to SQS hangs nowhere"),
-            (2, Some((4, 99)), 2, "order-worker hangs nowhere"),
-            (2, Some((5, 99)), 2, "the call to SNS hangs nowhere"),
-            (2, Some((10, 99)), 1, "one of order-notifier hangs nowhere"),
-            (2, Some((20, 99)), 1, "one leaf hangs nowhere"),
+            (2, Some((1, 99)), 2, "the root's parent is missing"),
+            (
+                2,
+                Some((2, 99)),
+                2,
+                "the parent of order-api's handler is missing",
+            ),
+            (
+                2,
+                Some((3, 99)),
+                2,
+                "the parent of the call to SQS is missing",
+            ),
+            (2, Some((4, 99)), 2, "order-worker's parent is missing"),
+            (
+                2,
+                Some((5, 99)),
+                2,
+                "the parent of the call to SNS is missing",
+            ),
+            (
+                2,
+                Some((10, 99)),
+                1,
+                "the parent of one order-notifier is missing",
+            ),
+            (2, Some((20, 99)), 1, "one leaf's parent is missing"),
             (2, Some((1, 5)), 2, "a ring"),
-            (2, Some((4, 1)), 2, "a link is left out"),
+            (2, Some((4, 1)), 2, "a link is skipped"),
         ] {
             let found = unmet(&store(leaves, broken), &traces);
             assert_eq!(found.len(), problems, "{reason}: {found:?}");

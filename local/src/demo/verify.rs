@@ -1,28 +1,39 @@
-//! What the demonstration promises about its traces.
+//! Promises of the demonstration with a queue.
 
 use std::collections::BTreeSet;
 
-use super::world::DeadLetter;
+use super::vendor;
 use crate::store::Store;
 use crate::tree::{Kind, Node, Trace};
 
-/// An order that was accepted.
+/// Number of receives of a message before it moves to the dead-letter queue: a failure and its
+/// retry.
+pub(super) const RECEIVES: u32 = 2;
+
+/// An order that order-api accepted.
 #[derive(Debug, Clone)]
-pub(super) struct Order {
+pub(super) struct Placed {
     pub(super) id: &'static str,
     pub(super) trace_id: String,
     pub(super) fails: bool,
 }
 
-/// How it went, apart from the traces.
+/// A message of the dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeadLetter {
+    pub(super) message_id: String,
+    pub(super) body: String,
+}
+
+/// The result of a run, apart from its traces.
 pub(super) struct Ended<'a> {
-    pub(super) orders: &'a [Order],
+    pub(super) orders: &'a [Placed],
     /// Ids of the messages that order-worker returned as failed.
     pub(super) failed: &'a BTreeSet<String>,
     pub(super) dead: &'a [DeadLetter],
 }
 
-/// Every promise that is not kept, in words.
+/// Returns every promise that is not kept.
 pub(super) fn unmet(store: &Store, ended: &Ended<'_>) -> Vec<String> {
     let mut unmet = documents(store);
     for order in ended.orders {
@@ -41,26 +52,23 @@ pub(super) fn unmet(store: &Store, ended: &Ended<'_>) -> Vec<String> {
         .collect();
     if dead.len() != 1 || *ended.failed != dead {
         unmet.push(format!(
-            "failed messages {:?}, dead letters {dead:?}: expected one message and the same",
+            "failed messages {:?}, dead letters {dead:?}: expected the same single message",
             ended.failed
         ));
     }
     for order in ended.orders.iter().filter(|order| order.fails) {
-        if !ended
-            .dead
-            .iter()
-            .all(|letter| letter.body.contains(order.id))
-        {
-            let dead = ended.dead;
+        let is_of_order = |letter: &DeadLetter| letter.body.contains(order.id);
+        if !ended.dead.iter().all(is_of_order) {
             unmet.push(format!(
-                "dead letters {dead:?}: expected that of order {}",
-                order.id
+                "dead letters {:?}: expected order {}",
+                ended.dead, order.id
             ));
         }
     }
     unmet
 }
 
+/// Returns documents that were refused, received twice, or left without an end or a parent.
 fn documents(store: &Store) -> Vec<String> {
     let refused = store.refused().iter().map(|refused| {
         format!(
@@ -70,7 +78,7 @@ fn documents(store: &Store) -> Vec<String> {
     });
     let twice = store.duplicates().iter().map(|twice| {
         format!(
-            "{} {} of trace {} came twice",
+            "{} {} of trace {} was received twice",
             twice.name, twice.id, twice.trace_id
         )
     });
@@ -97,8 +105,9 @@ fn documents(store: &Store) -> Vec<String> {
     problems
 }
 
-/// order-api's call to the queue is the parent of what order-worker did with the message.
-fn stitched(trace: &Trace, order: &Order) -> Result<(), String> {
+/// Checks that order-api's call to the queue is the parent of order-worker's segments, and
+/// order-worker's call to the vendor the parent of the vendor's segment.
+fn stitched(trace: &Trace, order: &Placed) -> Result<(), String> {
     let api = trace
         .nodes()
         .find(|node| is_function(node, "order-api"))
@@ -112,11 +121,7 @@ fn stitched(trace: &Trace, order: &Order) -> Result<(), String> {
         .iter()
         .filter(|node| is_function(node, "order-worker"))
         .collect();
-    let expected = if order.fails {
-        super::world::RECEIVES as usize
-    } else {
-        1
-    };
+    let expected = if order.fails { RECEIVES as usize } else { 1 };
     if work.len() != expected {
         return Err(format!(
             "{} segments of order-worker under SQS, expected {expected}",
@@ -130,17 +135,31 @@ fn stitched(trace: &Trace, order: &Order) -> Result<(), String> {
                 segment.fault
             ));
         }
-        if !order.fails && !segment.walk().any(|node| is_call(node, "DynamoDB")) {
+        if order.fails {
+            continue;
+        }
+        if !segment.walk().any(|node| is_call(node, "DynamoDB")) {
             return Err("no subsegment DynamoDB under order-worker's segment".to_owned());
+        }
+        if !segment.walk().any(|node| {
+            node.class.as_deref() == Some("remote")
+                && node
+                    .children
+                    .iter()
+                    .any(|child| is_segment(child, vendor::NAME))
+        }) {
+            return Err("no segment of the vendor under order-worker's call to it".to_owned());
         }
     }
     Ok(())
 }
 
+fn is_segment(node: &Node, name: &str) -> bool {
+    node.kind == Kind::Segment && node.name == name
+}
+
 fn is_function(node: &Node, name: &str) -> bool {
-    node.kind == Kind::Segment
-        && node.name == name
-        && node.class.as_deref() == Some("AWS::Lambda::Function")
+    is_segment(node, name) && node.class.as_deref() == Some("AWS::Lambda::Function")
 }
 
 fn is_call(node: &Node, service: &str) -> bool {

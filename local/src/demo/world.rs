@@ -1,136 +1,129 @@
-//! All parts of the demonstration, started and wired to each other.
+//! The parts that both demonstrations share.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Result;
-use super::programs::{self, Programs};
-use crate::api_gateway::ApiGateway;
+use super::place::DEADLINE;
+use super::unmet::Unmet;
+use super::vendor::Vendor;
 use crate::daemon::Daemon;
 use crate::emulator::{Environment, Function, Tracing};
+use crate::error::Result;
 use crate::event_source::{EventSource, Mapping};
-use crate::sqs::{Queue, Settings, Sqs};
+use crate::programs::{self, Programs};
+use crate::sqs::{Queue, Sqs};
+use crate::store::Store;
 use crate::table::Tables;
 
 const TABLE: &str = "orders";
-/// The longest wait of a ReceiveMessage, in seconds (SQS API reference).
-const LONG_POLL: u64 = 20;
-/// Receives of a message before it goes to the dead-letter queue: a failure and its retry.
-pub(super) const RECEIVES: u32 = 2;
+/// Time for documents to arrive after all orders have been processed.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
+/// X-Ray daemon, queues, tables, vendor, and the running functions.
 pub(super) struct World {
     pub(super) daemon: Arc<Daemon>,
-    pub(super) gateway: ApiGateway,
-    order_api: Arc<Environment>,
-    order_worker: Arc<Environment>,
-    sqs: Sqs,
-    queue: Queue,
-    dead: Queue,
-    // Held for what they do until they are dropped.
-    _tables: Tables,
+    pub(super) sqs: Sqs,
+    tables: Tables,
+    vendor: Vendor,
+    functions: Vec<(&'static str, Arc<Environment>)>,
+    extension: PathBuf,
+    // Holds the extension.
     _layer: TempDir,
 }
 
-/// A message of the dead-letter queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DeadLetter {
-    pub(super) message_id: String,
-    pub(super) body: String,
-}
-
 impl World {
+    /// Starts everything but functions.
     pub(super) async fn start(programs: &Programs) -> Result<Self> {
         let daemon = Arc::new(Daemon::start()?);
-        let sqs = Sqs::start().await?;
-        let dead = sqs.create("orders-dead", &Settings::default()).await?;
-        let redrive = Some((dead.clone(), RECEIVES));
-        let queue = sqs
-            .create(
-                "orders",
-                &Settings {
-                    redrive,
-                    ..Settings::default()
-                },
-            )
-            .await?;
         let tables = Tables::start().await?;
         tables.create(TABLE, "orderId")?;
-
         let (layer, extension) = programs::layer(&programs.extension)?;
-        let function = |name: &str, program| {
-            Function::new(name, program)
-                .extension(&extension)
-                .tracing(Tracing::Active)
-                .xray_daemon(daemon.address())
-                .timeout(Duration::from_secs(10))
-                .env("AWS_ENDPOINT_URL_DYNAMODB", tables.endpoint())
-                .env("AWS_ENDPOINT_URL_SQS", sqs.endpoint())
-                .env("TABLE_NAME", TABLE)
-        };
-        let order_api = function("order-api", &programs.order_api).env("QUEUE_URL", &queue.url);
-        let order_api = Arc::new(order_api.start().await?);
-        let order_worker = function("order-worker", &programs.order_worker);
-        let order_worker = Arc::new(order_worker.start().await?);
-        let gateway = ApiGateway::start(Arc::clone(&order_api)).await?;
         Ok(Self {
+            vendor: Vendor::start(daemon.address()).await?,
             daemon,
-            gateway,
-            order_api,
-            order_worker,
-            sqs,
-            queue,
-            dead,
-            _tables: tables,
+            sqs: Sqs::start().await?,
+            tables,
+            functions: Vec::new(),
+            extension,
             _layer: layer,
         })
     }
 
-    /// Starts to hand the queue's messages to order-worker.
-    pub(super) fn consume(&self) -> EventSource {
+    /// Starts a function with the extension and these variables besides the common ones.
+    pub(super) async fn function(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Arc<Environment>> {
+        let mut function = Function::new(name, program)
+            .extension(&self.extension)
+            .tracing(Tracing::Active)
+            .xray_daemon(self.daemon.address())
+            .timeout(Duration::from_secs(10))
+            .env("AWS_ENDPOINT_URL_DYNAMODB", self.tables.endpoint())
+            .env("AWS_ENDPOINT_URL_SQS", self.sqs.endpoint())
+            .env("TABLE_NAME", TABLE)
+            .env("VENDOR_URL", self.vendor.url());
+        for (name, value) in variables {
+            function = function.env(*name, *value);
+        }
+        let environment = Arc::new(function.start().await?);
+        self.functions.push((name, Arc::clone(&environment)));
+        Ok(environment)
+    }
+
+    /// Starts to pass a queue's messages to a function, which names the failed ones.
+    pub(super) fn consume(
+        &self,
+        queue: &Queue,
+        retry_after: Option<Duration>,
+        function: &Arc<Environment>,
+    ) -> EventSource {
         let mapping = Mapping {
             report_batch_item_failures: true,
-            retry_after: Some(Duration::ZERO),
-            ..Mapping::new(self.queue.clone())
+            retry_after,
+            ..Mapping::new(queue.clone())
         };
-        EventSource::start(self.sqs.clone(), mapping, Arc::clone(&self.order_worker))
+        EventSource::start(self.sqs.clone(), mapping, Arc::clone(function))
     }
 
-    /// Waits for a message in the dead-letter queue and takes all that are there; none when
-    /// [`LONG_POLL`] is over.
-    pub(super) async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        let input = json!({
-            "QueueUrl": self.dead.url,
-            "MaxNumberOfMessages": 10,
-            "WaitTimeSeconds": LONG_POLL,
-        });
-        let output = self.sqs.call("ReceiveMessage", input).await?;
-        let text =
-            |message: &Value, member: &str| message[member].as_str().unwrap_or_default().to_owned();
-        let messages = output["Messages"].as_array().into_iter().flatten();
-        let letters = messages.map(|message| DeadLetter {
-            message_id: text(message, "MessageId"),
-            body: text(message, "Body"),
-        });
-        Ok(letters.collect())
+    /// Waits for documents until `unmet` returns nothing. A promise that is not kept in time is
+    /// reported by the check that follows.
+    pub(super) async fn wait_for(&self, unmet: impl Fn(&Store) -> Vec<String>) {
+        let _ = self
+            .daemon
+            .wait_for(|store| unmet(store).is_empty(), DEADLINE)
+            .await;
     }
 
-    /// Ends both environments as Lambda does when it no longer needs them.
-    pub(super) async fn shutdown(&self) {
-        tokio::join!(self.order_api.shutdown(), self.order_worker.shutdown());
+    /// Shuts all functions down, and waits until their last documents have arrived.
+    pub(super) async fn shut_down(&self, unmet: impl Fn(&Store) -> Vec<String>) {
+        for (_, function) in &self.functions {
+            function.shutdown().await;
+        }
+        let _ = self
+            .daemon
+            .wait_for(|store| unmet(store).is_empty(), ARRIVAL)
+            .await;
     }
 
-    /// What the functions and extensions wrote, to standard error.
+    /// Fails if `unmet` returns a promise.
+    pub(super) fn check(&self, unmet: impl Fn(&Store) -> Vec<String>) -> Result<()> {
+        match self.daemon.read(unmet) {
+            unmet if unmet.is_empty() => Ok(()),
+            unmet => Err(Unmet(unmet).into()),
+        }
+    }
+
+    /// Writes the output of functions and extensions to standard error.
     pub(super) fn print_logs(&self) -> io::Result<()> {
         let mut error = io::stderr().lock();
-        let environments = [
-            ("order-api", &self.order_api),
-            ("order-worker", &self.order_worker),
-        ];
-        for (function, environment) in environments {
+        for (function, environment) in &self.functions {
             for line in environment.logs() {
                 writeln!(error, "[{function}/{}] {}", line.source, line.text)?;
             }

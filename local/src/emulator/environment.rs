@@ -1,6 +1,7 @@
-//! An execution environment: takes invocations, keeps their order, ends and renews the processes.
+//! An execution environment: runs invocations in order, ends and renews the processes.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
@@ -13,20 +14,20 @@ use tokio::{
 };
 
 use super::{
-    Function, InvocationResult, Invoke, LogLine, Outcome, StartError,
     failure::Failure,
-    logs::Logs,
-    run::Run,
+    function::Function,
+    invocation::{InvocationResult, Invoke, Outcome, StreamedResponse},
+    logs::{LogLine, Logs},
+    run::{Reply, Run},
     sandbox::{End, Init, Sandbox},
 };
 
-/// A function's execution environment. Dropping it kills all its processes.
-///
-/// It is made by [`Function::start`]; the module's documentation says what it does.
+/// A function's execution environment, made by [`Function::start`]. Dropping it kills all its
+/// processes. The module's documentation describes its behaviour.
 #[derive(Debug)]
 pub struct Environment {
     inner: Arc<Inner>,
-    /// Invocations go on when nobody waits for them any longer, as on Lambda.
+    /// Running invocations; they go on when their callers no longer wait, as on Lambda.
     invocations: Mutex<JoinSet<()>>,
 }
 
@@ -35,24 +36,17 @@ struct Inner {
     function: Arc<Function>,
     directory: TempDir,
     logs: Arc<Logs>,
-    /// One permit for each invocation that may run at once.
+    /// One permit for each invocation that may run concurrently.
     turns: Semaphore,
     current: tokio::sync::Mutex<Option<Arc<Sandbox>>>,
-    /// The same without waiting, also while it starts.
+    /// The current sandbox, available without waiting while it starts.
     visible: Mutex<Weak<Sandbox>>,
 }
 
 impl Environment {
-    pub(super) fn new(function: Function) -> Result<Self, StartError> {
-        let directory = tempfile::Builder::new()
-            .prefix("lambda-")
-            .tempdir()
-            .map_err(|error| {
-                StartError(format!(
-                    "cannot make a directory for {}: {error}",
-                    function.name
-                ))
-            })?;
+    /// Makes an environment without processes, and the directory of its socket.
+    pub(super) fn new(function: Function) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("lambda-").tempdir()?;
         let inner = Inner {
             directory,
             logs: Arc::new(Logs::new(function.echo)),
@@ -67,13 +61,38 @@ impl Environment {
         })
     }
 
-    /// Runs one invocation, after those that came before it.
+    /// Runs one invocation, after the earlier ones.
     ///
     /// Returns when the function has answered; the environment may still be at work then, see
     /// [`Environment::settled`]. After a timeout or a crash it returns when the processes have
     /// been shut down. The invocation goes on when the returned future is dropped.
     pub async fn invoke(&self, invoke: Invoke) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
+        self.run(invoke, None).await
+    }
+
+    /// Runs one invocation as [`invoke`](Self::invoke) does, and sends a streamed response to
+    /// `stream` when it begins. The outcome holds the whole response in either case.
+    ///
+    /// The function waits while the receiver leaves more than 16 parts unread; it goes on when the
+    /// receiver is dropped.
+    pub async fn invoke_streaming(
+        &self,
+        invoke: Invoke,
+        stream: oneshot::Sender<StreamedResponse>,
+    ) -> Outcome {
+        self.run(invoke, Some(stream)).await
+    }
+
+    async fn run(
+        &self,
+        invoke: Invoke,
+        stream: Option<oneshot::Sender<StreamedResponse>>,
+    ) -> Outcome {
+        let (sender, outcome) = oneshot::channel();
+        let reply = Reply {
+            outcome: sender,
+            stream,
+        };
         let request_id = invoke.request_id.clone();
         let task = Arc::clone(&self.inner).run(invoke, reply);
         {
@@ -102,14 +121,15 @@ impl Environment {
         })
     }
 
-    /// Waits until no invocation is at work any longer. On demand, the environment is frozen then.
+    /// Waits until no invocation is at work. The environment is frozen then, unless it is of
+    /// Managed Instances.
     pub async fn settled(&self) {
         self.inner.all_turns().await;
     }
 
-    /// Shuts the processes down as Lambda does with an environment that it no longer needs:
-    /// SHUTDOWN with reason `spindown`. Waits for invocations at work first. The next invocation
-    /// starts new processes.
+    /// Waits for invocations at work, then shuts the processes down with reason `spindown`, as
+    /// Lambda does with an environment that it no longer needs. The next invocation starts new
+    /// processes.
     pub async fn shutdown(&self) {
         let _turns = self.inner.all_turns().await;
         let sandbox = self.inner.current.lock().await.take();
@@ -118,8 +138,8 @@ impl Environment {
         }
     }
 
-    /// Kills the function's process with SIGKILL, as the kernel does when memory runs out.
-    /// Returns whether there was one, when it has ended.
+    /// Kills the function's process with SIGKILL, as the kernel does when memory runs out, and
+    /// waits for its end. Returns whether there was one.
     pub async fn kill_function(&self) -> bool {
         let function = self.inner.visible().and_then(|sandbox| sandbox.function());
         let Some(function) = function.filter(|process| process.is_running()) else {
@@ -130,8 +150,8 @@ impl Environment {
         true
     }
 
-    /// Kills the extensions' processes with SIGKILL. Returns how many there were, when they have
-    /// ended. The environment ends with them, unless it was made with
+    /// Kills the extensions' processes with SIGKILL, waits for their end, and returns how many
+    /// there were. The environment ends with them, unless it was made with
     /// [`Function::outlive_extensions`].
     pub async fn kill_extensions(&self) -> usize {
         let extensions = self.inner.visible().map(|sandbox| sandbox.extensions());
@@ -144,9 +164,9 @@ impl Environment {
         killed
     }
 
-    /// Starts the extensions whose processes have ended, also between invocations and without an
-    /// init phase, which Lambda never does. Returns when they have asked for an event; `false`
-    /// when there is no environment, or one of them failed.
+    /// Starts the extensions whose processes have ended, at any time and without an init phase,
+    /// which Lambda never does. Returns when they have asked for an event; `false` if there is no
+    /// environment, or one of them failed.
     pub async fn start_extensions(&self) -> bool {
         match self.inner.visible() {
             Some(sandbox) => sandbox.start_extensions().await.is_ok(),
@@ -154,13 +174,13 @@ impl Environment {
         }
     }
 
-    /// The function's process; `None` before the first invocation and between two lives.
+    /// Returns the id of the function's process; `None` while it does not run.
     pub fn function_pid(&self) -> Option<u32> {
         let function = self.inner.visible()?.function()?;
         function.is_running().then(|| function.pid())
     }
 
-    /// The extensions' processes that run, in the order in which they were given.
+    /// Returns the ids of the running extensions' processes, in the order of [`Function`].
     pub fn extension_pids(&self) -> Vec<u32> {
         let extensions = self.inner.visible().map(|sandbox| sandbox.extensions());
         let running = extensions
@@ -170,18 +190,18 @@ impl Environment {
         running.map(|process| process.pid()).collect()
     }
 
-    /// What the processes wrote, the last 10,000 lines. The last words of a process may come a
-    /// moment after the outcome of its invocation.
+    /// Returns the last 10,000 lines that the processes wrote. The last line of a process may
+    /// arrive a moment after the outcome of its invocation.
     pub fn logs(&self) -> Vec<LogLine> {
         self.inner.logs.lines()
     }
 
-    /// Default value of `TRACESTITCH_SOCKET` in the processes.
+    /// Returns the default value of `TRACESTITCH_SOCKET` in the processes.
     pub fn socket(&self) -> PathBuf {
         self.inner.socket()
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn function(&self) -> &Function {
         &self.inner.function
     }
@@ -196,7 +216,7 @@ impl Drop for Environment {
 }
 
 impl Inner {
-    async fn run(self: Arc<Self>, invoke: Invoke, reply: oneshot::Sender<Outcome>) {
+    async fn run(self: Arc<Self>, invoke: Invoke, reply: Reply) {
         let Ok(_turn) = self.turns.acquire().await else {
             return;
         };
@@ -207,7 +227,7 @@ impl Inner {
         }
     }
 
-    /// The environment for the next invocation, and the init phase if it had to be started.
+    /// Returns the sandbox for the next invocation, and its init phase if it had to be started.
     async fn ready(&self) -> Result<(Arc<Sandbox>, Option<Init>), (Failure, Option<Init>)> {
         let mut current = self.current.lock().await;
         if let Some(sandbox) = current.take() {
@@ -240,7 +260,7 @@ impl Inner {
         self.directory.path().join("tracestitch.sock")
     }
 
-    /// Waits until nothing is at work, and keeps it so until the permit is dropped.
+    /// Waits until no invocation is at work, and prevents new ones until the permit is dropped.
     async fn all_turns(&self) -> Option<SemaphorePermit<'_>> {
         let all = self.function.max_concurrency.unwrap_or(1);
         // The semaphore is never closed.

@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Function,
-    board::{Board, Event},
-    message::{Refusal, accepted, text},
+    board::Board,
+    function::Function,
+    responses::{Refusal, accepted, header},
+    state::Event,
 };
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
@@ -26,7 +27,7 @@ const IDENTIFIER: &str = "lambda-extension-identifier";
 #[derive(Clone)]
 struct Api {
     board: Arc<Board>,
-    /// What an extension is told about the function, with the account it may ask for.
+    /// The body of a response to `register`, with the account id that some extensions ask for.
     function: Value,
 }
 
@@ -56,7 +57,7 @@ async fn register(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let name = text(&headers, "lambda-extension-name").filter(|name| !name.is_empty());
+    let name = header(&headers, "lambda-extension-name").filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| {
         let problem = "the header Lambda-Extension-Name is missing or empty";
         Refusal::forbidden("Extension.InvalidExtensionName", problem.into())
@@ -72,7 +73,7 @@ async fn register(
         .collect::<Result<_, _>>()?;
     let id = api.board.register(&name, events)?;
 
-    let features = text(&headers, "lambda-extension-accept-feature").unwrap_or_default();
+    let features = header(&headers, "lambda-extension-accept-feature").unwrap_or_default();
     let mut function = api.function;
     if !features
         .split(',')
@@ -86,7 +87,7 @@ async fn register(
 
 fn event(name: &str) -> Result<Event, Refusal> {
     serde_json::from_value(Value::from(name)).map_err(|_| {
-        let problem = format!("{name:?} is no lifecycle event; expected INVOKE or SHUTDOWN");
+        let problem = format!("{name:?} is not a lifecycle event; expected INVOKE or SHUTDOWN");
         Refusal::forbidden("Extension.InvalidEventType", problem)
     })
 }
@@ -96,9 +97,9 @@ async fn next(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Re
     Ok(Json(event).into_response())
 }
 
-/// `init/error` and `exit/error` differ in when they may come, not in what they lead to.
+/// Handles `init/error` and `exit/error`, which have the same consequence.
 async fn error(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let error_type = text(&headers, "lambda-extension-function-error-type").ok_or_else(|| {
+    let error_type = header(&headers, "lambda-extension-function-error-type").ok_or_else(|| {
         let problem = "the header Lambda-Extension-Function-Error-Type is missing";
         Refusal::forbidden("Extension.MissingHeader", problem.into())
     })?;
@@ -108,7 +109,7 @@ async fn error(State(api): State<Api>, headers: HeaderMap) -> Result<Response, R
 }
 
 fn identifier(headers: &HeaderMap) -> Result<String, Refusal> {
-    text(headers, IDENTIFIER).ok_or_else(|| {
+    header(headers, IDENTIFIER).ok_or_else(|| {
         let problem = "the header Lambda-Extension-Identifier is missing";
         Refusal::forbidden("Extension.MissingExtensionIdentifier", problem.into())
     })

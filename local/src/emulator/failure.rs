@@ -1,12 +1,12 @@
-//! What can end an environment before its time.
+//! Failures that end an environment early.
 
 use std::{process::ExitStatus, time::Duration};
 
 use bytes::Bytes;
 
-use super::InvocationResult;
+use super::invocation::InvocationResult;
 
-/// What ended an environment before its time.
+/// A failure that ends an environment early.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
     /// A process could not be started.

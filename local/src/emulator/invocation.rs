@@ -1,4 +1,4 @@
-//! One invocation: what goes in, what comes out.
+//! One invocation: its event and its outcome.
 
 use std::{
     process::ExitStatus,
@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// A request to invoke the function.
@@ -18,7 +19,7 @@ pub struct Invoke {
 }
 
 impl Invoke {
-    /// An invocation with this event, under a new request id and without a trace header.
+    /// Creates an invocation with this event, a new request id and no trace header.
     pub fn new(payload: impl Into<Bytes>) -> Self {
         Self {
             payload: payload.into(),
@@ -27,7 +28,7 @@ impl Invoke {
         }
     }
 
-    /// The caller's `X-Amzn-Trace-Id`. An empty one counts as none.
+    /// Sets the caller's `X-Amzn-Trace-Id`. An empty one counts as absent.
     #[must_use]
     pub fn trace_header(mut self, header: impl Into<String>) -> Self {
         self.trace_header = Some(header.into()).filter(|header| !header.is_empty());
@@ -42,7 +43,17 @@ impl Invoke {
     }
 }
 
-/// How an invocation ended.
+/// A response that the function streams.
+#[derive(Debug)]
+pub struct StreamedResponse {
+    /// The `Content-Type` under which the runtime sends it.
+    pub content_type: Option<String>,
+    /// Its parts, as soon as the runtime has sent them. The channel closes at the end of the
+    /// response, and when the function fails; the invocation's outcome distinguishes the two.
+    pub parts: mpsc::Receiver<Bytes>,
+}
+
+/// The result of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationResult {
     /// The function answered.
@@ -54,46 +65,47 @@ pub enum InvocationResult {
         /// `Lambda-Runtime-Function-Error-Type`, if the runtime sent it.
         error_type: Option<String>,
     },
-    /// The time was over: the function's timeout, or the limit of the init phase.
+    /// The function's timeout or the limit of the init phase passed.
     TimedOut {
         /// The limit.
         after: Duration,
     },
     /// The function's process or an extension ended, or could not be started.
     Crashed {
-        /// How the process ended; `None` if it did not start, or an extension reported an error.
+        /// The process's exit status; `None` if it did not start, or an extension reported an error.
         status: Option<ExitStatus>,
         /// Which process, and what happened to it.
         reason: String,
     },
 }
 
-/// What an invocation came to.
+/// The outcome of an invocation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The id that the function knew the invocation by.
+    /// The request id that the function got.
     pub request_id: String,
-    /// How it ended.
+    /// The result.
     pub result: InvocationResult,
     /// `Lambda-Runtime-Trace-Id` as the runtime got it.
     pub trace_header: Option<String>,
-    /// How long the init phase took, if this invocation caused one.
+    /// The duration of the init phase, if this invocation caused one.
     pub init: Option<Duration>,
-    /// When the invocation was handed to the function; when it was received, if it never was.
+    /// The time at which the function got the invocation; if it never did, the time at which the
+    /// emulator got it.
     pub started: SystemTime,
-    /// When the result was known. Lambda's work after that is not part of it.
+    /// The time of the result. Lambda's later work is not included.
     pub ended: SystemTime,
 }
 
 impl Outcome {
-    /// Whether the function answered.
+    /// Returns whether the function answered.
     pub fn is_response(&self) -> bool {
         matches!(self.result, InvocationResult::Response(_))
     }
 
-    /// What the caller of Lambda's `Invoke` gets: the answer, the function's error document, or
-    /// the document that Lambda makes for a timeout or a crash.
+    /// Returns what the caller of Lambda's `Invoke` gets: the answer, the function's error
+    /// document, or the document that Lambda makes for a timeout or a crash.
     pub fn payload(&self) -> Bytes {
         let (error_type, problem) = match &self.result {
             InvocationResult::Response(payload)
@@ -108,5 +120,14 @@ impl Outcome {
         json!({ "errorType": error_type, "errorMessage": message })
             .to_string()
             .into()
+    }
+
+    /// Returns the payload, as an error unless the function answered.
+    pub(crate) fn into_payload(self) -> Result<Bytes, Bytes> {
+        if self.is_response() {
+            Ok(self.payload())
+        } else {
+            Err(self.payload())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the processes wrote.
+//! The output of the processes.
 
 use std::{
     collections::VecDeque,
@@ -7,10 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-/// Lines kept; older ones are forgotten.
+/// Number of lines kept; older ones are dropped.
 const CAPACITY: usize = 10_000;
 
-/// One of a process's two outputs.
+/// An output of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -25,9 +25,9 @@ pub enum Stream {
 pub struct LogLine {
     /// `function`, or the extension's name.
     pub source: String,
-    /// Where it wrote.
+    /// The output.
     pub stream: Stream,
-    /// When the line was read.
+    /// The time at which the line was read.
     pub time: SystemTime,
     /// The line without its end, invalid UTF-8 replaced.
     pub text: String,
@@ -49,7 +49,7 @@ impl Logs {
 
     pub(super) fn push(&self, source: &str, stream: Stream, text: String) {
         if self.echo {
-            // Without a standard error there is nobody to tell.
+            // Fails without a standard error; the line is kept anyway.
             let _ = writeln!(std::io::stderr().lock(), "[{source}] {text}");
         }
         let line = LogLine {

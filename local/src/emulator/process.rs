@@ -1,8 +1,9 @@
-//! A process of an environment, in a process group of its own: started, stopped, continued,
+//! A process of an environment, in its own process group: it is started, stopped, continued and
 //! killed together with all its children.
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     io,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -21,18 +22,18 @@ use tokio::{
 
 use super::logs::{Logs, Stream};
 
-/// A running process. Dropping it kills it.
+/// A running process; it is killed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) name: String,
-    /// Process group, whose number is the process's own.
+    /// The process group, whose number is the process id.
     group: Pid,
     exit: watch::Receiver<Option<ExitStatus>>,
 }
 
 impl Process {
-    /// Starts `program` in its own directory with `variables` as its whole environment. `on_exit`
-    /// is called when it has ended.
+    /// Starts `program` in its own directory with `variables` as its whole environment. Calls
+    /// `on_exit` when it has ended.
     pub(super) fn start(
         name: String,
         program: &Path,
@@ -70,10 +71,10 @@ impl Process {
         }
         let (ended, exit) = watch::channel(None);
         tokio::spawn(async move {
-            // Waiting for a child of ours fails only if somebody else has waited for it.
+            // Waiting for a child fails only if other code has waited for it before.
             let status = child.wait().await.unwrap_or_default();
             signal(group, Signal::SIGKILL);
-            // Whoever waits for the end finds its consequences already there.
+            // First the consequences, then the news: code that waits for the end relies on them.
             on_exit(status);
             ended.send_replace(Some(status));
         });
@@ -88,34 +89,33 @@ impl Process {
         self.exit.borrow().is_none()
     }
 
-    /// Stops it where it stands.
     pub(super) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Continues a frozen process.
     pub(super) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// Asks it to end.
+    /// Asks the process to end.
     pub(super) fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Ends it, stopped or not.
+    /// Ends the process, frozen or not.
     pub(super) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub(super) async fn exited(&self) {
         let mut exit = self.exit.clone();
-        // The sender goes away without a status only when the async runtime itself ends.
+        // The sender is dropped without a status only when the async runtime itself ends.
         let _ = exit.wait_for(Option::is_some).await;
     }
 
-    /// The number of a process that has ended may belong to another one: it gets no signal.
+    /// Sends a signal to a running process. The number of an ended one may belong to another.
     fn signal(&self, wanted: Signal) {
         if self.is_running() {
             signal(self.group, wanted);
@@ -129,8 +129,16 @@ impl Drop for Process {
     }
 }
 
+/// Returns the last part of a path: the name under which an extension registers.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(OsStr::to_string_lossy)
+        .unwrap_or_default()
+        .into_owned()
+}
+
 fn signal(group: Pid, signal: Signal) {
-    // It fails when the group is gone, which is as good as any end of it.
+    // Fails when the group has ended, which every signal here leads to or tolerates.
     let _ = killpg(group, signal);
 }
 

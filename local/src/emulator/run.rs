@@ -1,4 +1,4 @@
-//! One invocation's way through an environment.
+//! The course of one invocation through an environment.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use super::{
-    Function, InvocationResult, Invoke, Outcome,
-    board::{Answer, Job, State},
     failure::Failure,
+    function::Function,
+    invocation::{InvocationResult, Invoke, Outcome, StreamedResponse},
     logs::{Logs, Stream},
     sandbox::{End, Init, Sandbox, epoch_ms},
+    state::{Answer, Job, State},
     trace::{Times, Trace},
 };
 
@@ -25,10 +26,18 @@ pub(super) struct Run {
     invoke: Invoke,
     trace: Trace,
     times: Times,
-    reply: oneshot::Sender<Outcome>,
+    reply: Reply,
 }
 
-/// What an invocation ends with, whichever comes first.
+/// The receivers of the results of an invocation.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) outcome: oneshot::Sender<Outcome>,
+    /// For a streamed response, when it begins.
+    pub(super) stream: Option<oneshot::Sender<StreamedResponse>>,
+}
+
+/// The first of the events that end an invocation.
 enum Ending {
     Answered(Answer),
     Failed(Failure),
@@ -40,7 +49,7 @@ impl Run {
         function: &Arc<Function>,
         logs: &Arc<Logs>,
         invoke: Invoke,
-        reply: oneshot::Sender<Outcome>,
+        reply: Reply,
     ) -> Self {
         let trace = Trace::begin(function, invoke.trace_header.clone());
         let times = Times::from(SystemTime::now());
@@ -54,7 +63,7 @@ impl Run {
         }
     }
 
-    /// Ends it before the function has seen it.
+    /// Ends the invocation before the function got it.
     pub(super) async fn fail(mut self, failure: Failure, init: Option<Init>) {
         let ended = init.map_or(self.times.received, |init| init.began + init.took);
         self.times.init = init;
@@ -62,7 +71,7 @@ impl Run {
         self.finish(failure.into(), None).send(ended).await;
     }
 
-    /// Runs it: returns when the environment is ready for the next one, or has ended.
+    /// Runs the invocation. Returns when the environment is ready for the next one, or has ended.
     pub(super) async fn serve(mut self, sandbox: &Sandbox, init: Option<Init>) {
         if self.function.freeze {
             sandbox.thaw();
@@ -73,9 +82,11 @@ impl Run {
         self.times.dispatched = Some(dispatched);
         let job = self.job(dispatched);
         let event = self.event(&job);
-        let answer = sandbox.board.dispatch(job, event);
+        let answer = sandbox
+            .board
+            .dispatch(job, &event, self.reply.stream.take());
         let ending = select! {
-            // An answer counts, even if the function ended right after it.
+            // An answer counts even if the function ended right after it.
             biased;
             Ok(answer) = answer => Ending::Answered(answer),
             failure = sandbox.board.failure() => Ending::Failed(failure),
@@ -87,7 +98,7 @@ impl Run {
             Ending::Answered(answer) => {
                 let managed = self.function.is_managed();
                 let freeze = self.function.freeze;
-                let (result, cause) = taken_apart(answer);
+                let (result, cause) = result_and_cause(answer);
                 let recording = self.finish(result, cause);
                 if !managed {
                     wind_down(sandbox, deadline, freeze).await;
@@ -122,7 +133,7 @@ impl Run {
         }
     }
 
-    /// The same for extensions.
+    /// The INVOKE event for extensions.
     fn event(&self, job: &Job) -> Value {
         let mut event = json!({
             "eventType": "INVOKE",
@@ -136,7 +147,7 @@ impl Run {
         event
     }
 
-    /// Gives the outcome to the caller; what is left is to record the trace.
+    /// Sends the outcome to the caller. The trace is still to be recorded.
     fn finish(self, result: InvocationResult, cause: Option<Value>) -> Recording {
         let Self {
             function,
@@ -147,8 +158,8 @@ impl Run {
             reply,
         } = self;
         let request_id = invoke.request_id;
-        // A caller who went away wants no outcome.
-        let _ = reply.send(Outcome {
+        // The caller may have dropped the receiver.
+        let _ = reply.outcome.send(Outcome {
             request_id: request_id.clone(),
             result: result.clone(),
             trace_header: trace.for_runtime.clone(),
@@ -168,8 +179,7 @@ impl Run {
     }
 }
 
-/// Waits for the runtime and the extensions to ask for what is next. They have the time that the
-/// answer left.
+/// Waits until the runtime and the extensions ask for the next event, at most until the deadline.
 async fn wind_down(sandbox: &Sandbox, deadline: Instant, freeze: bool) {
     let over = |state: &State| match state.failure() {
         Some(_) => Some(Err(End::Failure)),
@@ -185,7 +195,7 @@ async fn wind_down(sandbox: &Sandbox, deadline: Instant, freeze: bool) {
     }
 }
 
-/// An invocation whose result is known and whose trace is not recorded yet.
+/// An invocation with a result, whose trace is still to be recorded.
 struct Recording {
     function: Arc<Function>,
     logs: Arc<Logs>,
@@ -218,7 +228,7 @@ impl Recording {
     }
 }
 
-fn taken_apart(answer: Answer) -> (InvocationResult, Option<Value>) {
+fn result_and_cause(answer: Answer) -> (InvocationResult, Option<Value>) {
     match answer {
         Answer::Response(payload) => (InvocationResult::Response(payload), None),
         Answer::Error {

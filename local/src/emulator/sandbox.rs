@@ -9,31 +9,34 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use axum::Router;
 use tokio::{
     sync::OnceCell,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Function,
-    api::Server,
-    board::{Board, State},
+    board::Board,
+    extensions_api,
     failure::Failure,
-    function::file_name,
+    function::Function,
     logs::Logs,
-    process::Process,
+    process::{Process, file_name},
+    runtime_api,
+    state::State,
     variables,
 };
+use crate::server::Server;
 
-/// The whole shutdown phase, where there are extensions.
+/// Length of the whole shutdown phase of an environment with extensions.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 /// The runtime's share of it.
 const RUNTIME_SHARE: Duration = Duration::from_millis(300);
 
-/// Why the processes come to their end.
+/// Why the processes are ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Nobody needs them any longer.
+    /// The environment is no longer needed.
     Spindown,
     /// An invocation took too long.
     Timeout,
@@ -42,7 +45,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// As SHUTDOWN gives it.
+    /// The reason in the SHUTDOWN event.
     fn reason(self) -> &'static str {
         match self {
             Self::Spindown => "spindown",
@@ -52,7 +55,7 @@ impl End {
     }
 }
 
-/// When the init phase began and ended.
+/// Begin and duration of the init phase.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Init {
     pub(super) began: SystemTime,
@@ -74,7 +77,7 @@ pub(super) struct Sandbox {
 struct Processes {
     function: Option<Arc<Process>>,
     extensions: Vec<Arc<Process>>,
-    /// Nothing is to be started any more.
+    /// True if no more processes may start.
     closed: bool,
 }
 
@@ -91,7 +94,7 @@ impl Processes {
 }
 
 impl Sandbox {
-    /// Starts the server; no process yet.
+    /// Starts the server of both APIs, but no process.
     pub(super) async fn new(
         function: &Arc<Function>,
         socket: &Path,
@@ -99,12 +102,13 @@ impl Sandbox {
     ) -> Result<Arc<Self>, Failure> {
         let names = function.extensions.iter().map(|path| file_name(path));
         let board = Board::new(function.is_managed(), names);
-        let server = Server::start(function, &board).await.map_err(|error| {
-            let process = "the server for the Runtime API".into();
-            Failure::NotStarted {
-                process,
-                problem: error.to_string(),
-            }
+        let routes = Router::new()
+            .merge(runtime_api::routes(Arc::clone(&board)))
+            .merge(extensions_api::routes(function, Arc::clone(&board)));
+        let server = Server::start(routes).await;
+        let server = server.map_err(|error| Failure::NotStarted {
+            process: "the server for the Runtime API".into(),
+            problem: error.to_string(),
         })?;
         Ok(Arc::new(Self {
             function: Arc::clone(function),
@@ -117,8 +121,8 @@ impl Sandbox {
         }))
     }
 
-    /// The init phase: extensions start and register, then the runtime starts; it is over when
-    /// all have asked for what is next.
+    /// Runs the init phase: extensions start and register, then the runtime starts. It ends when
+    /// all of them have asked for an event.
     pub(super) async fn init(&self) -> (Init, Result<(), Failure>) {
         let limit = self.function.init_time();
         let (began, clock) = (SystemTime::now(), Instant::now());
@@ -140,7 +144,7 @@ impl Sandbox {
         self.reached(State::is_initialised).await
     }
 
-    /// Waits for a state, or for the failure that prevents it.
+    /// Waits for a state or a failure.
     async fn reached(&self, wanted: fn(&State) -> bool) -> Result<(), Failure> {
         let ended = |state: &State| match state.failure() {
             Some(failure) => Some(Err(failure)),
@@ -189,7 +193,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Starts the extensions that do not run; returns when they have asked for an event.
+    /// Starts the extensions that do not run. Returns when they have asked for an event.
     pub(super) async fn start_extensions(&self) -> Result<(), Failure> {
         for program in &self.function.extensions {
             let name = file_name(program);
@@ -208,12 +212,12 @@ impl Sandbox {
             .unwrap_or(Err(Failure::InitTimedOut { limit }))
     }
 
-    /// Whether another invocation can run here.
+    /// Returns whether another invocation can run here.
     pub(super) fn is_usable(&self) -> bool {
         !self.ended.initialized() && self.board.read(State::failure).is_none()
     }
 
-    /// Stops all processes, unless an extension has just been started: that one comes first.
+    /// Stops all processes, unless a newly started extension is still at work.
     pub(super) fn freeze(&self) {
         let processes = self.processes();
         if self.board.read(State::is_idle) {
@@ -225,7 +229,7 @@ impl Sandbox {
         self.processes().all().for_each(|process| process.thaw());
     }
 
-    /// Kills what runs, without ceremony, and starts nothing more.
+    /// Kills all processes at once and prevents new ones.
     pub(super) fn kill(&self) {
         let mut processes = self.processes();
         processes.closed = true;
@@ -240,8 +244,8 @@ impl Sandbox {
         self.processes().extensions.clone()
     }
 
-    /// The shutdown phase: the runtime first, then the extensions that asked for SHUTDOWN, each
-    /// with the time that it has; then whatever still runs is killed. Returns when all have
+    /// Runs the shutdown phase: first the runtime, then the extensions that registered for
+    /// SHUTDOWN, each within its time; then all other processes are killed. Returns when all have
     /// ended. A second call waits for the first.
     pub(super) async fn end(&self, end: End) {
         self.ended.get_or_init(|| self.shut_down(end)).await;
@@ -255,7 +259,7 @@ impl Sandbox {
         if let Some(function) = self.function() {
             if self.board.read(State::has_extensions) {
                 function.terminate();
-                // Whether it used its time or ended early, it is killed next.
+                // It is killed next in either case.
                 let _ = timeout(RUNTIME_SHARE, function.exited()).await;
             }
             function.kill();
@@ -272,7 +276,7 @@ impl Sandbox {
             }
         }
         for extension in &extensions {
-            // As above.
+            // It is killed next in either case.
             let _ = timeout_at(limit, extension.exited()).await;
             extension.kill();
             extension.exited().await;
@@ -286,7 +290,7 @@ impl Sandbox {
     }
 }
 
-/// Milliseconds since the epoch, as deadlines are given.
+/// Returns milliseconds since the epoch, the unit of deadlines.
 pub(super) fn epoch_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! What Lambda itself does for tracing: the header that the runtime gets, and the two segments
-//! of service and function.
+//! Lambda's own part of tracing: the header that the runtime gets, and the two segments of service
+//! and function.
 //!
 //! Source: Lambda developer guide, "Visualize Lambda function invocations using AWS X-Ray".
 
@@ -19,14 +19,18 @@ use tracestitch_wire::{
     time::Timestamp,
 };
 
-use super::{Function, InvocationResult, Tracing, sandbox::Init};
+use super::{
+    function::{Function, Tracing},
+    invocation::InvocationResult,
+    sandbox::Init,
+};
 
 /// The trace of one invocation.
 #[derive(Debug)]
 pub(super) struct Trace {
-    /// `Lambda-Runtime-Trace-Id`.
+    /// The runtime's header, `Lambda-Runtime-Trace-Id`.
     pub(super) for_runtime: Option<String>,
-    /// What extensions get with INVOKE: the header as it came.
+    /// The caller's header, which extensions get with INVOKE.
     pub(super) for_extensions: Option<String>,
     /// Set when Lambda's own segments are recorded.
     recorded: Option<Recorded>,
@@ -40,21 +44,21 @@ struct Recorded {
     function: SegmentId,
 }
 
-/// When the parts of an invocation began and ended.
+/// The times of an invocation's parts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) received: SystemTime,
     pub(super) init: Option<Init>,
-    /// Handed to the runtime; `None` if it never was.
+    /// The time at which the runtime got the invocation; `None` if it never did.
     pub(super) dispatched: Option<SystemTime>,
-    /// When the result was known.
+    /// The time of the result.
     pub(super) answered: SystemTime,
-    /// When Lambda's work was over, too.
+    /// The end of Lambda's own work.
     pub(super) ended: SystemTime,
 }
 
 impl From<SystemTime> for Times {
-    /// Of an invocation that has just been received.
+    /// Returns the times of an invocation that has just been received.
     fn from(received: SystemTime) -> Self {
         Self {
             received,
@@ -67,7 +71,7 @@ impl From<SystemTime> for Times {
 }
 
 impl Trace {
-    /// Decides what an invocation with this header gets.
+    /// Decides which headers an invocation gets, and whether it is recorded.
     pub(super) fn begin(function: &Function, incoming: Option<String>) -> Self {
         if function.tracing == Tracing::PassThrough {
             return Self {
@@ -76,7 +80,7 @@ impl Trace {
                 recorded: None,
             };
         }
-        // A header that cannot be read is as good as none.
+        // An unreadable header counts as absent.
         let header = incoming.as_deref().and_then(|text| text.parse().ok());
         let known = header.is_some();
         let mut header: TraceHeader = header.unwrap_or_else(|| {
@@ -114,7 +118,7 @@ impl Trace {
         }
     }
 
-    /// Sends Lambda's segments to the daemon, if they are recorded and there is one.
+    /// Sends Lambda's segments to the daemon, if the trace is recorded and there is a daemon.
     pub(super) async fn record(
         &self,
         function: &Function,
@@ -141,7 +145,7 @@ impl Trace {
 }
 
 impl Recorded {
-    /// The segments of the service and of the function.
+    /// Returns the segments of the service and of the function.
     fn segments(
         &self,
         function: &Function,
@@ -242,7 +246,7 @@ mod tests {
 
     const ROOT: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-    /// The header for the runtime, with its ids that are new replaced by `NEW`.
+    /// Returns the header for the runtime, with new ids replaced by `NEW`.
     fn runtime_header(function: &Function, incoming: Option<&str>) -> Option<String> {
         let trace = Trace::begin(function, incoming.map(str::to_owned));
         let mut header = trace.for_runtime?;
@@ -262,18 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn headers_for_the_runtime() {
+    fn runtime_header_follows_mode_and_caller() {
         let passing = Function::new("f", "/f");
         let active = passing.clone().tracing(Tracing::Active);
         let frugal = active.clone().sample_undecided(false);
         for (function, incoming, expected, reason) in [
             (&passing, None, None, "nothing to pass through"),
-            (&passing, Some("Root=R"), Some("Root=R"), "as it came"),
+            (&passing, Some("Root=R"), Some("Root=R"), "unchanged"),
             (
                 &passing,
                 Some("Root=R;Sampled=?;x=1"),
                 Some("Root=R;Sampled=?;x=1"),
-                "as it came",
+                "unchanged",
             ),
             (
                 &active,
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_get_the_header_as_it_came() {
+    fn extensions_get_the_callers_header() {
         let active = Function::new("f", "/f").tracing(Tracing::Active);
         let incoming = format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1;x=1");
         let trace = Trace::begin(&active, Some(incoming.clone()));

@@ -1,13 +1,13 @@
-//! The environment variables that a process gets: documented ones and the user's, nothing else.
+//! The environment variables of a process: the documented ones and the user's, nothing else.
 //!
 //! Source: Lambda developer guide, "Defined runtime environment variables", and Extensions API,
 //! "Environment variables".
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
-use super::Function;
+use super::function::Function;
 
-/// Names that extensions do not get. Names with a leading underscore are withheld as well.
+/// Names that extensions do not get, in addition to names with a leading underscore.
 const WITHHELD_FROM_EXTENSIONS: [&str; 8] = [
     "AWS_EXECUTION_ENV",
     "AWS_LAMBDA_LOG_GROUP_NAME",
@@ -21,7 +21,7 @@ const WITHHELD_FROM_EXTENSIONS: [&str; 8] = [
 
 type Variables = BTreeMap<String, String>;
 
-/// What the runtime's process gets.
+/// Returns the variables of the runtime's process.
 pub(super) fn of_runtime(function: &Function, api: SocketAddr, socket: &Path) -> Variables {
     let task_root = function.program.parent().unwrap_or(&function.program);
     let mut own = vec![
@@ -74,7 +74,7 @@ pub(super) fn of_runtime(function: &Function, api: SocketAddr, socket: &Path) ->
     variables
 }
 
-/// What an extension's process gets.
+/// Returns the variables of an extension's process.
 pub(super) fn of_extension(function: &Function, api: SocketAddr, socket: &Path) -> Variables {
     let mut variables = of_runtime(function, api, socket);
     variables.retain(|name, _| {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_gets_what() {
+    fn runtime_and_extensions_get_documented_variables() {
         let api = SocketAddr::from(([127, 0, 0, 1], 9001));
         let function = Function::new("orders", "/task/bootstrap")
             .xray_daemon(SocketAddr::from(([127, 0, 0, 1], 2000)))

@@ -1,11 +1,12 @@
-//! The event that Lambda makes of SQS messages.
+//! The event that Lambda makes from SQS messages.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::sqs::{Queue, REGION};
+use crate::account::REGION;
+use crate::sqs::Queue;
 
-/// Lambda developer guide, "Example standard queue message event".
+/// Builds the event (Lambda developer guide, "Example standard queue message event").
 pub(super) fn build(messages: &[Value], queue: &Queue) -> Bytes {
     let records: Vec<Value> = messages
         .iter()

@@ -1,12 +1,12 @@
-//! Which messages of a batch failed, by the function's answer.
+//! The failed messages of a batch, as the function's answer names them.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// The message ids that the answer names as failed, or all of `batch` when the answer is invalid
-/// (Lambda developer guide, "Success and failure conditions"): not JSON, another key than
-/// `itemIdentifier`, an identifier that is null, empty or of no message of the batch.
+/// Returns the message ids that the answer names as failed, or all of `batch` if the answer is
+/// invalid (Lambda developer guide, "Success and failure conditions"): not JSON, another key than
+/// `itemIdentifier`, an identifier that is null, empty or not in the batch.
 pub(super) fn failed(answer: &[u8], batch: &BTreeSet<String>) -> BTreeSet<String> {
     named(answer, batch).unwrap_or_else(|| batch.clone())
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn invalid_answer_fails_the_whole_batch() {
         let batch = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
         let (none, one, all): (&[&str], &[&str], &[&str]) = (&[], &["b"], &["a", "b"]);
         let cases = [

@@ -1,24 +1,24 @@
-//! What a message carries beside its body: message attributes and the trace header.
+//! Message attributes and the trace header of a message.
 //!
-//! The emulator keeps text attributes only. So both travel through it as one text attribute,
-//! packed when the message is sent and unpacked when it is received: the trace header is there
-//! from the moment that the message is.
+//! The emulator keeps text attributes only. Both therefore travel through it as one text attribute,
+//! which is packed when the message is sent and unpacked when it is received. A message is never
+//! visible without its trace header.
 
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 use tracestitch_wire::header::{NAME, TraceHeader};
 
-use super::{SqsError, invalid};
+use super::error::SqsError;
 
-/// The one attribute that the emulator gets to see.
+/// The only attribute that the emulator gets.
 const PACK: &str = "tracestitch-local.pack";
 const TRACE_HEADER: &str = "AWSTraceHeader";
 
 /// Packs each message of a send request.
 ///
 /// The HTTP header covers every message; the attribute of a message overrides it (X-Ray developer
-/// guide, "Amazon SQS and AWS X-Ray"). A malformed header is passed over, a malformed attribute
-/// is refused (SQS API reference, `MessageSystemAttributeValue`).
+/// guide, "Amazon SQS and AWS X-Ray"). A malformed header is ignored, a malformed attribute is
+/// refused (SQS API reference, `MessageSystemAttributeValue`).
 pub(super) fn pack(
     operation: &str,
     headers: &HeaderMap,
@@ -40,7 +40,7 @@ pub(super) fn pack(
 
 fn pack_message(header: Option<&str>, message: &mut Value) -> Result<(), SqsError> {
     let Some(message) = message.as_object_mut() else {
-        return Err(invalid("a message is a JSON object".to_owned()));
+        return Err(SqsError::invalid("a message is not a JSON object"));
     };
     let system = message
         .remove("MessageSystemAttributes")
@@ -58,26 +58,26 @@ fn pack_message(header: Option<&str>, message: &mut Value) -> Result<(), SqsErro
 
 fn trace_attribute(name: &str, attribute: &Value) -> Result<String, SqsError> {
     if name != TRACE_HEADER {
-        return Err(invalid(format!(
+        return Err(SqsError::invalid(format!(
             "system attribute {name:?}, expected {TRACE_HEADER}"
         )));
     }
     if attribute["DataType"] != "String" {
         let found = &attribute["DataType"];
-        return Err(invalid(format!(
+        return Err(SqsError::invalid(format!(
             "{TRACE_HEADER} has DataType {found}, expected String"
         )));
     }
     let value = attribute["StringValue"].as_str().unwrap_or_default();
     match value.parse::<TraceHeader>() {
         Ok(_) => Ok(value.to_owned()),
-        Err(error) => Err(invalid(format!(
-            "{TRACE_HEADER} is no trace header: {error}"
+        Err(error) => Err(SqsError::invalid(format!(
+            "{TRACE_HEADER} is not a trace header: {error}"
         ))),
     }
 }
 
-/// Unpacks each received message and leaves what `request` asked for.
+/// Unpacks each received message and keeps the attributes that `request` names.
 pub(super) fn unpack(request: &Value, output: &mut Value) {
     let names = |member: &str| -> Vec<&str> {
         request[member]
@@ -116,8 +116,8 @@ fn unpack_message(system: &[&str], own: &[&str], message: &mut Value) {
     });
 }
 
-/// `All`, `.*`, a name, or the beginning of names before `.*` (SQS API reference,
-/// `ReceiveMessage`).
+/// Returns whether a requested name matches an attribute's: `All`, `.*`, the name, or its beginning
+/// before `.*` (SQS API reference, `ReceiveMessage`).
 fn matches(wanted: &str, name: &str) -> bool {
     match wanted.strip_suffix(".*") {
         Some(beginning) => name.starts_with(beginning),
@@ -125,7 +125,7 @@ fn matches(wanted: &str, name: &str) -> bool {
     }
 }
 
-/// Keeps the entries of the object at `member` that `wanted` holds for; an empty one goes away.
+/// Keeps the entries of the object at `member` for which `wanted` is true; removes an empty object.
 fn keep(message: &mut Value, member: &str, wanted: impl Fn(&str) -> bool) {
     let Some(message) = message.as_object_mut() else {
         return;

@@ -1,11 +1,11 @@
-//! One segment or subsegment, reduced to what a reader of the trace looks for.
+//! A segment or subsegment, reduced to the facts that a reader of the trace looks for.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Members of `aws` worth a place in the line, with the name they get there.
+/// Members of `aws` that are displayed, with their short names.
 const AWS_FACTS: [(&str, &str); 11] = [
     ("operation", "operation"),
     ("table_name", "table"),
@@ -20,20 +20,20 @@ const AWS_FACTS: [(&str, &str); 11] = [
     ("retries", "retries"),
 ];
 
-/// Segment or subsegment.
+/// The kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A node of the service map of its own.
+    /// Work of a service, which is a node of the service map.
     Segment,
     /// Work or a call inside a segment.
     Subsegment,
 }
 
-/// Something recorded, as `name=value`.
+/// A recorded fact, displayed as `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fact {
-    /// Short name, such as `table`; an annotation has its own key.
+    /// A short name, such as `table`, or an annotation's key.
     pub name: String,
     /// The value as text.
     pub value: String,
@@ -42,42 +42,42 @@ pub struct Fact {
 /// A pointer to a segment or subsegment of any trace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Link {
-    /// The trace pointed to.
+    /// The trace id of its target.
     pub trace_id: String,
-    /// The segment or subsegment in it.
+    /// The id of its target.
     pub id: String,
 }
 
-/// A segment or subsegment and those under it.
+/// A segment or subsegment with its children.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Node {
-    /// Its id, 16 hexadecimal digits.
+    /// The id, 16 hexadecimal digits.
     pub id: String,
-    /// The id of the one above it, received or not.
+    /// The parent's id, received or not.
     pub parent_id: Option<String>,
     /// Segment or subsegment.
     pub kind: Kind,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// `aws` or `remote` for a call, the origin of a segment, or nothing for local work.
+    /// `aws` or `remote` for a call, the origin for a segment, `None` for local work.
     pub class: Option<String>,
-    /// Start in seconds since 1970.
+    /// The start in seconds since 1970.
     pub start: f64,
-    /// End in seconds since 1970; `None` while in progress.
+    /// The end in seconds since 1970; `None` while in progress.
     pub end: Option<f64>,
-    /// Failed by itself or by a service (5xx).
+    /// True if the work or a called service failed (5xx).
     pub fault: bool,
-    /// Failed by its caller (4xx).
+    /// True if the caller made an error (4xx).
     pub error: bool,
-    /// Turned away for being too frequent (429).
+    /// True if the caller sent too many requests (429).
     pub throttle: bool,
     /// Type and message of the first exception.
     pub cause: Option<String>,
     /// Selected facts, then the annotations by key.
     pub facts: Vec<Fact>,
-    /// Where it points.
+    /// Links to other segments and subsegments.
     pub links: Vec<Link>,
-    /// Those under it, by start time, then id.
+    /// The nodes under this one, by start time, then id.
     pub children: Vec<Self>,
 }
 
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// This one and all under it, each before those under it.
+    /// Returns this node and all nodes under it, each before its children.
     pub fn walk(&self) -> impl Iterator<Item = &Self> {
         let mut waiting = vec![self];
         std::iter::from_fn(move || {
@@ -113,7 +113,7 @@ impl Node {
         })
     }
 
-    /// The value of a fact or annotation.
+    /// Returns the value of a fact or annotation.
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.facts
@@ -122,7 +122,7 @@ impl Node {
             .map(|fact| fact.value.as_str())
     }
 
-    /// Seconds from start to end; `None` while in progress.
+    /// Returns the seconds from start to end; `None` while in progress.
     #[must_use]
     pub fn duration(&self) -> Option<f64> {
         self.end.map(|end| (end - self.start).max(0.0))
@@ -167,7 +167,7 @@ fn readable(name: &str, value: &Value) -> String {
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
     match name {
-        // The queue's name says enough; the rest of the URL is the same for all of them.
+        // The rest of the URL is the same for all queues.
         "queue" => text.rsplit('/').next().unwrap_or_default().to_owned(),
         _ => text,
     }

@@ -12,7 +12,7 @@ fn documents(bodies: Vec<Value>) -> Vec<Document> {
     bodies.into_iter().map(complete).collect()
 }
 
-/// An order that went through a queue and failed there, as five documents.
+/// Returns five documents of an order that passed through a queue and failed there.
 fn chain() -> Vec<Document> {
     documents(vec![
         json!({"id": "0000000000000005", "parent_id": "0000000000000004", "name": "order-worker",
@@ -38,7 +38,7 @@ fn chain() -> Vec<Document> {
 }
 
 #[test]
-fn prints_a_chain_through_a_queue() {
+fn trace_through_a_queue_is_printed_as_a_tree() {
     let expected = "\
 trace 1-581cf771-a006649127e371903a2de979  150.0 ms
 order-api  [AWS::Lambda]  50.0 ms
@@ -54,7 +54,7 @@ order-api  [AWS::Lambda]  50.0 ms
 }
 
 #[test]
-fn order_of_arrival_does_not_matter() {
+fn tree_does_not_depend_on_the_order_of_arrival() {
     let mut documents = chain();
     let expected = Trace::build(TRACE, &documents);
     documents.reverse();
@@ -62,7 +62,7 @@ fn order_of_arrival_does_not_matter() {
 }
 
 #[test]
-fn prints_what_has_lost_its_parent_apart() {
+fn node_without_its_parent_is_printed_separately() {
     let documents = documents(vec![
         json!({"id": "0000000000000002", "parent_id": "00000000000000ff", "name": "late",
             "type": "subsegment", "start_time": 2.0, "end_time": 2.5, "error": true, "throttle": true}),
@@ -73,7 +73,7 @@ fn prints_what_has_lost_its_parent_apart() {
     ]);
     let expected = "\
 trace 1-581cf771-a006649127e371903a2de979  1500.0 ms
-(parent not seen)
+(parent not received)
 ├─ early  500.0 ms
 │  └─ inner  0.0 ms
 └─ late  500.0 ms  ERROR  THROTTLE
@@ -82,7 +82,7 @@ trace 1-581cf771-a006649127e371903a2de979  1500.0 ms
 }
 
 #[test]
-fn parents_in_a_ring_are_kept() {
+fn nodes_in_a_ring_are_kept() {
     let documents = documents(vec![
         json!({"id": "0000000000000001", "parent_id": "0000000000000002", "name": "a",
             "start_time": 1.0, "end_time": 1.5}),
@@ -99,7 +99,7 @@ fn parents_in_a_ring_are_kept() {
 }
 
 #[test]
-fn a_finished_embedded_subsegment_beats_its_own_fragment() {
+fn finished_embedded_subsegment_replaces_its_fragment() {
     let documents = documents(vec![
         json!({"id": "0000000000000002", "parent_id": "0000000000000001", "name": "call",
             "type": "subsegment", "start_time": 1.0, "in_progress": true}),

@@ -11,17 +11,17 @@ impl fmt::Display for Trace {
             write_node(f, root, "", "")?;
         }
         if !self.orphans.is_empty() {
-            writeln!(f, "(parent not seen)")?;
+            writeln!(f, "(parent not received)")?;
             write_children(f, &self.orphans, "")?;
         }
         Ok(())
     }
 }
 
-/// `lead` opens the line of the node itself, `below` the lines under it.
+/// Writes a node and those under it. `lead` begins the node's line, `below` the lines under it.
 fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, lead: &str, below: &str) -> fmt::Result {
     writeln!(f, "{lead}{}", line(node))?;
-    // Details stand on the vertical line that leads to the children, if there are any.
+    // The vertical line leads to the children.
     let bar = if node.children.is_empty() {
         "  "
     } else {
@@ -82,7 +82,7 @@ fn milliseconds(seconds: f64) -> String {
     format!("{:.1} ms", seconds * 1000.0)
 }
 
-/// What came over the wire must not steer the terminal.
+/// Replaces control characters, which could control the terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|character| {

@@ -11,60 +11,76 @@ use crate::sync::{AtomicU64, load, store};
 pub(super) struct Fill<'a> {
     data: &'a [AtomicU64],
     at: usize,
-    partial: [u8; WORD],
-    filled: usize,
+    /// The bytes after the last whole word, the first one lowest. They wait here, not in memory:
+    /// a load of a word that was just stored byte by byte would wait for the stores.
+    rest: u64,
+    /// Number of bytes in `rest`, less than a word.
+    rest_length: usize,
 }
 
 impl<'a> Fill<'a> {
     /// Starts a frame of `length` bytes at word `at`. The number of words in `data` is a power of
     /// two, and greater than `at`.
     pub(super) fn new(data: &'a [AtomicU64], at: usize, length: usize) -> Self {
-        store(&data[at], length as u64);
-        Self {
+        let mut fill = Self {
             data,
-            at: (at + 1) & (data.len() - 1),
-            partial: [0; WORD],
-            filled: 0,
-        }
+            at,
+            rest: 0,
+            rest_length: 0,
+        };
+        fill.store_word(length as u64);
+        fill
     }
 
-    /// Appends `bytes`. Bytes after the last whole word wait for the next call.
+    /// Appends `bytes`.
     pub(super) fn put(&mut self, mut bytes: &[u8]) {
-        if self.filled > 0 {
-            let (head, rest) = bytes.split_at(bytes.len().min(WORD - self.filled));
-            self.partial[self.filled..][..head.len()].copy_from_slice(head);
-            self.filled += head.len();
-            if self.filled < WORD {
+        if self.rest_length > 0 {
+            let (head, tail) = bytes.split_at(bytes.len().min(WORD - self.rest_length));
+            self.rest |= join(head) << (8 * self.rest_length);
+            self.rest_length += head.len();
+            if self.rest_length < WORD {
                 return;
             }
-            self.store(&[self.partial]);
-            bytes = rest;
+            self.store_word(self.rest.to_le());
+            bytes = tail;
         }
         let (words, rest) = bytes.as_chunks();
-        self.store(words);
-        if !rest.is_empty() {
-            self.partial[..rest.len()].copy_from_slice(rest);
-        }
-        self.filled = rest.len();
+        self.store_words(words);
+        self.rest = join(rest);
+        self.rest_length = rest.len();
     }
 
     /// Stores the last bytes, with zeros up to a whole word.
     pub(super) fn finish(mut self) {
-        if self.filled > 0 {
-            self.partial[self.filled..].fill(0);
-            self.store(&[self.partial]);
+        if self.rest_length > 0 {
+            self.store_word(self.rest.to_le());
         }
     }
 
-    fn store(&mut self, mut words: &[[u8; WORD]]) {
+    fn store_word(&mut self, word: u64) {
+        store(&self.data[self.at], word);
+        self.advance(1);
+    }
+
+    fn store_words(&mut self, mut words: &[[u8; WORD]]) {
         while !words.is_empty() {
             let slots = &self.data[self.at..];
             let (now, later) = words.split_at(words.len().min(slots.len()));
             store_each(&slots[..now.len()], now);
-            self.at = (self.at + now.len()) & (self.data.len() - 1);
+            self.advance(now.len());
             words = later;
         }
     }
+
+    fn advance(&mut self, words: usize) {
+        self.at = (self.at + words) & (self.data.len() - 1);
+    }
+}
+
+/// The number whose lowest byte is the first of `bytes`, of which there are less than 8.
+fn join(bytes: &[u8]) -> u64 {
+    let from_the_last = bytes.iter().rev();
+    from_the_last.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Stores `words`, of the same number as `slots`. Groups of 8 halve the number of instructions.

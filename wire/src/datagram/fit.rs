@@ -15,7 +15,7 @@ use super::MAX_DOCUMENT;
 pub struct Fitted {
     /// Documents of at most [`MAX_DOCUMENT`] bytes.
     pub documents: Vec<Vec<u8>>,
-    /// Number of documents that lost a part of their content. Each has a mark that says which.
+    /// Number of documents that lost a part of their content. The mark in each names the part.
     pub trimmed: usize,
     /// Number of documents that cannot be sent at all.
     pub lost: usize,

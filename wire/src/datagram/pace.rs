@@ -1,19 +1,19 @@
-//! How fast datagrams may follow each other so that a receiver with default buffers gets all.
+//! Pauses between datagrams, so that a receiver with default buffers loses none.
 
 use std::time::{Duration, Instant};
 
-/// Bytes that a receiver's buffer surely has room for. It has 208 KiB by default
-/// (`net.core.rmem_default`), and others send to it, too.
+/// Bytes that always fit the receiver's buffer. Its default size is 208 KiB
+/// (`net.core.rmem_default`), which other senders use, too.
 const BURST: usize = 100 * 1024;
 
-/// Time in which a receiver that reads steadily has emptied that.
+/// Time in which a receiver that reads steadily takes [`BURST`] bytes out of its buffer.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Tells when a datagram may go out.
+/// An estimate of the room in a receiver's buffer.
 ///
-/// Nobody says when a receiver's buffer is full: the kernel drops what does not fit. So the
-/// buffer is taken to hold what was sent and to be emptied at a fixed rate, about one datagram
-/// of 500 bytes in 35 µs.
+/// The kernel drops datagrams that do not fit the receiver's buffer, without an error to the
+/// sender. This estimate adds what was sent and subtracts a fixed rate, about one datagram of 500
+/// bytes in 35 µs.
 ///
 /// ```
 /// use std::time::Instant;
@@ -27,22 +27,22 @@ const TURN: Duration = Duration::from_millis(2);
 /// ```
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// Bytes that are in the buffer, at most.
+    /// Most bytes that can be in the buffer.
     held: usize,
     at: Option<Instant>,
 }
 
 impl Pace {
-    /// How long to wait when a datagram was not admitted.
+    /// Pause after which a datagram that was not admitted is tried again.
     pub const PAUSE: Duration = TURN;
 
-    /// True when a datagram of `length` bytes may be sent at `now`. It is then taken to be sent.
+    /// Returns true if a datagram of `length` bytes may be sent at `now`, and counts it as sent.
     pub fn admits(&mut self, length: usize, now: Instant) -> bool {
         if let Some(at) = self.at.replace(now) {
             let turns = now.saturating_duration_since(at).as_secs_f64() / TURN.as_secs_f64();
             self.held = self.held.saturating_sub((turns * BURST as f64) as usize);
         }
-        // The kernel's own bookkeeping counts: 500 bytes were seen to take 1,280.
+        // Including the kernel's bookkeeping: a datagram of 500 bytes took 1,280.
         let room = 2 * length + 768;
         let admitted = self.held == 0 || self.held + room <= BURST;
         if admitted {
@@ -56,7 +56,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Datagrams of `length` bytes that go out at once.
+    /// Number of datagrams of `length` bytes that may be sent at once.
     fn burst(pace: &mut Pace, length: usize, now: Instant) -> usize {
         (0..10_000).take_while(|_| pace.admits(length, now)).count()
     }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn time_makes_room_even_for_the_largest() {
+    fn time_makes_room_for_the_largest_datagram() {
         let now = Instant::now();
         let mut pace = Pace::default();
         assert!(pace.admits(64_000, now));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn two_thousand_documents_leave_in_a_tenth_of_a_second() {
+    fn two_thousand_documents_are_sent_in_a_tenth_of_a_second() {
         let start = Instant::now();
         let (mut pace, mut now, mut sent) = (Pace::default(), start, 0);
         while sent < 2_000 {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_makes_no_room() {
+    fn clock_that_stops_or_runs_backwards_makes_no_room() {
         let now = Instant::now() + Pace::PAUSE;
         let mut pace = Pace::default();
         burst(&mut pace, 500, now);

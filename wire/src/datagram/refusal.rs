@@ -11,9 +11,8 @@ const MESSAGE_TOO_LONG: i32 = if cfg!(any(target_os = "linux", target_os = "andr
     40
 };
 
-/// What the sender of a datagram does after an error of `UdpSocket::send`.
-///
-/// Holds for a connected, nonblocking socket.
+/// Meaning of an error of `UdpSocket::send` for a connected, nonblocking socket, and the right
+/// reaction.
 ///
 /// ```
 /// use std::io::ErrorKind;

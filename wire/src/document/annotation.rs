@@ -1,4 +1,4 @@
-//! Annotations: the values that X-Ray indexes.
+//! Annotations, which X-Ray indexes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,15 +9,15 @@ use super::{
     url::cleaned,
 };
 
-/// Characters of an annotation key.
+/// Most characters of an annotation key.
 const KEY_LENGTH: usize = 500;
 
-/// Characters of an annotation that is a string.
+/// Most characters of an annotation that is a string.
 const VALUE_LENGTH: usize = 1000;
 
 /// Key of an annotation: 1 to 500 ASCII letters, digits and underscores.
 ///
-/// Every other character becomes an underscore, so that the value is not lost with its key.
+/// Any other character becomes an underscore.
 ///
 /// ```
 /// use tracestitch_wire::document::AnnotationKey;
@@ -28,7 +28,7 @@ const VALUE_LENGTH: usize = 1000;
 pub struct AnnotationKey(Cow<'static, str>);
 
 impl AnnotationKey {
-    /// The key as it goes out.
+    /// The cleaned key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,7 +57,7 @@ impl From<Cow<'static, str>> for AnnotationKey {
 
 from_strings!(AnnotationKey);
 
-/// No character of a key needs an escape.
+/// Without escapes: no character of a key needs one.
 impl Json for AnnotationKey {
     fn write(&self, out: &mut Vec<u8>) {
         write_plain(out, self.0.as_bytes());
@@ -66,7 +66,7 @@ impl Json for AnnotationKey {
 
 /// Value of an annotation: a string of at most 1000 characters, a number or a boolean.
 ///
-/// JSON has no infinite numbers and no NaN: these become strings.
+/// NaN and infinite numbers, which JSON does not have, become strings.
 ///
 /// ```
 /// use tracestitch_wire::document::AnnotationValue;
@@ -77,7 +77,7 @@ impl Json for AnnotationKey {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum AnnotationValue {
-    /// A string; made by `From`, which keeps its limit.
+    /// A string.
     Text(AnnotationText),
     /// A whole number.
     Integer(i64),
@@ -106,7 +106,7 @@ impl Json for AnnotationValue {
 pub struct AnnotationText(Cow<'static, str>);
 
 impl AnnotationText {
-    /// The text as it goes out.
+    /// The cut text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

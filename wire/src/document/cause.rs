@@ -1,4 +1,4 @@
-//! Why a segment or subsegment failed.
+//! Causes of failures.
 
 use std::{error::Error, fmt};
 
@@ -8,37 +8,37 @@ use super::{
 };
 use crate::id::SegmentId;
 
-/// Exceptions that one chain of causes is cut to; what is left out is counted in `skipped`.
+/// Most exceptions of a chain. The rest is counted in `skipped`.
 const CHAIN_LENGTH: usize = 16;
 
-/// One or more exceptions, the outermost first.
+/// The exceptions that made a segment or subsegment fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// What failed, each pointing at what caused it.
+    /// Exceptions, the outermost first. Each refers to the one that caused it.
     pub exceptions: Vec<Exception>,
 }
 
 impl Cause {
-    /// The cause as compact JSON.
+    /// Returns the cause as compact JSON.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = Vec::new();
         self.write(&mut json);
         json
     }
 
-    /// One exception.
+    /// A cause with one exception.
     pub fn from_exception(exception: Exception) -> Self {
         Self {
             exceptions: vec![exception],
         }
     }
 
-    /// An error and the chain of its [`Error::source`]s.
+    /// A cause with an error and the chain of its [`source`](Error::source)s.
     ///
-    /// Each exception's type is the name or path that the error's `Debug` output begins with, which
-    /// for a derived one is the type's or variant's own name: a `dyn Error` does not tell its type.
-    /// Messages are [cleaned](clean_message). One that says of itself what the one before it said
-    /// is left out.
+    /// The type of an exception is the name or path at the beginning of the error's `Debug` output,
+    /// because a `dyn Error` does not give its type. A derived `Debug` begins with the name of the
+    /// type or variant. Messages are [cleaned](clean_message). An error with the same type and
+    /// message as the one before it is left out.
     ///
     /// ```
     /// use tracestitch_wire::document::Cause;
@@ -64,7 +64,7 @@ impl Cause {
         for index in 1..exceptions.len() {
             exceptions[index - 1].cause = Some(exceptions[index].id);
         }
-        // An error whose source is itself must not hold the handler: count a few more, then stop.
+        // Stops after a few more, because the source of an error may be the error itself.
         let left_out = chain.take(CHAIN_LENGTH).count();
         if let Some(last) = exceptions.last_mut().filter(|_| left_out > 0) {
             last.skipped = Some(left_out);
@@ -73,11 +73,11 @@ impl Cause {
     }
 }
 
-/// What follows the name is not even written: it may be a whole response, or a stack that takes
-/// long to resolve.
+/// Returns the name or path at the beginning of the `Debug` output. The rest is not written: it may
+/// be a whole response, or a backtrace that takes long to resolve.
 fn type_name(error: &(dyn Error + 'static)) -> String {
     let mut name = Name(String::new());
-    // Fails where the name ends.
+    // Fails at the end of the name.
     let _ = fmt::write(&mut name, format_args!("{error:?}"));
     let Name(mut name) = name;
     name.truncate(path_length(&name));
@@ -88,7 +88,8 @@ fn type_name(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Takes what may be a path (`hyper_util::client::legacy::Error`), up to the first other sign.
+/// A buffer for the characters of a path (`hyper_util::client::legacy::Error`). It fails at the
+/// first other character.
 struct Name(String);
 
 impl fmt::Write for Name {
@@ -103,7 +104,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// Bytes of the path that `text` begins with.
+/// Returns the length in bytes of the path at the beginning of `text`.
 fn path_length(text: &str) -> usize {
     let mut length = 0;
     for (index, part) in text.split("::").enumerate() {
@@ -122,26 +123,26 @@ fn path_length(text: &str) -> usize {
 /// One failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
-    /// 16 hex digits, unique within the trace.
+    /// Id, unique within the trace.
     pub id: SegmentId,
-    /// What the failure says of itself.
+    /// Message of the error.
     pub message: Text,
-    /// Name of its type or code.
+    /// Type or code of the error.
     pub kind: Text,
-    /// True when the called service returned it.
+    /// True if the called service returned the error.
     pub remote: bool,
-    /// Exceptions left out between this one and what caused it.
+    /// Number of exceptions left out between this one and its cause.
     pub skipped: Option<usize>,
     /// Id of the exception that caused this one.
     pub cause: Option<SegmentId>,
-    /// Where it happened, innermost first.
+    /// Stack frames, innermost first.
     pub stack: Vec<StackFrame>,
-    /// Frames left out at the outer end of the stack.
+    /// Number of frames left out at the outer end of the stack.
     pub truncated: Option<usize>,
 }
 
 impl Exception {
-    /// An exception of this process, with a new id.
+    /// An exception of this process with a new id and no stack.
     pub fn new(kind: impl Into<Text>, message: impl Into<Text>) -> Self {
         Self {
             id: SegmentId::new(),
@@ -156,14 +157,14 @@ impl Exception {
     }
 }
 
-/// One line of a stack.
+/// One frame of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackFrame {
     /// Source file.
     pub path: Text,
-    /// Line in it.
+    /// Line in the file.
     pub line: u32,
-    /// Function.
+    /// Name of the function.
     pub label: Text,
 }
 

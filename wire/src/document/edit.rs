@@ -1,4 +1,4 @@
-//! A walk over every text of a document, for redaction.
+//! Changes to every text of a document, for redaction.
 
 use std::borrow::Cow;
 
@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::{AnnotationKey, AnnotationValue, Document, Name, Text, value};
 
-/// Where in a document a text stands.
+/// Position of a text in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place<'a> {
     /// Name of the segment or subsegment.
     Name,
-    /// Value of the annotation with this key; numbers come as their text.
+    /// Value of the annotation with this key. Numbers are passed as text.
     Annotation(&'a str),
-    /// A text or number at any depth under this metadata key.
+    /// Text or number at any depth under this metadata key.
     Metadata(&'a str),
     /// Key of an annotation, or of an object in the metadata, or a metadata namespace.
     Key,
@@ -24,19 +24,19 @@ pub enum Place<'a> {
     Method,
     /// The user who sent the request, on a segment.
     User,
-    /// A query without its literals, or the database's type or user.
+    /// Query without literals, or type or user of the database.
     Sql,
     /// Value of the fact with this key in the `aws` block.
     Aws(&'a str),
-    /// Message or type of an exception, or a part of its stack.
+    /// Message, type or stack of an exception.
     Cause,
 }
 
 impl Document {
-    /// Gives every text that it holds to `edit`, and puts what comes back in its place; None
-    /// leaves it. Limits and character sets hold for what comes back, too.
+    /// Calls `edit` with every text of the document and replaces the text by the result; `None`
+    /// keeps it. Limits and character sets apply to the result, too.
     ///
-    /// Ids, times, flags and the fixed keys of the format are not texts.
+    /// Ids, times, flags and the fixed keys of the format are not passed.
     ///
     /// ```
     /// # use tracestitch_wire::{document::Document, id::SegmentId, time::Timestamp};

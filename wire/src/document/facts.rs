@@ -1,4 +1,4 @@
-//! What is known of an AWS call or resource.
+//! Facts about an AWS call or resource.
 
 use serde_json::Value;
 
@@ -7,11 +7,11 @@ use super::text::{TEXT_LENGTH, start};
 use super::url::clean_urls;
 use super::value;
 
-/// Facts of an AWS call or resource by their snake-case names, in the order in which they came
-/// (X-Ray developer guide, "Segment documents", `aws`).
+/// Facts about an AWS call or resource by snake-case name, in order of insertion (X-Ray developer
+/// guide, "Segment documents", `aws`). Texts at any depth have at most 250 characters.
 ///
-/// They are kept as the JSON that they become: a call's document is written when it begins and
-/// when it ends, and most of its facts are known by then.
+/// Stored as JSON, because the document of a call is written twice, at its begin and its end, and
+/// most facts are known from the begin.
 ///
 /// ```
 /// use tracestitch_wire::document::Facts;
@@ -25,16 +25,17 @@ use super::value;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The members, each with a comma before it.
+    /// Members, each after a comma.
     json: Vec<u8>,
-    /// The name of each, and where it begins.
+    /// Name of each member and its position in `json`.
     members: Vec<(&'static str, usize)>,
 }
 
-/// Names and values of a usual call: operation, region, a table or queue, retries, request id.
+/// Number of facts and bytes of a usual call: operation, region, table or queue, retries, request
+/// id.
 const USUAL: (usize, usize) = (8, 256);
 
-/// One fact, before it is kept.
+/// The value of a fact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact<'a> {
     /// A text.
@@ -44,7 +45,7 @@ pub enum Fact<'a> {
 }
 
 impl Facts {
-    /// No facts, no allocation.
+    /// No facts; allocates nothing.
     pub const fn new() -> Self {
         Self {
             json: Vec::new(),
@@ -52,7 +53,7 @@ impl Facts {
         }
     }
 
-    /// Adds a fact, or replaces the one of that name.
+    /// Adds a fact, or replaces the one with this name.
     pub fn insert<'a>(&mut self, name: &'static str, fact: impl Into<Fact<'a>>) {
         if let Some(known) = self.members.iter().position(|(known, _)| *known == name) {
             self.remove(known);
@@ -83,13 +84,13 @@ impl Facts {
         }
     }
 
-    /// Where the member that begins at `start` ends.
+    /// End of the member at `start`.
     fn end(&self, start: usize) -> usize {
         let mut starts = self.members.iter().map(|(_, start)| *start);
         starts.find(|next| *next > start).unwrap_or(self.json.len())
     }
 
-    /// The fact of that name.
+    /// Returns the fact with this name.
     pub fn get(&self, name: &str) -> Option<Value> {
         let &(name, start) = self.members.iter().find(|(known, _)| *known == name)?;
         let mut quoted = Vec::new();
@@ -98,7 +99,7 @@ impl Facts {
         serde_json::from_slice(self.json.get(value)?).ok()
     }
 
-    /// Gives each to `edit`, and keeps what it makes of it.
+    /// Calls `edit` with each fact.
     pub(super) fn edit(&mut self, mut edit: impl FnMut(&'static str, &mut Value)) {
         let before = std::mem::take(self);
         for &(name, _) in &before.members {
@@ -109,7 +110,7 @@ impl Facts {
         }
     }
 
-    /// True when there are none.
+    /// Returns true if there are no facts.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_again_replaces_its_fact_wherever_it_stands() {
+    fn repeated_name_replaces_its_fact_at_any_position() {
         const NAMES: [&str; 3] = ["first", "the \"second\"", "third"];
         for again in NAMES {
             let mut facts = Facts::new();
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_are_kept() {
+    fn edited_facts_replace_the_old_ones() {
         let mut facts = Facts::new();
         facts.insert("a", 1);
         facts.insert("b", "text");

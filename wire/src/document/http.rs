@@ -1,34 +1,34 @@
-//! The HTTP exchange of a segment or subsegment.
+//! HTTP request and response of a segment or subsegment.
 
 use super::{
     Text, Url,
     json::{Json, Object, key},
 };
 
-/// Request and response, as far as they are known.
+/// An HTTP exchange, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Http {
-    /// What was asked.
+    /// The request.
     pub request: Option<Request>,
-    /// What was answered.
+    /// The response.
     pub response: Option<Response>,
 }
 
-/// What was asked.
+/// An HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// GET, POST and so on.
+    /// HTTP method.
     pub method: Text,
-    /// Where to, without credentials and query.
+    /// URL without credentials and query.
     pub url: Url,
 }
 
-/// What was answered.
+/// An HTTP response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status code.
     pub status: Option<u16>,
-    /// Bytes of the body, by its header; absent when the header is.
+    /// Length of the body in bytes, from the header `Content-Length`.
     pub content_length: Option<u64>,
 }
 

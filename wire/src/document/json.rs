@@ -1,31 +1,29 @@
-//! Documents as JSON, written by hand: a subsegment is written twice on the handler's path, once
-//! when it begins and once when it ends, and this takes less than half the instructions that
-//! derived serialisers take.
+//! A serialiser for documents. Each subsegment is written twice while the handler runs, at its
+//! begin and its end; this takes less than half the instructions of derived serialisers.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// Something that can be a value in a document.
+/// A value in a document.
 pub(super) trait Json {
-    /// Appends it as compact JSON.
+    /// Appends the value to `out`, as compact JSON.
     fn write(&self, out: &mut Vec<u8>);
 
-    /// True when an object does without it: it is none, false, or has nothing in it.
+    /// Returns true if an object omits the value: none, false or empty.
     fn is_absent(&self) -> bool {
         false
     }
 }
 
-/// A JSON object that is being written.
-///
-/// Each member comes with the comma before it; the first one's is made the brace at the end.
+/// A JSON object that is being written. Each member is written after a comma; at the end, the first
+/// comma becomes the opening brace.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
 }
 
-/// A member's name as it stands between two members: written in one piece.
+/// The name of a member with the comma before and the colon after it, as one constant.
 macro_rules! key {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
@@ -39,7 +37,7 @@ impl<'a> Object<'a> {
         Self { out, start }
     }
 
-    /// A member under a `key` made by [`key!`]; left out when it is absent.
+    /// Writes a member unless its value is absent. `key` comes from [`key!`].
     pub(super) fn member(&mut self, key: &'static str, value: &impl Json) -> &mut Self {
         if !value.is_absent() {
             self.out.extend_from_slice(key.as_bytes());
@@ -48,8 +46,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// A member whose value is always the same, written out with the comma before it; left out
-    /// unless it is `present`.
+    /// Writes a constant member if it is `present`. `member` begins with a comma.
     pub(super) fn constant(&mut self, present: bool, member: &'static str) -> &mut Self {
         if present {
             self.out.extend_from_slice(member.as_bytes());
@@ -66,13 +63,13 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Whether a byte of `text` stands escaped in a string: quote, backslash, control characters
-/// (RFC 8259, section 7). Eight bytes are looked at together: every text of a document comes
-/// through here, most of them twice.
+/// Returns true if `text` contains a character that JSON escapes: quote, backslash, control
+/// character (RFC 8259, section 7). Checks eight bytes at once, because every text of a document
+/// passes through here, most of them twice.
 fn has_escaped(text: &[u8]) -> bool {
     const EACH: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = EACH * 0x80;
-    // A byte of `word` below `limit`, in its high bit; may also mark bytes above a marked one.
+    // Sets the high bit of each byte below `limit`, and perhaps of bytes above one.
     let below = |word: u64, limit: u64| word.wrapping_sub(EACH * limit) & !word & HIGH;
     let is_escaped = |word: &[u8; 8]| {
         let word = u64::from_ne_bytes(*word);
@@ -88,7 +85,7 @@ fn has_escaped(text: &[u8]) -> bool {
     }
 }
 
-/// Appends a string that needs no escapes.
+/// Appends `text` as a string, without escapes.
 pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -99,7 +96,7 @@ pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
 impl Json for str {
     fn write(&self, out: &mut Vec<u8>) {
         if has_escaped(self.as_bytes()) {
-            // Into memory, and a string: nothing can fail.
+            // A string written to memory cannot fail.
             let _ = serde_json::to_writer(out, self);
         } else {
             write_plain(out, self.as_bytes());
@@ -171,7 +168,7 @@ macro_rules! through_serde {
     ($($value:ty),*) => {$(
         impl Json for $value {
             fn write(&self, out: &mut Vec<u8>) {
-                // Into memory, with keys that are strings: nothing can fail.
+                // A number written to memory cannot fail.
                 let _ = serde_json::to_writer(out, self);
             }
         }
@@ -196,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_byte_that_needs_an_escape_is_seen_at_each_place() {
+    fn each_byte_to_escape_is_found_at_each_position() {
         for length in 1..20 {
             for place in 0..length {
                 for byte in u8::MIN..=u8::MAX {

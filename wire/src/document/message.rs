@@ -1,4 +1,4 @@
-//! What of an error message is kept.
+//! Error messages without values that they quote.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use super::url::clean_urls;
 /// Most characters of a [`first_clause`].
 const CLAUSE_LENGTH: usize = 120;
 
-/// Clauses that name a kind of error and are followed by its message: of PostgreSQL, of
-/// `tokio-postgres`, `sqlx` and the AWS SDK for Rust.
+/// Labels before the message of an error, as PostgreSQL, `tokio-postgres`, `sqlx` and the AWS SDK
+/// for Rust write them.
 const LABELS: [&str; 8] = [
     "ERROR",
     "FATAL",
@@ -20,10 +20,10 @@ const LABELS: [&str; 8] = [
     "Error",
 ];
 
-/// Returns the message of an error or panic without what it may quote of others' secrets.
+/// Returns the message of an error or panic without the secrets that it may quote.
 ///
 /// URLs lose user, query and fragment, because HTTP clients put the whole URL into their errors.
-/// All from a line `DETAIL:` on is removed: there PostgreSQL lists the values that violate a
+/// The text from a line `DETAIL:` on is removed: there PostgreSQL lists the values that violate a
 /// constraint.
 ///
 /// ```
@@ -85,7 +85,7 @@ pub fn first_clause(message: &str) -> String {
     clause
 }
 
-/// Where the first clause of `text` ends.
+/// Finds the end of the first clause of `text`.
 fn clause_end(text: &str) -> usize {
     let mut signs = text.char_indices().peekable();
     let mut before = ' ';
@@ -109,6 +109,7 @@ fn clause_end(text: &str) -> usize {
     text.len()
 }
 
+/// Returns true if `word` looks like a value rather than a word of a sentence.
 fn may_be_value(word: &str) -> bool {
     let length = word.chars().count();
     let has_digit = word.contains(|c: char| c.is_numeric());

@@ -1,20 +1,20 @@
-//! The database call of a subsegment.
+//! Database query of a subsegment.
 
 use super::{
     Text,
     json::{Json, Object, key},
 };
 
-/// What was asked of which database (X-Ray developer guide, "Segment documents", SQL queries).
+/// A database query (X-Ray developer guide, "Segment documents", SQL queries).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sql {
-    /// Where the database is, without credentials.
+    /// URL of the database, without credentials.
     pub url: Option<Text>,
-    /// The query without its literals.
+    /// Query without literals.
     pub sanitized_query: Option<Text>,
     /// Name of the database engine.
     pub database_type: Option<Text>,
-    /// The user that the database knows.
+    /// User of the database.
     pub user: Option<Text>,
 }
 

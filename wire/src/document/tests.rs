@@ -14,7 +14,7 @@ fn at(micros: u64) -> Timestamp {
     Timestamp::from_micros(1_478_293_361_000_000 + micros)
 }
 
-/// The document with its random ids replaced, so that it can be compared byte for byte.
+/// The document as JSON, with constant instead of random ids.
 fn golden(mut document: Document) -> String {
     document.id = "4c721bf33e3caf8f".parse().unwrap();
     for (n, exception) in document
@@ -32,7 +32,7 @@ fn golden(mut document: Document) -> String {
 }
 
 #[test]
-fn an_aws_call_that_failed() {
+fn failed_aws_call_matches_the_golden_file() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut call = Document::subsegment("DynamoDB".into(), trace_id(), parent, at(0));
     call.namespace = Some(Namespace::Aws);
@@ -58,7 +58,7 @@ fn an_aws_call_that_failed() {
 }
 
 #[test]
-fn a_message_segment() {
+fn message_segment_matches_the_golden_file() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut message = Document::segment("order-worker".into(), trace_id(), Some(parent), at(0));
     message.origin = Some("AWS::Lambda::Function");
@@ -99,7 +99,7 @@ impl std::error::Error for Outer {
 }
 
 #[test]
-fn a_chain_of_causes() {
+fn chain_of_causes_matches_the_golden_file() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut work = Document::subsegment("price".into(), trace_id(), parent, at(0));
     work.fault = true;
@@ -112,13 +112,13 @@ fn a_chain_of_causes() {
 }
 
 #[test]
-fn an_endless_chain_of_causes_is_cut() {
+fn endless_chain_of_causes_is_cut() {
     #[derive(Debug)]
     struct Endless;
     impl fmt::Display for Endless {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            static TOLD: AtomicU32 = AtomicU32::new(0);
-            write!(f, "again, {} times", TOLD.fetch_add(1, Ordering::Relaxed))
+            static CALLS: AtomicU32 = AtomicU32::new(0);
+            write!(f, "again, {} times", CALLS.fetch_add(1, Ordering::Relaxed))
         }
     }
     impl std::error::Error for Endless {
@@ -131,48 +131,48 @@ fn an_endless_chain_of_causes_is_cut() {
     assert_eq!(cause.exceptions[15].skipped, Some(16));
 }
 
-/// As errors of the AWS SDK: the error of an operation around that of the shape, which says the
-/// same.
+/// Errors of the AWS SDK repeat themselves: the error of an operation has the message of its
+/// source.
 #[test]
-fn what_says_the_same_as_the_one_before_is_left_out() {
-    struct Told(&'static str, &'static str, Option<&'static Self>);
-    impl fmt::Debug for Told {
+fn repeated_error_in_a_chain_is_left_out() {
+    struct Repeating(&'static str, &'static str, Option<&'static Self>);
+    impl fmt::Debug for Repeating {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(self.0)
         }
     }
-    impl fmt::Display for Told {
+    impl fmt::Display for Repeating {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(self.1)
         }
     }
-    impl std::error::Error for Told {
+    impl std::error::Error for Repeating {
         fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
             self.2.map(|source| source as _)
         }
     }
-    static LAST: Told = Told("NotFound", "no table", None);
-    static OTHER: Told = Told("Other", "no table", Some(&LAST));
-    static AGAIN: Told = Told("NotFound", "no table", Some(&OTHER));
-    let cause = Cause::from_error(&Told("NotFound", "no table", Some(&AGAIN)));
-    let told: Vec<_> = cause.exceptions.iter().map(|e| e.kind.as_str()).collect();
-    assert_eq!(told, ["NotFound", "Other", "NotFound"]);
+    static LAST: Repeating = Repeating("NotFound", "no table", None);
+    static OTHER: Repeating = Repeating("Other", "no table", Some(&LAST));
+    static AGAIN: Repeating = Repeating("NotFound", "no table", Some(&OTHER));
+    let cause = Cause::from_error(&Repeating("NotFound", "no table", Some(&AGAIN)));
+    let kinds: Vec<_> = cause.exceptions.iter().map(|e| e.kind.as_str()).collect();
+    assert_eq!(kinds, ["NotFound", "Other", "NotFound"]);
     for pair in cause.exceptions.windows(2) {
         assert_eq!(pair[0].cause, Some(pair[1].id));
     }
 }
 
 #[test]
-fn the_type_is_what_debug_output_begins_with() {
+fn type_of_an_error_is_the_beginning_of_its_debug_output() {
     struct Shown(&'static str);
     impl fmt::Debug for Shown {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            // In parts, as derived ones write it.
+            // In parts, like a derived implementation.
             let (one, two) = self.0.split_at(self.0.len() / 2);
             f.write_str(one)?;
             f.write_str(two)?;
             f.write_str(" ")?;
-            panic!("what is behind the name is of no use");
+            panic!("the rest of the output must not be written");
         }
     }
     impl fmt::Display for Shown {
@@ -189,11 +189,11 @@ fn the_type_is_what_debug_output_begins_with() {
             "hyper_util::client::legacy::Error",
             "a path",
         ),
-        ("io: broken", "io", "a colon is no path"),
-        ("io:broken", "io", "nor without a space"),
+        ("io: broken", "io", "one colon"),
+        ("io:broken", "io", "one colon without a space"),
         ("one::two::", "one::two", "an unfinished path"),
         ("one::", "one", "of one name"),
-        ("::one", "Error", "no name before it"),
+        ("::one", "Error", "no name before the separator"),
         ("\"a text\"", "Error", "no name"),
         ("404", "Error", "a number"),
         ("", "Error", "nothing"),
@@ -204,7 +204,7 @@ fn the_type_is_what_debug_output_begins_with() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_ends_it_where_it_began() {
+fn end_before_the_start_becomes_the_start() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut work = Document::subsegment("w".into(), trace_id(), parent, at(500));
     work.finish(at(0));
@@ -216,7 +216,7 @@ fn a_clock_that_was_set_back_ends_it_where_it_began() {
 #[test]
 fn names_are_cleaned_and_cut() {
     for (name, expected, reason) in [
-        ("order-api", "order-api".to_owned(), "as it is"),
+        ("order-api", "order-api".to_owned(), "unchanged"),
         (
             "a\tb\nc",
             "abc".to_owned(),
@@ -225,12 +225,12 @@ fn names_are_cleaned_and_cut() {
         (
             r"a\b<c>",
             "abc".to_owned(),
-            "nor are a backslash and brackets",
+            "neither are a backslash and brackets",
         ),
         (
             "Größe 数 1",
             "Größe 数 1".to_owned(),
-            "letters of any script are",
+            "letters of any script are allowed",
         ),
         ("_.:/%&#=+-@", "_.:/%&#=+-@".to_owned(), "all allowed signs"),
         (
@@ -238,7 +238,7 @@ fn names_are_cleaned_and_cut() {
             "unnamed".to_owned(),
             "line separators are not spaces",
         ),
-        ("  ", "unnamed".to_owned(), "nothing to read"),
+        ("  ", "unnamed".to_owned(), "spaces only"),
         ("", "unnamed".to_owned(), "empty"),
     ] {
         assert_eq!(Name::from(name).as_str(), expected, "{reason}");
@@ -247,7 +247,7 @@ fn names_are_cleaned_and_cut() {
 }
 
 #[test]
-fn annotations_keep_their_limits() {
+fn annotations_are_within_their_limits() {
     assert_eq!(AnnotationKey::from("").as_str(), "_");
     assert_eq!(AnnotationKey::from("größe.max").as_str(), "gr__e_max");
     assert_eq!(AnnotationKey::from("k".repeat(600)).as_str().len(), 500);
@@ -264,7 +264,7 @@ fn annotations_keep_their_limits() {
 }
 
 #[test]
-fn the_51st_annotation_is_counted() {
+fn annotations_from_the_51st_on_are_dropped_and_counted() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut work = Document::subsegment("w".into(), trace_id(), parent, at(0));
     for n in 0..53 {
@@ -276,7 +276,7 @@ fn the_51st_annotation_is_counted() {
     assert!(golden(work).contains(r#""metadata":{"tracestitch":{"annotations_left_out":3}}"#));
 }
 
-/// A document with the marker in every place that can hold text.
+/// A document with a marker in every text.
 fn marked() -> Document {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut work = Document::subsegment("MARK name".into(), trace_id(), parent, at(0));
@@ -309,7 +309,7 @@ fn marked() -> Document {
 }
 
 #[test]
-fn every_text_is_edited() {
+fn every_text_and_number_is_edited() {
     let before = golden(marked());
     assert_eq!(before.matches("MARK").count(), 18);
     let mut work = marked();
@@ -479,9 +479,9 @@ proptest::proptest! {
     }
 }
 
-/// Else it could neither be trimmed nor be closed for a function that was killed.
+/// A document that cannot be parsed can neither be trimmed nor closed after a kill.
 #[test]
-fn metadata_that_is_nested_deeply_can_be_read_again() {
+fn deeply_nested_metadata_can_be_parsed_again() {
     let filler = "x".repeat(100_000);
     for (levels, whole) in [(10, true), (64, true), (65, false), (2_000, false)] {
         let nested = (0..levels).fold(Value::from(filler.as_str()), |inner, level| {

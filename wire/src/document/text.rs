@@ -1,4 +1,4 @@
-//! Strings as X-Ray accepts them.
+//! Strings within the limits of X-Ray.
 
 mod marks;
 
@@ -10,15 +10,16 @@ use super::{
     url::{clean_url, cleaned},
 };
 
-/// Characters that X-Ray keeps of a name.
+/// Most characters of a name.
 const NAME_LENGTH: usize = 200;
 
-/// Characters that X-Ray keeps of any other string, unless it says otherwise.
+/// Most characters of any other string, if its own limit is not documented.
 pub(super) const TEXT_LENGTH: usize = 250;
 
-/// Name of a segment or subsegment: 1 to 200 letters, digits, spaces and `_.:/%&#=+-@`.
+/// Name of a segment or subsegment: 1 to 200 letters, numbers, spaces and `_.:/%&#=+-@`.
 ///
-/// Other characters are left out, longer names are cut, an empty one becomes `unnamed`.
+/// Other characters are removed, a longer name is cut, and an empty one becomes `unnamed`. X-Ray
+/// rejects the whole document for a single other character.
 ///
 /// ```
 /// use tracestitch_wire::document::Name;
@@ -30,7 +31,7 @@ pub(super) const TEXT_LENGTH: usize = 250;
 pub struct Name(Cow<'static, str>);
 
 impl Name {
-    /// The name as it goes out.
+    /// The cleaned name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,14 +45,14 @@ fn allowed_in_name(character: char) -> bool {
     }
 }
 
-/// ASCII characters of a name.
+/// Returns true for the ASCII characters of a name.
 fn plain_in_name(byte: u8) -> bool {
     const PLAIN: [bool; 256] = table(b" _.:/%&#=+-@");
     PLAIN[usize::from(byte)]
 }
 
-/// Which bytes are ASCII letters, digits, or among `others`: one look for each byte of a text,
-/// where comparisons would take several.
+/// Table of the bytes that are ASCII letters, digits or among `others`. One lookup for each byte of
+/// a text takes less than several comparisons.
 pub(super) const fn table(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -67,7 +68,8 @@ pub(super) const fn table(others: &[u8]) -> [bool; 256] {
     table
 }
 
-/// Space separators (Unicode category Zs): `char::is_whitespace` without line and control ones.
+/// Returns true for space separators (Unicode category Zs): white space other than control
+/// characters and separators of lines and paragraphs.
 fn is_space(character: char) -> bool {
     character.is_whitespace()
         && !character.is_control()
@@ -94,7 +96,7 @@ impl From<Cow<'static, str>> for Name {
     }
 }
 
-/// Any other string of a document: at most 250 characters, longer ones are cut.
+/// Any other string of a document: at most 250 characters. A longer one is cut.
 ///
 /// ```
 /// use tracestitch_wire::document::Text;
@@ -105,7 +107,7 @@ impl From<Cow<'static, str>> for Name {
 pub struct Text(Cow<'static, str>);
 
 impl Text {
-    /// The text as it goes out.
+    /// The cut text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -195,7 +197,7 @@ from_strings!(Name);
 from_strings!(Text);
 from_strings!(Url);
 
-/// No character of a name needs an escape.
+/// Without escapes: no character of a name needs one.
 impl Json for Name {
     fn write(&self, out: &mut Vec<u8>) {
         write_plain(out, self.0.as_bytes());
@@ -242,7 +244,7 @@ mod tests {
         for character in char::MIN..=char::MAX {
             let kept = allowed_in_name(character);
             let separator = matches!(character, '\u{2028}' | '\u{2029}');
-            // The standard library may know characters that the schema's tables do not.
+            // The standard library may have newer tables than the test.
             let expected = contains(&schema, character) && !separator
                 || kept && !contains(&assigned, character);
             assert_eq!(kept, expected, "{character:?}");

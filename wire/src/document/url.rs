@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Signs after which nothing of a URL is kept: query, fragment, parameters. Some databases take
-/// user and password as parameters (`sqlserver://host;password=..`).
+/// Signs that begin the query, fragment or parameters of a URL. Some databases take user and
+/// password as parameters (`sqlserver://host;password=..`).
 const OPTIONS: [char; 3] = ['?', '#', ';'];
 
-/// Signs that end the authority. The backslash belongs to slashes that JSON escapes (`http:\/\/`).
+/// Signs that end the authority of a URL. The backslash precedes slashes that JSON escapes
+/// (`http:\/\/`).
 const AUTHORITY_END: [char; 5] = ['/', '\\', '?', '#', ';'];
 
-/// Signs that may follow a closing bracket or quote within a word.
+/// Signs that may follow a closing bracket or quote in the same word.
 const PUNCTUATION: [char; 6] = ['.', ',', ':', ';', '!', '?'];
 
 /// Opening signs and their counterparts.
@@ -60,7 +61,7 @@ pub fn clean_url(url: &str) -> Cow<'_, str> {
     let Some((host, path)) = place else {
         return scheme.into();
     };
-    // A proxy has the other URL in its path.
+    // The path of a proxy may contain another URL.
     match clean_urls(path) {
         Cow::Borrowed(path) if host.len() + path.len() == rest.len() => url.into(),
         path => [scheme, host, &path].concat().into(),
@@ -69,10 +70,11 @@ pub fn clean_url(url: &str) -> Cow<'_, str> {
 
 /// Returns `text` with every URL in it reduced to scheme, host and path.
 ///
-/// A URL in free text has no certain end, because brackets, quotes and commas may be part of it.
-/// It is taken to extend to the next white space or, after an opening bracket or quote, to the
-/// counterpart at the end of a word. From its first `?`, `#` or `;` on, everything is removed. If
-/// it is not certain that all before an `@` is user and password, only the scheme is kept.
+/// The end of a URL in free text is ambiguous, because brackets, quotes and commas may be part of
+/// it. This function assumes that it extends to the next white space or, after an opening bracket
+/// or quote, to the counterpart at the end of a word. It removes everything from the first `?`, `#`
+/// or `;` on. If the text before an `@` may be something other than user and password, it keeps the
+/// scheme only.
 ///
 /// ```
 /// use tracestitch_wire::document::clean_urls;
@@ -104,7 +106,7 @@ pub fn clean_urls(text: &str) -> Cow<'_, str> {
         let rest = &text[found.end..end];
         cleaned.push_str(&text[done..found.end]);
         if end <= last_at && !is_host(split_authority(rest).0) {
-            // A password with white space in it, unless the `@` belongs to other text.
+            // The password may contain white space. Or the `@` may belong to other text.
             done = word_end(text, last_at);
         } else {
             if let Some((host, path)) = place(rest, is_web(&text[start..found.start])) {
@@ -142,13 +144,14 @@ fn separator(text: &str) -> Option<Range<usize>> {
     })
 }
 
-/// Where the scheme begins that ends at the end of `range`.
+/// Finds the beginning of the scheme that ends with `range`.
 fn scheme_start(text: &str, range: Range<usize>) -> usize {
     let is_sign = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let before = text[range.clone()].trim_end_matches(is_sign);
     range.start + before.len()
 }
 
+/// Finds the next white space from `start` on, or the end of the text.
 fn word_end(text: &str, start: usize) -> usize {
     let length = text[start..].find(char::is_whitespace);
     length.map_or(text.len(), |length| start + length)
@@ -178,18 +181,18 @@ fn closed_at(text: &str, start: usize, (open, close): (char, char)) -> usize {
     closed.unwrap_or(text.len())
 }
 
-/// Host with port, and path, of what follows the scheme of a URL. Returns `None` if a part of a
-/// password could be taken for them.
+/// Splits the part of a URL after its scheme into host with port, and path. Returns `None` if they
+/// may be a part of the password.
 fn place(rest: &str, is_web: bool) -> Option<(&str, &str)> {
     let kept = before(rest, &OPTIONS);
     let (authority, path) = split_authority(kept);
     let (host, path) = match rest.rfind('@') {
         None => (authority, path),
-        // Behind user and password, or behind a password with a bare slash.
+        // After user and password, which may contain a bare slash.
         Some(at) if at < authority.len() || at < kept.len() && !is_host(authority) => {
             split_authority(&kept[at + 1..])
         }
-        // Such as the address of a person in a query.
+        // In the query, such as an email address.
         Some(at) if at >= kept.len() && is_web && is_domain(authority) && !path.contains('@') => {
             (authority, path)
         }
@@ -211,8 +214,8 @@ fn is_web(scheme: &str) -> bool {
     schemes.iter().any(|web| scheme.eq_ignore_ascii_case(web))
 }
 
-/// Returns true if each colon of `authority`, a list of hosts, is followed by a port. Otherwise it
-/// may be user and password.
+/// Returns true if `authority` is a list of hosts, each with or without a port. Otherwise it may be
+/// user and password.
 fn is_host(authority: &str) -> bool {
     authority.split(',').all(|host| {
         let (name, port) = match host.rsplit_once(':') {
@@ -224,8 +227,8 @@ fn is_host(authority: &str) -> bool {
     })
 }
 
-/// Returns true if `authority` cannot well be the beginning of a user: it has a port, is an IPv6
-/// address, or a host name of several labels.
+/// Returns true if `authority` is unlikely to be the beginning of a user: it has a port, is an IPv6
+/// address, or is a host name of several labels.
 fn is_domain(authority: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()

@@ -12,7 +12,7 @@ use super::{text::cut, url::cleaned};
 /// and `serde_json` parses at most 128 levels.
 const LEVELS: usize = 64;
 
-/// What a value below the last level becomes.
+/// Replacement of a value below the last level.
 const TOO_DEEP: &str = "nested too deeply";
 
 /// Serialises `value`, like [`serde_json::to_value`], but stops at a depth.
@@ -57,7 +57,7 @@ fn limit_levels(value: &mut Value, longest: usize, levels: usize) {
             for value in entries.values_mut() {
                 limit_levels(value, longest, levels - 1);
             }
-            // A map does not give its keys out to be changed.
+            // The keys of a map cannot be changed in place.
             if entries.keys().any(|key| needs_limit(key, longest)) {
                 let limited = std::mem::take(entries).into_iter().map(|(mut key, value)| {
                     limit_text(&mut key, longest);

@@ -1,4 +1,4 @@
-//! Messages to bytes and back.
+//! Encoding and decoding of messages.
 
 use super::{MAX_FRAME, Message};
 use crate::{Error, id::SegmentId};
@@ -16,7 +16,7 @@ const LEAVE: u8 = 7;
 const BEGIN: u8 = 8;
 
 impl Message<'_> {
-    /// Appends the frame to `out`.
+    /// Appends the message to `out`, as one frame.
     ///
     /// ```
     /// use tracestitch_wire::handoff::Message;
@@ -34,7 +34,7 @@ impl Message<'_> {
         match self {
             Self::Hello(hello) => {
                 out.push(HELLO);
-                // Strings and numbers into memory: nothing there can fail.
+                // Strings and numbers written to memory cannot fail.
                 let _ = serde_json::to_writer(&mut *out, hello);
             }
             Self::Open { id, document } => {
@@ -98,7 +98,7 @@ fn parse(kind: u8, payload: &[u8]) -> Result<Message<'_>, Error> {
     })
 }
 
-/// Cuts a stream of bytes into messages, however the bytes were cut on their way.
+/// Reassembles messages from a stream of bytes in pieces of any size.
 ///
 /// ```
 /// use tracestitch_wire::handoff::{Decoder, Message};
@@ -121,22 +121,22 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next bytes of the stream.
+    /// Appends the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.read);
         self.read = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message; `None` when more bytes are needed.
+    /// Returns the next complete message, or `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// When a length is zero or beyond [`MAX_FRAME`], or a payload is not what its kind asks for.
-    /// The stream has then lost its meaning: give the connection up.
+    /// Returns an error if a length is zero or exceeds [`MAX_FRAME`], or a payload does not match
+    /// its kind. The position in the stream is then lost, and the connection must be closed.
     #[expect(
         clippy::should_implement_trait,
-        reason = "an iterator cannot lend from itself"
+        reason = "items of an iterator cannot borrow from it"
     )]
     pub fn next(&mut self) -> Result<Option<Message<'_>>, Error> {
         let unread = &self.buffer[self.read..];
@@ -157,7 +157,7 @@ impl Decoder {
         parse(frame[0], &frame[1..]).map(Some)
     }
 
-    /// Bytes of a message that has not arrived whole.
+    /// Number of bytes that wait for the rest of their message.
     pub fn unfinished(&self) -> usize {
         self.buffer.len() - self.read
     }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_sets_no_memory_aside() {
+    fn length_field_alone_allocates_no_memory() {
         for (length, readable, reason) in [
             (u32::MAX, false, "4 GiB"),
             (MAX_FRAME as u32 + 1, false, "one byte too many"),

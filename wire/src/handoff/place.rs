@@ -1,8 +1,8 @@
-//! Which socket files may be trusted.
+//! Checks of the socket file and its folder.
 //!
-//! Other users of the machine must not be able to put a socket of theirs where function and
-//! extension meet. Both run as the same user, so both require that user to own the socket and its
-//! folder, and nobody else to have write access to the folder.
+//! Another user of the machine must not be able to replace the socket. Function and extension run
+//! as the same user, so both require that user to own the socket and its folder, and no other user
+//! to have write access to the folder.
 
 use std::fmt;
 use std::fs::Metadata;

@@ -47,16 +47,16 @@ fn encode(messages: &[Message<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// Both processes are held to these bytes: a change here needs a new [`VERSION`]. Kinds that old
-/// readers may skip are added at the end.
+/// A change of these bytes needs a new [`VERSION`]. Kinds that old readers may skip are added at
+/// the end.
 #[test]
-fn golden_frames() {
+fn frames_match_the_golden_file() {
     let golden = include_bytes!("../../golden/handoff_v1.bin");
     assert_eq!(encode(&messages()), golden);
 }
 
 #[test]
-fn members_of_a_later_version_are_skipped() {
+fn unknown_members_of_hello_are_skipped() {
     let payload = br#"{"version":1,"channel":"signal","session":7,"later":[1]}"#;
     let mut bytes = (payload.len() as u32 + 1).to_be_bytes().to_vec();
     bytes.push(1);
@@ -72,7 +72,7 @@ fn members_of_a_later_version_are_skipped() {
 }
 
 #[test]
-fn broken_frames_are_refused() {
+fn malformed_frames_are_errors() {
     for (bytes, reason) in [
         (&[0, 0, 0, 0][..], "length zero"),
         (&[0, 2, 0, 1][..], "longer than the limit"),
@@ -83,13 +83,13 @@ fn broken_frames_are_refused() {
     ] {
         let mut decoder = Decoder::default();
         decoder.push(bytes);
-        assert!(decoder.next().is_err(), "accepted although {reason}");
+        assert!(decoder.next().is_err(), "no error although {reason}");
     }
 }
 
 proptest! {
     #[test]
-    fn messages_survive_any_cut(cuts in proptest::collection::vec(1..40usize, 1..20)) {
+    fn messages_are_reassembled_from_pieces_of_any_size(cuts in proptest::collection::vec(1..40usize, 1..20)) {
         let sent = messages();
         let bytes = encode(&sent);
         let mut decoder = Decoder::default();

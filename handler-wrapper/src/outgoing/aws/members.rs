@@ -1,6 +1,5 @@
-//! Reads members of inputs and outputs that the SDK does not capture by name: numbers, flags,
-//! enumerations, counts, lists, and all of the output. Which of them are recorded is said in
-//! [`parameters`](super::parameters); here is said how, service by service.
+//! Readers of members that the SDK does not capture by name: numbers, flags, enumerations, counts,
+//! lists, and all of the output. [`parameters`](super::parameters) decides which are recorded.
 
 #[cfg(feature = "aws-sdk-dynamodb")]
 mod dynamodb;
@@ -21,7 +20,7 @@ mod value;
 use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use tracestitch_wire::document::Fact;
 
-/// What is recorded of `member` of an input; None where it is absent or not known.
+/// Reads `member` of an input. Returns `None` if it is absent or unknown.
 pub(super) fn of_input<'a>(service: &str, input: &'a Input, member: &str) -> Option<Fact<'a>> {
     // Without a service's feature there is nothing to read with.
     let _ = (input, member);
@@ -38,8 +37,8 @@ pub(super) fn of_input<'a>(service: &str, input: &'a Input, member: &str) -> Opt
     }
 }
 
-/// True for the inputs of the calls that functions make most, when their service's feature is on:
-/// [`of_input`] gives their names, too. It takes less than the SDK does to keep them.
+/// Returns true if [`of_input`] reads the names of this input, too. It does for the most frequent
+/// calls, if their service's feature is on, because that is cheaper than capture by the SDK.
 pub(super) fn has_names(input: &Input) -> bool {
     let _ = input;
     #[cfg(feature = "aws-sdk-dynamodb")]
@@ -53,7 +52,7 @@ pub(super) fn has_names(input: &Input) -> bool {
     false
 }
 
-/// What is recorded of `member` of an output; None where it is absent or not known.
+/// Reads `member` of an output. Returns `None` if it is absent or unknown.
 pub(super) fn of_output<'a>(service: &str, output: &'a Output, member: &str) -> Option<Fact<'a>> {
     let _ = (output, member);
     match service {

@@ -1,4 +1,4 @@
-//! How an AWS call ended.
+//! Outcome of an AWS call.
 
 use aws_runtime::retries::classifiers::THROTTLING_ERRORS;
 use aws_smithy_runtime_api::client::{
@@ -10,20 +10,23 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::config_bag::ConfigBag;
 use http::header::{CONTENT_LENGTH, HeaderName};
 use serde_json::{Map, Value};
-use tracestitch_wire::document::{Cause, Document, Exception, Http, Response};
+use tracestitch_wire::document::{
+    Cause, Document, Exception, Http, Response, clean_message, first_clause,
+};
 
 use crate::support::user_code;
 
-// Names as the response keeps them: made of text they would be checked each time.
+// Names in their parsed form, so that they are not validated at each call.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 static REQUEST_ID_OF_S3: HeaderName = HeaderName::from_static("x-amz-request-id");
 static ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 
-/// Puts status, ids, retries and failure of a call that is over on its document.
+/// Records status, ids, retries and failure of a completed call on its document.
 pub(super) fn record(
     document: &mut Document,
     context: &FinalizerInterceptorContextRef<'_>,
     cfg: &ConfigBag,
+    whole_messages: bool,
 ) {
     if let Some(attempts) = cfg.load::<RequestAttempts>() {
         let retries = attempts.attempts().saturating_sub(1);
@@ -37,7 +40,9 @@ pub(super) fn record(
         (Some(Ok(_)), _) => {}
         (Some(Err(error)), Some(response)) if error.is_operation_error() => {
             match ServiceError::by(response) {
-                Some(reported) => record_service_error(document, response, error, reported),
+                Some(reported) => {
+                    record_service_error(document, response, error, reported, whole_messages);
+                }
                 None => record_local_error(document, error),
             }
         }
@@ -72,12 +77,13 @@ fn record_response(document: &mut Document, response: &HttpResponse) {
     }
 }
 
-/// The service answered that it did not do it.
+/// Records an error that the service returned.
 fn record_service_error(
     document: &mut Document,
     response: &HttpResponse,
     error: &OrchestratorError<Error>,
     reported: ServiceError,
+    whole_messages: bool,
 ) {
     let status = response.status();
     let throttled = reported
@@ -85,8 +91,8 @@ fn record_service_error(
         .as_deref()
         .is_some_and(|code| THROTTLING_ERRORS.contains(&code));
     document.throttle = throttled || status.as_u16() == 429;
-    // Redirections and conditions that were not met (3xx) are the caller's, too. S3 begins some
-    // answers with 200 before it knows that it will fail: its fault.
+    // Redirections and failed conditions (3xx) are errors of the caller, too. S3 begins some
+    // responses with 200 before it knows that it will fail, which is a fault.
     let server = status.is_server_error() || status.is_success();
     document.error = document.throttle || !server;
     document.fault = !document.error;
@@ -95,6 +101,11 @@ fn record_service_error(
             .as_operation_error()
             .map_or_else(String::new, ToString::to_string)
     });
+    let message = if whole_messages {
+        clean_message(&message).into_owned()
+    } else {
+        first_clause(&message)
+    };
     let kind = reported
         .code
         .unwrap_or_else(|| format!("HTTP {}", status.as_u16()));
@@ -105,7 +116,7 @@ fn record_service_error(
     document.cause = Some(Box::new(Cause::from_exception(exception)));
 }
 
-/// There was no answer, or none that could be read.
+/// Records that there was no response, or none that could be read.
 fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>) {
     let timed_out = error.is_timeout_error()
         || error
@@ -120,7 +131,7 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
     } else {
         "CallFailure"
     };
-    // The error of a provider of credentials or an interceptor may be one of the user's.
+    // Credential providers and interceptors may return error types of the user.
     let mut cause = user_code::cause_of(|| Cause::from_error(error));
     if let Some(outermost) = cause.exceptions.first_mut() {
         outermost.kind = kind.into();
@@ -128,8 +139,8 @@ fn record_local_error(document: &mut Document, error: &OrchestratorError<Error>)
     document.fail(cause);
 }
 
-/// Code and message of an error, by the service's own words: the error that the SDK made of it
-/// tells its code only to those who know its type.
+/// Code and message of an error, read from the response. The SDK's error has them only for callers
+/// that know its type.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ServiceError {
     code: Option<String>,
@@ -137,13 +148,13 @@ struct ServiceError {
 }
 
 impl ServiceError {
-    /// None when the answer does not say that anything failed.
+    /// Reads the error of a response. Returns `None` if the response reports none.
     fn by(response: &HttpResponse) -> Option<Self> {
         let body = response.body().bytes().unwrap_or_default();
         if response.status().is_success() {
             return Self::in_xml(body).filter(|reported| reported.code.is_some());
         }
-        // Query-compatible services (SQS) name in this header what old clients know.
+        // Query-compatible services (SQS) repeat the code of their older protocol in this header.
         let header = ["x-amzn-query-error", "x-amzn-errortype"]
             .into_iter()
             .find_map(|name| response.headers().get(name));
@@ -158,7 +169,7 @@ impl ServiceError {
     }
 
     fn in_json(body: &[u8]) -> Option<Self> {
-        // Some services give a fact under two of its names, or a number for a code.
+        // Some services send both names of a member, or a number as code.
         let error: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let text = |names: [&str; 3]| {
             let found = names.iter().find_map(|name| error.get(*name)?.as_str());
@@ -183,7 +194,7 @@ impl ServiceError {
     }
 }
 
-/// The entities that XML names. `&amp;` comes last: what `&amp;lt;` stands for is no sign.
+/// Replaces the predefined entities of XML. `&amp;` comes last, so that `&amp;lt;` becomes `&lt;`.
 fn unescaped(text: &str) -> String {
     [
         ("&lt;", "<"),
@@ -198,8 +209,8 @@ fn unescaped(text: &str) -> String {
     })
 }
 
-/// `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://…` and `AWS.SimpleQueueService.
-/// NonExistentQueue;Sender` without what stands around the code.
+/// Extracts the code from `com.amazonaws.dynamodb.v20120810#ThrottlingException:http://…` and
+/// `AWS.SimpleQueueService.NonExistentQueue;Sender`.
 fn short(code: &str) -> &str {
     let code = code.split([';', ':']).next().unwrap_or(code);
     code.rsplit('#').next().unwrap_or(code)
@@ -212,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_says_why() {
+    fn code_and_message_are_read_from_the_response() {
         for (header, body, code, message, reason) in [
             (
                 None,

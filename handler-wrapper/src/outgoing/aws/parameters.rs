@@ -1,34 +1,33 @@
-//! Which parameters and results of AWS calls are recorded: the allow-list.
+//! Allow-list of parameters and results of AWS calls.
 //!
-//! What X-Ray's own SDKs record (`aws_whitelist.json` of the SDK for Node,
-//! `DefaultOperationParameterWhitelist.json` of the SDK for Java) under the same keys, and for
-//! services that they do not know the name of the resource. Never what a message, item, event,
-//! object or secret holds. A member that is not here is not recorded, unless the user adds it.
+//! The list has the members that X-Ray's own SDKs record (`aws_whitelist.json` of the SDK for Node,
+//! `DefaultOperationParameterWhitelist.json` of the SDK for Java) under the same keys, and the
+//! resource's name for services that they do not know. Contents of messages, items, events, objects
+//! and secrets are not in it. Other members are not recorded, unless the user adds them.
 
-/// A member of an operation's input or output by the name that the service gives it, and the key
-/// under which it is recorded. Of a list or map that is recorded as a count or as its keys, the
-/// key says so.
+/// Name of a member in the service's API and key under which it is recorded. If only the count or
+/// the keys of a list or map are recorded, the key says so.
 pub(super) type Parameter = (&'static str, &'static str);
 
-/// Step Functions takes a trace header in the input, too, but the HTTP header wins (Step Functions
-/// API reference, `StartExecution`). So one that the user puts there goes out in both places.
+/// Signing name of Step Functions. It accepts a trace header in the input, too, but prefers the HTTP
+/// header (Step Functions API reference, `StartExecution`), so the user's is sent in both places.
 pub(super) const STEP_FUNCTIONS: &str = "states";
 pub(super) const INPUT_HEADER: &str = "traceHeader";
 
-/// What is recorded of the calls of one service.
+/// Recorded members of one service.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// As the X-Ray console shows it: the SDK's name for it, without spaces.
+    /// The SDK's name without spaces, which the X-Ray console shows.
     pub(super) name: &'static str,
-    /// Known before the operation is: what tells which members the SDK is asked to keep.
+    /// Known before the operation, so it decides which members the SDK is asked to capture.
     pub(super) signing_name: &'static str,
-    /// Strings of the input, recorded of each operation that has them. The SDK captures them, so
-    /// they are known without the service's types.
+    /// Strings of the input, recorded for each operation that has them. The SDK captures them, so
+    /// the service's types are not needed.
     pub(super) names: &'static [Parameter],
     pub(super) operations: &'static [Operations],
 }
 
-/// What is recorded of some operations beyond [`Service::names`]: what only their types tell.
+/// Members of some operations beyond [`Service::names`], read by type.
 #[derive(Debug)]
 pub(super) struct Operations {
     names: &'static [&'static str],
@@ -43,21 +42,21 @@ impl Service {
             .find(|operations| operations.names.contains(&name))
     }
 
-    /// The members of inputs that the SDK is to keep: the names, and a trace header.
+    /// Returns the input members that the SDK is asked to capture: names and a trace header.
     pub(super) fn requested(&self) -> impl Iterator<Item = &'static str> {
         let header = (self.signing_name == STEP_FUNCTIONS).then_some(INPUT_HEADER);
         self.names.iter().map(|(member, _)| *member).chain(header)
     }
 }
 
-/// The service of this name, which may have spaces.
+/// Returns the service of this name, which may have spaces.
 pub(super) fn service(name: &str) -> Option<&'static Service> {
     SERVICES
         .iter()
         .find(|service| same_name(service.name, name))
 }
 
-/// True if the two differ in spaces only.
+/// Returns true if the two differ in spaces only.
 pub(super) fn same_name(one: &str, other: &str) -> bool {
     let visible = |byte: &u8| *byte != b' ';
     one == other
@@ -252,7 +251,7 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "SNS",
         signing_name: "sns",
-        names: &[("TopicArn", "topic_arn")],
+        names: &[("TopicArn", "topic_arn"), ("TargetArn", "target_arn")],
         operations: &[],
     },
     Service {
@@ -323,7 +322,7 @@ pub(super) static SERVICES: [Service; 11] = [
     Service {
         name: "Kinesis",
         signing_name: "kinesis",
-        names: &[("StreamName", "stream_name")],
+        names: &[("StreamName", "stream_name"), ("StreamARN", "stream_arn")],
         operations: &[],
     },
 ];

@@ -1,4 +1,4 @@
-//! `ReceiveMessage` gives a message's trace header, and its group, only when they are asked for.
+//! `ReceiveMessage` returns a message's trace header and group only on request.
 
 use aws_sdk_sqs::{
     operation::receive_message::ReceiveMessageInput,
@@ -6,14 +6,14 @@ use aws_sdk_sqs::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
-/// Asks for the header, and of a FIFO queue for the group, without which a consumer cannot keep
-/// the order; for nothing that the user asked for already. Other operations stay as they are.
+/// Requests the trace header and, for a FIFO queue, the group, which a consumer needs to keep the
+/// order. Attributes that the user requests already are not repeated. Other operations are unchanged.
 pub(super) fn ask_for_attributes(input: &mut Input) {
     let Some(input) = input.downcast_mut::<ReceiveMessageInput>() else {
         return;
     };
     ask(input, MessageSystemAttributeName::AwsTraceHeader);
-    // Names of FIFO queues end so, and of no others (SQS developer guide, "FIFO queues").
+    // Only names of FIFO queues have this suffix (SQS developer guide, "FIFO queues").
     if input.queue_url().is_some_and(|url| url.ends_with(".fifo")) {
         ask(input, MessageSystemAttributeName::MessageGroupId);
     }
@@ -43,14 +43,14 @@ mod tests {
 
     use crate::outgoing::aws::TraceInterceptor;
 
-    /// Body of the request that a real client sends.
+    /// Returns the body of the request that a real client sends.
     fn sent(queue: &str, asked: &[&str], older: &[&str]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let (mut request, mut bytes) = (Vec::new(), [0; 4096]);
-            // The body of this request is its end, and ends with a brace.
+            // The body of this request ends with a brace.
             while !request.ends_with(b"}") {
                 let read = stream.read(&mut bytes).unwrap();
                 request.extend_from_slice(&bytes[..read]);
@@ -74,7 +74,7 @@ mod tests {
             call = call.message_system_attribute_names((*name).into());
         }
         for name in older {
-            #[expect(deprecated, reason = "users still have it")]
+            #[expect(deprecated, reason = "users may still use it")]
             {
                 call = call.attribute_names((*name).into());
             }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_is_asked_for_unless_the_user_did() {
+    fn needed_attributes_are_requested_unless_the_user_did() {
         for (queue, asked, older, expected) in [
             ("orders", &[][..], &[][..], Some(r#"["AWSTraceHeader"]"#)),
             (

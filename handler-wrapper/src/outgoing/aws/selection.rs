@@ -1,4 +1,4 @@
-//! What is recorded of one call: the allow-list with the user's changes.
+//! Selection of the recorded members of a call: the allow-list with the user's changes.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::{
     parameters::{self, Operations, Parameter, SERVICES, Service},
 };
 
-/// What the allow-list says of a service and one of its operations.
+/// Entries of the allow-list for a service and one of its operations.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AllowedCall {
     known: Option<&'static Service>,
@@ -27,7 +27,7 @@ impl AllowedCall {
         }
     }
 
-    /// The name of a subsegment for a call of `service`.
+    /// Returns the name of a subsegment for a call of `service`.
     pub(super) fn name(self, service: &str) -> Cow<'static, str> {
         match self.known {
             Some(service) => Cow::Borrowed(service.name),
@@ -36,7 +36,7 @@ impl AllowedCall {
     }
 }
 
-/// What the SDK kept of `member`. It keeps a few, among which looking is cheaper than hashing.
+/// Returns the captured text of `member`. There are few, so a linear search beats hashing.
 pub(super) fn captured<'a>(
     captured: &'a CapturedTelemetryAttributes,
     member: &str,
@@ -51,8 +51,8 @@ pub(super) fn captured<'a>(
 pub(super) struct Selection {
     added: Vec<(&'static str, Parameter)>,
     omitted: Vec<(&'static str, &'static str)>,
-    /// What the SDK is asked to keep of an input: for each of [`SERVICES`], then for all others.
-    /// Ready to be handed over, at each call.
+    /// Members that the SDK is asked to capture: for each of [`SERVICES`], then for all others.
+    /// Built once and cloned at each call.
     requested: Vec<RequestedTelemetryAttributes>,
 }
 
@@ -86,12 +86,13 @@ impl Selection {
         self.omitted.push((service, key));
     }
 
-    /// True when the SDK need not keep anything of `input` for us.
+    /// Returns true if the SDK need not capture anything of `input`.
     pub(super) fn is_read_here(&self, input: &Input) -> bool {
         self.added.is_empty() && members::has_names(input)
     }
 
-    /// What the SDK is to keep for us, beyond what the user asked it for; None if nothing.
+    /// Returns the members that the SDK is asked to capture, including the user's own request, or
+    /// `None` if we need none.
     pub(super) fn requested(
         &self,
         signing_name: &str,
@@ -116,7 +117,7 @@ impl Selection {
         Some(both)
     }
 
-    /// Puts on `document` what is recorded of an input.
+    /// Records the selected members of an input on `document`.
     pub(super) fn put_request(
         &self,
         document: &mut Document,
@@ -137,7 +138,7 @@ impl Selection {
         self.put(document, self.users(&document.name.clone()), either);
     }
 
-    /// Puts on `document` what is recorded of an output.
+    /// Records the selected members of an output on `document`.
     pub(super) fn put_response(
         &self,
         document: &mut Document,
@@ -150,7 +151,7 @@ impl Selection {
         self.put(document, self.users(&document.name.clone()), typed);
     }
 
-    /// What the user added for this service.
+    /// Returns the members that the user added for this service.
     fn users<'a>(&'a self, service: &'a Name) -> impl Iterator<Item = &'a Parameter> {
         let added = self.added.iter();
         added
@@ -158,7 +159,7 @@ impl Selection {
             .map(|(_, parameter)| parameter)
     }
 
-    /// Puts those on `document` that are there, and that the user did not leave out.
+    /// Records the members that are present and that the user did not omit.
     fn put<'a>(
         &self,
         document: &mut Document,

@@ -1,4 +1,4 @@
-//! Real clients against real HTTP answers.
+//! Tests of real clients against an HTTP endpoint.
 
 mod calls;
 mod carried;
@@ -38,7 +38,7 @@ macro_rules! client {
 }
 use client;
 
-/// A client of S3, which takes a bucket for a host name unless it is told not to.
+/// A client of S3 that does not use the bucket as host name.
 fn s3(url: &str) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -73,7 +73,7 @@ async fn get(dynamodb: &aws_sdk_dynamodb::Client) -> bool {
         .is_ok()
 }
 
-/// One GetItem under `header`, answered by `answers`: what was recorded, and which headers came.
+/// Makes one GetItem call under `header`. Returns recorded events and received trace headers.
 async fn call(
     header: &str,
     answers: impl IntoIterator<Item = Answer>,

@@ -1,4 +1,4 @@
-//! Around `reqwest`.
+//! Middleware for `reqwest`.
 
 use http::Extensions;
 use reqwest::{Request, Response, Url, redirect::Policy};
@@ -11,7 +11,7 @@ use crate::{
     trace::{capture::Recorded, subsegment::Subsegment},
 };
 
-/// Add it last, so that it sees each attempt of a middleware that retries.
+/// Records each request. Add it last, so that it sees each attempt of a middleware that retries.
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
@@ -53,21 +53,21 @@ impl Middleware for TraceRequests {
     }
 }
 
-/// Given once: who forgot [`TraceRequests::redirects`] did so at each request.
+/// Limits the warning to one: a missing [`TraceRequests::redirects`] affects every request.
 static LED_AWAY: diagnostics::Once = diagnostics::Once::new();
 
 impl TraceRequests {
-    /// Says who answered, if the client was led there.
+    /// Records the URL that answered, if a redirect led there.
     fn record_redirect(&self, call: &Subsegment, carries: bool, asked: &Url, answered: &Url) {
         let answered_by = clean_url(answered.as_str());
         if clean_url(asked.as_str()) == answered_by {
             return;
         }
         let [from, to] = [asked, answered].map(|url| url.host_str().unwrap_or_default());
-        if carries && self.is_led_away(from, to) {
+        if carries && self.leaves_trusted_hosts(from, to) {
             LED_AWAY.warn(format_args!(
-                "a redirect took the trace header to {to:?}, which is not to have it: the client \
-                 of `reqwest` needs `.redirect(trace_requests.redirects())`"
+                "a redirect took the trace header to {to:?}, which `propagate_to` or \
+                 `ignore` excludes; build the `reqwest` client with `.redirect(trace_requests.redirects())`"
             ));
         }
         call.amend(|document| {
@@ -76,20 +76,19 @@ impl TraceRequests {
         });
     }
 
-    /// True when a header that was given to one host must not come to the other. Only the client's
-    /// own policy can keep it from that.
-    pub(super) fn is_led_away(&self, from: &str, to: &str) -> bool {
-        self.is_told(from) && !self.is_told(to)
+    /// Returns true if a header that `from` may have must not reach `to`. Only the client's own
+    /// redirect policy can prevent it.
+    pub(super) fn leaves_trusted_hosts(&self, from: &str, to: &str) -> bool {
+        self.is_trusted(from) && !self.is_trusted(to)
     }
 
-    /// For [`ClientBuilder::redirect`](reqwest::ClientBuilder::redirect): follows redirects, 10 at
-    /// most, only to hosts that are given the headers. Of one to another host, the redirect itself
-    /// is the answer.
+    /// Returns a policy for [`ClientBuilder::redirect`](reqwest::ClientBuilder::redirect). It follows
+    /// at most 10 redirects, only to hosts that may have the headers. A redirect to another host is
+    /// returned as the response.
     ///
-    /// By itself a client takes all headers along, also to hosts that
-    /// [`propagate_to`](Self::propagate_to) does not name, and only its policy can keep it
-    /// from that: the first time that it happens is told in one warning on standard error. To what
-    /// is [ignored](Self::ignore) they are not given either.
+    /// By default a client repeats all headers, also to hosts that
+    /// [`propagate_to`](Self::propagate_to) does not name or that are [ignored](Self::ignore). Only
+    /// its policy can prevent this. The first such redirect causes one warning on standard error.
     ///
     /// ```
     /// use tracestitch::http_client::TraceRequests;
@@ -103,7 +102,7 @@ impl TraceRequests {
         let settings = self.clone();
         Policy::custom(move |attempt| {
             let host = attempt.url().host_str().unwrap_or_default();
-            if settings.is_told(host) {
+            if settings.is_trusted(host) {
                 Policy::default().redirect(attempt)
             } else {
                 attempt.stop()
@@ -112,7 +111,7 @@ impl TraceRequests {
     }
 }
 
-/// The error's own names say less than its predicates.
+/// Returns the cause of a failed request. The error's predicates are more precise than its type.
 fn cause(error: &Error) -> Cause {
     let mut cause = Cause::from_error(error);
     if let (Error::Reqwest(error), Some(exception)) = (error, cause.exceptions.first_mut()) {

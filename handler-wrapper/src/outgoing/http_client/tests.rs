@@ -25,11 +25,11 @@ use crate::{
     trace::trace::Trace,
 };
 
-/// What an endpoint does with a request.
+/// Behaviour of an endpoint.
 #[derive(Clone, Copy)]
 enum Answer {
     Status(u16),
-    /// To this port.
+    /// Redirects to this port.
     Redirect(u16),
     /// The head of an answer, and then nothing.
     Stall,
@@ -37,7 +37,7 @@ enum Answer {
     Close,
 }
 
-/// An endpoint for one request: its port, and the head of the request that comes.
+/// Starts an endpoint for one request. Returns its port and the head of the request.
 async fn endpoint(answer: Answer) -> (u16, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -64,7 +64,7 @@ async fn endpoint(answer: Answer) -> (u16, tokio::task::JoinHandle<String>) {
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 drop(stream.read(&mut [0]).await);
             }
-            // Until the client goes.
+            // Until the client closes the connection.
             Answer::Hang => drop(stream.read(&mut [0]).await),
             Answer::Close => {}
         }
@@ -88,7 +88,7 @@ async fn send(settings: &TraceRequests, port: u16) -> Result<StatusCode, Error> 
     Ok(response.status())
 }
 
-/// One request in an invocation with this header: what was recorded, and its head.
+/// Sends one request in an invocation with this header. Returns the recorded events and its head.
 async fn exchange(header: &str, settings: &TraceRequests, answer: Answer) -> (Kept, String) {
     let (port, head) = endpoint(answer).await;
     let kept = Kept::default();
@@ -123,7 +123,7 @@ async fn a_request_is_one_subsegment() {
 }
 
 #[tokio::test]
-async fn the_status_says_whose_fault_it_is() {
+async fn status_decides_error_throttle_and_fault() {
     for (status, flags, reason) in [
         (204, [false, false, false], "no failure"),
         (302, [false, false, false], "the client follows"),
@@ -151,14 +151,14 @@ async fn no_answer_is_a_fault_with_its_cause() {
     );
 }
 
-/// A port on which nobody listens: it was free a moment ago.
+/// A port without a listener: it was free a moment ago.
 async fn refusing() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_there_is_named() {
+async fn unreachable_host_is_named() {
     let unknown = ::tower::service_fn(|name| async move {
         Err::<std::iter::Empty<std::net::SocketAddr>, _>(std::io::Error::other(format!(
             "no host {name:?}"
@@ -203,7 +203,7 @@ async fn a_body_that_is_dropped_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_given_up_is_a_fault() {
+async fn dropped_request_is_a_fault() {
     let (port, head) = endpoint(Answer::Hang).await;
     let kept = Kept::default();
     let settings = TraceRequests::new();
@@ -254,7 +254,10 @@ async fn tracestate_goes_on_beside_traceparent_alone() {
         (TraceRequests::new().with_traceparent(), true),
         (TraceRequests::new(), false),
     ] {
-        let header = SAMPLED.parse::<TraceHeader>().unwrap().with_state(state);
+        let header = SAMPLED
+            .parse::<header::TraceHeader>()
+            .unwrap()
+            .with_state(state);
         let (port, head) = endpoint(Answer::Status(200)).await;
         let trace = Trace::new(Arc::new(Kept::default().tracer()), Some(header), "r-1");
         let work = client(&settings).oneshot(request(port));
@@ -269,7 +272,7 @@ async fn tracestate_goes_on_beside_traceparent_alone() {
 }
 
 #[tokio::test]
-async fn ignored_hosts_are_neither_recorded_nor_told() {
+async fn ignored_host_is_not_recorded_and_gets_no_header() {
     let settings = TraceRequests::new().ignore(["127.0.0.1"]);
     let (kept, head) = exchange(SAMPLED, &settings, Answer::Status(200)).await;
     assert!(!head.contains("x-amzn-trace-id"), "{head}");
@@ -277,7 +280,7 @@ async fn ignored_hosts_are_neither_recorded_nor_told() {
 }
 
 #[tokio::test]
-async fn hosts_that_are_not_trusted_are_recorded_but_not_told() {
+async fn untrusted_host_is_recorded_and_gets_no_header() {
     let settings = TraceRequests::new()
         .propagate_to(["*.internal.example"])
         .with_traceparent();
@@ -290,7 +293,7 @@ async fn hosts_that_are_not_trusted_are_recorded_but_not_told() {
 }
 
 #[tokio::test]
-async fn a_header_of_the_users_own_stays() {
+async fn header_of_the_user_stays() {
     let (port, head) = endpoint(Answer::Status(200)).await;
     let kept = Kept::default();
     let mut request = request(port);
@@ -332,7 +335,7 @@ fn hosts_are_matched_as_a_whole() {
             false,
             "a wildcard stands for labels",
         ),
-        ("*", "a.example", false, "no pattern"),
+        ("*", "a.example", true, "all hosts"),
     ] {
         assert_eq!(
             Hosts::new([pattern]).have(host),
@@ -342,7 +345,26 @@ fn hosts_are_matched_as_a_whole() {
     }
 }
 
-/// A service that answers by itself, with these headers.
+#[test]
+fn pattern_that_matches_no_host_is_noticed() {
+    for (pattern, expected) in [
+        ("*", true),
+        ("*.example.com", true),
+        ("shop.example", true),
+        ("[::1]", true),
+        ("", false),
+        ("*.", false),
+        ("*example.com", false),
+        ("a.*.example", false),
+        ("https://a.example", false),
+        ("a.example:443", false),
+        ("a.example/path", false),
+    ] {
+        assert_eq!(is_pattern(pattern), expected, "{pattern}");
+    }
+}
+
+/// Sends a request to a service that returns `answer`. Returns the subsegment.
 async fn answered(answer: http::Response<()>, inside: fn()) -> serde_json::Value {
     let client = TraceRequests::new().layer(::tower::service_fn(move |_| {
         inside();
@@ -356,7 +378,7 @@ async fn answered(answer: http::Response<()>, inside: fn()) -> serde_json::Value
 }
 
 #[tokio::test]
-async fn a_status_of_grpc_counts() {
+async fn grpc_status_counts() {
     for (code, flags, reason) in [
         ("0", [false, false, false], "no failure"),
         ("5", [true, false, false], "not found"),
@@ -402,7 +424,7 @@ async fn a_client_is_asked_only_when_it_is_ready() {
 }
 
 #[tokio::test]
-async fn a_fault_that_was_seen_inside_stays() {
+async fn fault_recorded_inside_stays() {
     let call = answered(http::Response::new(()), || {
         crate::record_error(&std::fmt::Error);
     });
@@ -411,9 +433,9 @@ async fn a_fault_that_was_seen_inside_stays() {
     assert!(call["cause"].is_object(), "{call}");
 }
 
-/// As clients have it that connect to one host: the URI is a path.
+/// Clients that connect to one host send a path as URI.
 #[tokio::test]
-async fn the_host_header_names_what_the_uri_does_not() {
+async fn host_header_names_a_request_without_host_in_its_uri() {
     let client = TraceRequests::new().layer(::tower::service_fn(|_| {
         std::future::ready(Ok::<_, std::io::Error>(http::Response::new(())))
     }));

@@ -1,4 +1,4 @@
-//! Around any client that is a `tower` service.
+//! Layer for any client that is a `tower` service.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ pub struct TracedClient<S> {
     settings: TraceRequests,
 }
 
-/// How the outcome of a request is put on its subsegment.
+/// Function that records the outcome of a request on its subsegment.
 type Judge<R, E> = fn(Result<Response<R>, E>, &Subsegment) -> Result<Response<R>, E>;
 
 impl<S, B, R> Service<Request<B>> for TracedClient<S>
@@ -57,7 +57,7 @@ where
     }
 }
 
-/// The URI of a request may be a path alone; then the header says where it goes.
+/// Returns the host of the URI. If the URI is only a path, returns the host of the header.
 fn host(uri: &Uri, headers: &HeaderMap) -> String {
     let header = || headers.get(header::HOST)?.to_str().ok()?.parse().ok();
     let authority = uri.authority().cloned().or_else(header);

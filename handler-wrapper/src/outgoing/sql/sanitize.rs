@@ -1,48 +1,114 @@
 //! Queries without their literals.
 
-/// What a double quote and a hash mean in a query.
+/// Meaning of double quotes, hashes and brackets in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// `"name"` is a name.
     Postgres,
     /// `"text"` may be a literal, `#` may begin a comment.
     Other,
+    /// A language that may not be SQL, such as the commands of Redis.
+    Unknown,
 }
 
-/// Bytes after which no more is read: a document keeps 250 characters, of at most 4 bytes.
-const ENOUGH: usize = 1000;
+/// Parts of names of databases that use SQL, in lower case.
+const SQL_DATABASES: [&str; 15] = [
+    "sql",
+    "maria",
+    "oracle",
+    "db2",
+    "clickhouse",
+    "redshift",
+    "snowflake",
+    "cockroach",
+    "duckdb",
+    "aurora",
+    "athena",
+    "trino",
+    "presto",
+    "spanner",
+    "bigquery",
+];
 
-/// `query` without literals and comments, white space and lists of placeholders shortened.
-///
-/// It has no parser for each dialect, so where dialects differ on where a literal ends, the rest
-/// of the query is left out: a literal with a backslash, one that is not closed, Oracle's `q'…'`.
-pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
-    let mut sanitizer = Sanitizer {
-        rest: query,
-        kept: String::with_capacity(query.len().min(512)),
-        dialect,
-    };
-    while !sanitizer.rest.is_empty() && sanitizer.kept.len() <= ENOUGH {
-        if sanitizer.step().is_none() {
-            sanitizer.put("?");
-            break;
+impl Dialect {
+    /// Returns the dialect of a kind of database, such as `PostgreSQL`.
+    pub(super) fn of(kind: &str) -> Self {
+        let kind = kind.to_ascii_lowercase();
+        if kind.starts_with("postgres") {
+            Self::Postgres
+        } else if SQL_DATABASES.iter().any(|name| kind.contains(name)) && kind != "nosql" {
+            Self::Other
+        } else {
+            Self::Unknown
         }
     }
-    let kept = sanitizer.kept;
-    kept.trim_end().to_owned()
 }
 
-/// What may begin a literal.
+/// Bytes of result after which reading ends: a document keeps 250 characters of at most 4 bytes.
+const ENOUGH: usize = 1000;
+
+/// Returns `query` without literals and comments, with white space and lists of placeholders
+/// shortened.
+///
+/// There is no parser for each dialect. If dialects disagree on the end of a literal, the rest of
+/// the query is dropped: after a backslash in a literal, an open literal, Oracle's `q'…'`.
+pub(super) fn sanitize(query: &str, dialect: Dialect) -> String {
+    if dialect == Dialect::Unknown {
+        return first_word(query);
+    }
+    let mut sanitizer = Sanitizer::new(query, dialect);
+    sanitizer.run();
+    sanitizer.kept.trim_end().to_owned()
+}
+
+/// Returns the first word of a command, such as `SET` of Redis, and `?` for the rest.
+fn first_word(command: &str) -> String {
+    let command = command.trim();
+    let word = command.split_whitespace().next().unwrap_or("");
+    let is_word = word.len() <= 32 && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    match (is_word, word.len() == command.len()) {
+        (true, true) => word.to_owned(),
+        (true, false) => format!("{word} ?"),
+        (false, _) => "?".to_owned(),
+    }
+}
+
+/// Signs that may begin a literal.
 const QUOTES: [char; 3] = ['\'', '"', '`'];
 
 struct Sanitizer<'a> {
     rest: &'a str,
     kept: String,
     dialect: Dialect,
+    /// Bytes that remain after the last `[…]` that was searched: brackets before them need no
+    /// search, so that many open brackets cost no more than one.
+    after_bracket: usize,
+    #[cfg(test)]
+    searched: usize,
 }
 
 impl<'a> Sanitizer<'a> {
-    /// Goes over one token. None when it cannot be told where that ends.
+    fn new(query: &'a str, dialect: Dialect) -> Self {
+        Self {
+            rest: query,
+            kept: String::with_capacity(query.len().min(512)),
+            dialect,
+            after_bracket: usize::MAX,
+            #[cfg(test)]
+            searched: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        while !self.rest.is_empty() && self.kept.len() <= ENOUGH {
+            if self.step().is_none() {
+                self.put("?");
+                break;
+            }
+        }
+    }
+
+    /// Reads one token. Returns `None` if its end is not certain.
     fn step(&mut self) -> Option<()> {
         let rest = self.rest;
         let first = rest.chars().next()?;
@@ -58,8 +124,8 @@ impl<'a> Sanitizer<'a> {
                 self.put(name);
             }
             '$' => self.dollar()?,
-            _ if first.is_ascii_digit() => self.number(),
-            '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.number(),
+            _ if first.is_ascii_digit() => self.number()?,
+            '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.number()?,
             _ if is_word(first) => self.word()?,
             _ if first.is_whitespace() => {
                 self.take(rest.len() - rest.trim_start().len());
@@ -80,7 +146,7 @@ impl<'a> Sanitizer<'a> {
     }
 
     fn put(&mut self, token: &str) {
-        // A list of values says no more than one of them.
+        // One placeholder stands for a list of them.
         if token == "?" && self.kept.ends_with("?, ") {
             self.kept.truncate(self.kept.len() - 2);
         } else if token == "?" && self.kept.ends_with("?,") {
@@ -96,8 +162,8 @@ impl<'a> Sanitizer<'a> {
         }
     }
 
-    /// `#` is a sign of names in some dialects, and `--` without a space two signs in MySQL:
-    /// then a quote behind it begins a literal.
+    /// Skips a comment that ends with the line. In some dialects `#` is part of a name, and in MySQL
+    /// `--` without a space is two signs; a quote after them would begin a literal.
     fn skip_line(&mut self) -> Option<()> {
         let line = &self.rest[..self.rest.find('\n').unwrap_or(self.rest.len())];
         let sure = line.strip_prefix("--").is_some_and(|comment| {
@@ -113,7 +179,17 @@ impl<'a> Sanitizer<'a> {
 
     /// `[…]` is a name in SQL Server and SQLite, where it may hold a quote.
     fn bracket(&mut self) -> Option<()> {
+        if self.rest.len() > self.after_bracket {
+            let sign = self.take(1);
+            self.put(sign);
+            return Some(());
+        }
         let name = &self.rest[..self.rest.find(']').unwrap_or(self.rest.len())];
+        self.after_bracket = self.rest.len() - name.len();
+        #[cfg(test)]
+        {
+            self.searched += name.len();
+        }
         if name.contains(QUOTES)
             || ["--", "/*", "#"]
                 .iter()
@@ -126,7 +202,7 @@ impl<'a> Sanitizer<'a> {
         Some(())
     }
 
-    /// Comments may hold comments in PostgreSQL, where others see the end of the outer one.
+    /// Skips a block comment. PostgreSQL nests them; in other dialects the first end closes all.
     fn skip_comment(&mut self) -> Option<()> {
         let end = self.rest[2..].find("*/")? + 2;
         if self.rest[2..end].contains("/*") {
@@ -145,7 +221,7 @@ impl<'a> Sanitizer<'a> {
         Some(())
     }
 
-    /// From a quote to the one that ends it; a doubled quote stands for itself.
+    /// Takes the text from a quote to its counterpart; a doubled quote is part of the text.
     fn quoted(&mut self, quote: char) -> Option<&'a str> {
         let mut end = 1;
         loop {
@@ -157,12 +233,16 @@ impl<'a> Sanitizer<'a> {
         }
     }
 
-    /// PostgreSQL's `$1` is a placeholder, `$$…$$` and `$tag$…$tag$` are literals.
+    /// Reads PostgreSQL's placeholder `$1` or the literals `$$…$$` and `$tag$…$tag$`. A tag does not
+    /// begin with a digit.
     fn dollar(&mut self) -> Option<()> {
         let name = self.rest[1..]
             .find(|c| !is_word(c))
             .map_or(self.rest.len(), |n| n + 1);
         if self.rest[name..].starts_with('$') {
+            if self.rest[1..].starts_with(|c: char| c.is_numeric()) {
+                return None;
+            }
             let tag = self.take(name + 1);
             let end = self.rest.find(tag)?;
             self.take(end + tag.len());
@@ -174,7 +254,8 @@ impl<'a> Sanitizer<'a> {
         Some(())
     }
 
-    fn number(&mut self) {
+    /// Reads a number. A dollar after it belongs to a literal or, in `1x$$`, to a name.
+    fn number(&mut self) -> Option<()> {
         let mut before = ' ';
         let end = self.rest.find(|c: char| {
             let exponent = matches!(before, 'e' | 'E') && matches!(c, '+' | '-');
@@ -183,11 +264,21 @@ impl<'a> Sanitizer<'a> {
             !part
         });
         self.take(end.unwrap_or(self.rest.len()));
+        if self.rest.starts_with('$') {
+            return None;
+        }
         self.put("?");
+        Some(())
     }
 
+    /// Reads a name or keyword. It may hold `$` in PostgreSQL and others; where it may not, `$tag$`
+    /// would begin a literal.
     fn word(&mut self) -> Option<()> {
-        let word = self.take(self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len()));
+        let end = self.rest.find(|c| !is_word(c) && c != '$');
+        let word = self.take(end.unwrap_or(self.rest.len()));
+        if self.dialect != Dialect::Postgres && word.matches('$').count() > 1 {
+            return None;
+        }
         if self.rest.starts_with('\'') && matches!(word, "q" | "Q" | "nq" | "NQ" | "nQ" | "Nq") {
             return None;
         }
@@ -272,9 +363,9 @@ mod tests {
         }
     }
 
-    /// What begins a comment or a name in one dialect, and nothing in another.
+    /// Some signs begin a comment or a name in one dialect only.
     #[test]
-    fn where_dialects_differ_no_literal_is_shown() {
+    fn literal_is_dropped_where_dialects_differ() {
         for (query, expected, reason) in [
             (
                 "select [it's] from t where a = 'SECRET'",
@@ -313,7 +404,56 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_is_kept() {
+    fn dollar_in_a_name_begins_no_literal() {
+        for (query, postgres, other, reason) in [
+            (
+                "x$$ $$SECRET$$",
+                "x$$ ?",
+                "?",
+                "name that ends in two dollars",
+            ),
+            (
+                "x$a$ $a$SECRET$a$ b",
+                "x$a$ ? b",
+                "?",
+                "name that ends like a tag",
+            ),
+            ("v$session", "v$session", "v$session", "one dollar"),
+            ("1$$SECRET$$", "?", "?", "number before a literal"),
+            ("1x$$ $$SECRET$$", "?", "?", "name after a number"),
+            (
+                "$1$$SECRET$$, $1$",
+                "?",
+                "?",
+                "placeholder before a literal",
+            ),
+        ] {
+            for (dialect, expected) in [(Dialect::Postgres, postgres), (Dialect::Other, other)] {
+                let kept = sanitize(query, dialect);
+                assert!(!kept.contains("SECRET"), "{kept}: {reason}");
+                assert_eq!(kept, expected, "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_are_searched_once() {
+        for close in ["", "]"] {
+            let searched = |length: usize| {
+                let query = format!("{}{}{close}", "[".repeat(900), "x".repeat(length));
+                let mut sanitizer = Sanitizer::new(&query, Dialect::Other);
+                sanitizer.run();
+                (sanitizer.searched, query.len())
+            };
+            for length in [10_000, 100_000] {
+                let (searched, length) = searched(length);
+                assert!(searched <= length, "{searched} of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn reading_ends_when_enough_is_kept() {
         let query = format!("insert into t values {}", "('a'), ".repeat(100_000));
         let kept = sanitize(&query, Dialect::Postgres);
         assert!(
@@ -323,7 +463,7 @@ mod tests {
         );
     }
 
-    /// Secrets that stand in quotes of every kind, cut at every place.
+    /// Cuts a query with quotes of every kind at every place.
     #[test]
     fn no_prefix_of_a_query_shows_a_literal() {
         let query = "select 'SECRET' , E'SEC\\'RET', $$SECRET$$, $a$SECRET$a$ /* SECRET */, \

@@ -28,7 +28,7 @@ fn call(name: &str) -> Value {
     json!({"name": name, "type": "subsegment", "namespace": "aws"})
 }
 
-/// What a run should leave behind.
+/// Returns the documents of a run without a problem.
 fn documents() -> Vec<Value> {
     let mut failed = function("order-worker");
     failed["fault"] = true.into();
@@ -37,6 +37,13 @@ fn documents() -> Vec<Value> {
         document(GOOD, 2, Some(1), call("SQS")),
         document(GOOD, 3, Some(2), function("order-worker")),
         document(GOOD, 4, Some(3), call("DynamoDB")),
+        document(
+            GOOD,
+            6,
+            Some(3),
+            json!({"type": "subsegment", "namespace": "remote"}),
+        ),
+        document(GOOD, 7, Some(6), json!({"name": "vendor"})),
         document(BAD, 1, None, function("order-api")),
         document(BAD, 2, Some(1), call("SQS")),
         document(BAD, 3, Some(2), failed.clone()),
@@ -53,7 +60,7 @@ fn check(documents: Vec<Value>) -> Vec<String> {
 }
 
 fn check_store(store: &Store, failed: &str) -> Vec<String> {
-    let order = |id, trace_id: &str, fails| Order {
+    let order = |id, trace_id: &str, fails| Placed {
         id,
         trace_id: trace_id.to_owned(),
         fails,
@@ -73,12 +80,12 @@ fn check_store(store: &Store, failed: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_run_that_went_well_leaves_nothing_to_say() {
+fn complete_run_keeps_all_promises() {
     assert_eq!(check(documents()), [""; 0]);
 }
 
 #[test]
-fn says_what_is_missing() {
+fn missing_document_is_named() {
     let without = |index: usize| {
         let mut all = documents();
         all.remove(index);
@@ -97,18 +104,28 @@ fn says_what_is_missing() {
             "no subsegment DynamoDB",
         ),
         (
+            "no segment of the vendor",
+            without(5),
+            "no segment of the vendor",
+        ),
+        (
+            "the vendor did not get the call's id",
+            with(5, "parent_id", json!("0000000000000003")),
+            "no segment of the vendor",
+        ),
+        (
             "one retry only",
-            without(7),
+            without(9),
             "1 segments of order-worker under SQS, expected 2",
         ),
         ("no call to the queue", without(1), "no subsegment SQS"),
         (
-            "poison without fault",
-            with(6, "fault", json!(false)),
+            "failing order without fault",
+            with(8, "fault", json!(false)),
             "fault is false",
         ),
         (
-            "good one with fault",
+            "processed order with fault",
             with(2, "fault", json!(true)),
             "fault is true",
         ),
@@ -127,19 +144,23 @@ fn says_what_is_missing() {
             with(2, "trace_id", json!(BAD)),
             "0 segments of order-worker",
         ),
-        ("twice", [documents(), documents()].concat(), "came twice"),
+        (
+            "twice",
+            [documents(), documents()].concat(),
+            "received twice",
+        ),
     ];
     for (reason, documents, expected) in cases {
-        let said = check(documents);
+        let unmet = check(documents);
         assert!(
-            said.iter().any(|text| text.contains(expected)),
-            "{reason}: {said:?}"
+            unmet.iter().any(|text| text.contains(expected)),
+            "{reason}: {unmet:?}"
         );
     }
 }
 
 #[test]
-fn says_what_was_refused_and_which_message_failed() {
+fn refused_document_and_wrong_message_are_named() {
     let mut store = Store::default();
     documents()
         .into_iter()
@@ -149,10 +170,10 @@ fn says_what_was_refused_and_which_message_failed() {
         reason: "missing".to_owned(),
         datagram: String::new(),
     });
-    let said = check_store(&store, "m-1");
-    assert_eq!(said.len(), 2, "{said:?}");
+    let unmet = check_store(&store, "m-1");
+    assert_eq!(unmet.len(), 2, "{unmet:?}");
     assert!(
-        said[0].contains("name: missing") && said[1].contains("m-1"),
-        "{said:?}"
+        unmet[0].contains("name: missing") && unmet[1].contains("m-1"),
+        "{unmet:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Documents that are still too large after they were split.
+//! Trimming of documents that are still too large after splitting.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -10,14 +10,14 @@ use super::to_json;
 /// Most stack frames that an exception keeps.
 const STACK: usize = 16;
 
-/// Namespace of the metadata with the mark. Its own values are small and stay.
+/// Metadata namespace of the mark. Its other values are small and stay.
 const OURS: &str = "tracestitch";
 
-/// Size in bytes from which on a metadata value is replaced by a note. A smaller one would hardly
-/// become shorter, and is removed with its key.
+/// Smallest size in bytes of a metadata value that is replaced by a note. A smaller value is
+/// removed with its key, because the note would hardly be shorter.
 const NOTED: usize = 128;
 
-/// Members that X-Ray needs to place and colour a document, and that are small.
+/// Members that stay: X-Ray needs them to place and colour a document, and they are small.
 const IDENTITY: [&str; 14] = [
     "name",
     "id",
@@ -58,7 +58,7 @@ pub(super) fn trim(mut document: Map<String, Value>, most: usize) -> Option<Vec<
     remove_members(document, trimmed, most)
 }
 
-/// Notes in the document itself what was trimmed.
+/// Sets the mark that lists what was trimmed.
 fn mark(document: &mut Map<String, Value>, trimmed: &str) {
     let ours = object_in(document, "metadata").and_then(|metadata| object_in(metadata, OURS));
     if let Some(ours) = ours {
@@ -66,7 +66,7 @@ fn mark(document: &mut Map<String, Value>, trimmed: &str) {
     }
 }
 
-/// The object under `key`; replaces a value of another kind.
+/// Returns the object under `key`. Creates it if the value is absent or not an object.
 fn object_in<'a>(
     parent: &'a mut Map<String, Value>,
     key: &str,
@@ -78,8 +78,8 @@ fn object_in<'a>(
     value.as_object_mut()
 }
 
-/// Takes the largest values out of the metadata until the document has at most `most` bytes.
-/// Returns false, and changes nothing, if that is not enough.
+/// Removes the largest metadata values until the document has at most `most` bytes. If that is not
+/// enough, returns false and changes nothing.
 fn trim_metadata(document: &mut Map<String, Value>, most: usize) -> bool {
     let mut excess = size(document).saturating_sub(most);
     let Some(Value::Object(namespaces)) = document.get_mut("metadata") else {
@@ -115,17 +115,17 @@ fn trim_metadata(document: &mut Map<String, Value>, most: usize) -> bool {
     true
 }
 
-/// Bytes by which a document becomes smaller at least without a metadata value of `size` bytes.
+/// Bytes that the removal of a metadata value of `size` bytes saves at least.
 fn gain(size: usize) -> usize {
     if size >= NOTED {
-        // A note has at most 20 digits.
+        // The size in the note has at most 20 digits.
         size - "\"left out:  bytes\"".len() - 20
     } else {
         size
     }
 }
 
-/// Cuts long stacks. Returns false if there are none.
+/// Cuts long stacks. Returns false if no stack is long.
 fn trim_stacks(document: &mut Map<String, Value>) -> bool {
     let exceptions = document
         .get_mut("cause")
@@ -162,7 +162,7 @@ fn remove_members(
         .collect();
     members.sort_by_key(|(size, _)| Reverse(*size));
     let mut left = size(&document);
-    // Names that are not of the format may be of any number and length.
+    // Members outside the format may have names of any number and length.
     let known = ["metadata", "annotations", "aws", "http", "sql", "cause"];
     for (size, member) in members {
         document.remove(&member);
@@ -183,7 +183,7 @@ fn remove_members(
     to_json(&document, most)
 }
 
-/// Bytes of `value` as compact JSON.
+/// Length of `value` in bytes, as compact JSON.
 fn size(value: &impl serde::Serialize) -> usize {
     struct Count(usize);
     impl Write for Count {

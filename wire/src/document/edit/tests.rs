@@ -9,8 +9,8 @@ const SECRET: &str = "s3cr3t";
 const ID: &str = "53995c3f42cd8ad8";
 const TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-/// A document in which each field is set, to a text with a secret where it can hold one. Every
-/// struct is written out, so that a field that is added does not compile until it is here.
+/// A document with all fields set, and a secret in each text. All structs are written out, so that
+/// a new field does not compile until it is added here.
 fn full() -> Document {
     let text = || Text::from(SECRET);
     let mut document = Document {
@@ -87,7 +87,7 @@ fn full() -> Document {
 }
 
 #[test]
-fn no_place_keeps_its_text() {
+fn every_text_is_replaced() {
     let mut document = full();
     document.edit_texts(&mut |_, _| Some("x".to_owned()));
     let after: Value = serde_json::from_slice(&document.to_json()).unwrap();
@@ -111,7 +111,7 @@ fn no_place_keeps_its_text() {
                 "id": ID, "message": "x", "type": "x", "remote": true, "skipped": 1, "cause": ID,
                 "stack": [{ "path": "x", "line": 7, "label": "x" }], "truncated": 1,
             }] },
-            // Keys that are made equal stay apart in the document; a reader sees the last.
+            // Keys that become equal are both written; a reader sees the last.
             "annotations": { "x": "x" },
             "metadata": { "x": { "x": [{ "x": [{ "x": "x" }, "x", true, null] }] } },
             "links": [{ "trace_id": TRACE, "id": ID }],
@@ -120,7 +120,7 @@ fn no_place_keeps_its_text() {
 }
 
 #[test]
-fn each_text_comes_with_its_place() {
+fn each_text_is_passed_with_its_place() {
     let mut places = Vec::new();
     full().edit_texts(&mut |place, text| {
         if text.contains(SECRET) || text.contains("4242") {

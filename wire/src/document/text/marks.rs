@@ -1,8 +1,9 @@
-//! Characters that `char::is_alphanumeric` accepts although they are neither letters nor numbers.
+//! Characters for which `char::is_alphanumeric` is true although they are neither letters nor
+//! numbers.
 
-/// First and last of each run of characters with the property Alphabetic that belong to none of
-/// the categories L and N: vowel signs and other marks (M), and letters in circles and squares (So).
-/// A run goes on where no letter or number is in between.
+/// Ranges of characters with the property Alphabetic outside the categories L and N: vowel signs
+/// and other marks (M), and letters in circles and squares (So). Ranges are joined if no letter or
+/// number is between them.
 ///
 /// Source: Unicode Character Database, versions 16 and 17, `DerivedCoreProperties.txt` and
 /// `DerivedGeneralCategory.txt`.

@@ -193,7 +193,7 @@ fn each_url_of_a_text_is_cleaned_and_the_rest_of_the_text_stays() {
     }
 }
 
-/// Signs around which URLs are read in different ways.
+/// One to three signs that a URL or the text around it may contain.
 fn sign() -> impl Strategy<Value = String> {
     let ascii = prop::char::range('!', '~');
     let others = prop::sample::select(vec!['é', '“', '”', '»', '漢', '\u{301}']);
@@ -201,7 +201,7 @@ fn sign() -> impl Strategy<Value = String> {
     prop::collection::vec(one, 1..4).prop_map(String::from_iter)
 }
 
-/// Never occurs in the other text of these tests.
+/// Text that occurs nowhere else in these tests.
 const SECRET: &str = "S3CR3T";
 
 proptest! {
@@ -231,7 +231,7 @@ proptest! {
         let cleaned = clean_urls(&text);
         prop_assert!(!cleaned.contains(SECRET), "{text} -> {cleaned}");
         prop_assert_eq!(clean_urls(&cleaned), cleaned.as_ref(), "{}", text);
-        // No client accepts a URL of these schemes with such a user.
+        // HTTP clients reject the other URLs.
         if in_options || !is_web(scheme) {
             prop_assert!(!clean_url(&url).contains(SECRET), "{url}");
         }

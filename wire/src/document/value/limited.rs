@@ -1,4 +1,4 @@
-//! A serialiser into a [`Value`] that counts levels. Those of `serde_json` do not.
+//! A serialiser into a [`Value`] that counts levels, which the one of `serde_json` does not.
 
 use serde::ser::{
     Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -9,15 +9,15 @@ use serde_json::{Error, Map, Value};
 
 use super::TOO_DEEP;
 
-/// Most nested calls while a value is serialised: wrappers that add no level to the JSON, such as
-/// `Some` and newtypes, take room on the stack, too.
+/// Most nested calls while a value is serialised. Wrappers such as `Some` and newtypes add no level
+/// to the JSON, but use the stack.
 const CALLS: usize = 256;
 
-/// Name with which `serde_json` marks numbers and values that are JSON text already, in builds with
-/// its features `arbitrary_precision` and `raw_value`.
+/// Prefix of the struct names with which `serde_json` marks JSON text: numbers with its feature
+/// `arbitrary_precision`, values with `raw_value`.
 const JSON_TEXT: &str = "$serde_json::private::";
 
-/// The serialiser for a value, with what is left of its levels and calls.
+/// A serialiser with the levels and calls that are left.
 #[derive(Clone, Copy)]
 pub(super) struct Limited {
     levels: usize,
@@ -39,13 +39,14 @@ impl Limited {
         }
     }
 
-    /// The serialiser for what an array or object holds; `None` at the last level.
+    /// The serialiser for the contents of an array or object; `None` at the last level.
     fn inner(self) -> Option<Self> {
         let levels = self.levels.checked_sub(1)?;
         Some(Self { levels, ..self })
     }
 
-    /// The serialiser for a key. Its one level tells an array or object from a text.
+    /// The serialiser for a key. It has one level, so that an array or object is not taken for the
+    /// text that replaces it below the last level.
     fn key(self) -> Self {
         Self {
             levels: self.levels.min(1),
@@ -56,7 +57,7 @@ impl Limited {
     fn list(self, length: usize) -> List {
         List {
             inner: self.inner(),
-            // A length may be made up; no memory is set aside for more than a page.
+            // The length is a hint and may be wrong.
             values: Vec::with_capacity(length.min(512)),
             variant: None,
         }
@@ -221,7 +222,7 @@ fn named(variant: Option<&'static str>, value: Value) -> Value {
     }
 }
 
-/// An array that is being serialised. Its elements are not looked at below the last level.
+/// An array that is being serialised. Below the last level its elements are ignored.
 pub(super) struct List {
     inner: Option<Limited>,
     values: Vec<Value>,
@@ -244,7 +245,7 @@ impl List {
     }
 }
 
-/// An object that is being serialised. Its members are not looked at below the last level.
+/// An object that is being serialised. Below the last level its members are ignored.
 pub(super) struct Object {
     inner: Option<Limited>,
     entries: Map<String, Value>,

@@ -34,7 +34,7 @@ enum Event {
 }
 
 #[test]
-fn values_are_as_those_of_serde_json() {
+fn values_equal_the_result_of_serde_json() {
     let record = || Record {
         id: u64::MAX,
         absent: None,
@@ -71,13 +71,13 @@ fn values_are_as_those_of_serde_json() {
 }
 
 #[test]
-fn errors_are_those_of_serde_json() {
+fn errors_match_serde_json() {
     let key = BTreeMap::from([((1, 2), 3)]);
     assert!(to_value(&key).is_err() && serde_json::to_value(&key).is_err());
     assert!(to_value(&u128::MAX).is_err() && serde_json::to_value(u128::MAX).is_err());
 }
 
-/// As `serde_json` does with its features for numbers of any length and raw values.
+/// Like `serde_json` with its features `arbitrary_precision` and `raw_value`.
 #[test]
 fn json_text_is_parsed() {
     struct Raw(&'static str);
@@ -96,7 +96,7 @@ fn json_text_is_parsed() {
     assert!(to_value(&Raw("{")).is_err());
 }
 
-/// One way in which a value can hold itself.
+/// A value that contains itself, in one of the ways that serde has.
 #[derive(Clone, Copy, Debug)]
 enum Endless {
     List,
@@ -211,7 +211,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn json_stays_as_it_is(value in any_json()) {
+    fn json_is_unchanged(value in any_json()) {
         prop_assert_eq!(to_value(&value).unwrap(), value);
     }
 }

@@ -1,4 +1,4 @@
-//! Members of DynamoDB's inputs and outputs. Never an item, a key or an attribute's value.
+//! Members of DynamoDB's inputs and outputs, without items, keys and attribute values.
 
 use std::collections::HashMap;
 
@@ -163,7 +163,7 @@ fn by_index(indexes: Option<&HashMap<String, Capacity>>) -> Option<Fact<'static>
     Some(Fact::Value(Value::Object(indexes.collect())))
 }
 
-/// What of it the table or an index took: told to those who ask for the consumption of indexes.
+/// Capacity consumed by the table or one index (`ReturnConsumedCapacity=INDEXES`).
 impl Member for Capacity {
     fn recorded(&self) -> Option<Fact<'_>> {
         object([
@@ -175,7 +175,7 @@ impl Member for Capacity {
 }
 
 impl Member for ItemCollectionMetrics {
-    /// Without the key of the collection, which is data.
+    /// Leaves out the key of the collection, which is data.
     fn recorded(&self) -> Option<Fact<'_>> {
         object([(
             "SizeEstimateRangeGB",

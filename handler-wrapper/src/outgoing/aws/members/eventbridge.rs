@@ -1,4 +1,4 @@
-//! Members of EventBridge's inputs. Never the detail of an event.
+//! Members of EventBridge's inputs, without the details of events.
 
 use aws_sdk_eventbridge::operation::put_events::PutEventsInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
@@ -13,7 +13,7 @@ members! {
     }
 }
 
-/// The bus, or the buses when the entries name several. An entry that names none goes to the
+/// Returns the bus, or a list if the entries name several. An entry without a bus goes to the
 /// default one.
 fn buses(input: &PutEventsInput) -> Option<Fact<'_>> {
     let mut buses: Vec<&str> = input

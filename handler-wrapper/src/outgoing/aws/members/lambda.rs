@@ -1,4 +1,4 @@
-//! Members of Lambda's inputs and outputs. Never a payload, a client context or a log.
+//! Members of Lambda's inputs and outputs, without payloads, client contexts and logs.
 
 use aws_sdk_lambda::operation::invoke::{InvokeInput, InvokeOutput};
 use aws_sdk_lambda::types::{InvocationType, LogType};

@@ -1,4 +1,4 @@
-//! Members of the inputs and outputs of SQS. Never a body, an attribute's value or a receipt.
+//! Members of the inputs and outputs of SQS, without bodies, attribute values and receipts.
 
 use aws_sdk_sqs::operation::{
     change_message_visibility::ChangeMessageVisibilityInput,
@@ -108,13 +108,13 @@ fn older_names(input: &ReceiveMessageInput) -> &Option<Vec<QueueAttributeName>> 
     &input.attribute_names
 }
 
-/// The names of a queue's attributes: their values can be access policies.
+/// Returns the names of a queue's attributes. Their values can be access policies.
 fn names<'a>(attributes: impl Iterator<Item = &'a QueueAttributeName>) -> Option<Fact<'static>> {
     keys(attributes.map(QueueAttributeName::as_str))
 }
 
 impl Member for BatchResultErrorEntry {
-    /// Without the message, which may quote the entry.
+    /// Leaves out the message, which may quote the entry.
     fn recorded(&self) -> Option<Fact<'_>> {
         object([
             ("Id", self.id.recorded()),

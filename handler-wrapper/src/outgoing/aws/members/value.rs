@@ -1,13 +1,12 @@
-//! What is recorded of a member, by its type.
+//! Conversion of members into recorded facts, by type.
 
 use serde_json::Value;
 use tracestitch_wire::document::Fact;
 
-/// Longest list that is recorded in full: DynamoDB takes no more tables in one call, and SQS no
-/// more entries.
+/// Longest list that is recorded in full. DynamoDB accepts at most 100 tables in one call.
 const MOST: usize = 100;
 
-/// A member that is recorded as it is.
+/// A member that can be recorded.
 pub(super) trait Member {
     fn recorded(&self) -> Option<Fact<'_>>;
 }
@@ -47,7 +46,7 @@ macro_rules! plain {
 }
 plain!(bool, i32, i64, f64);
 
-/// Enumerations of the services, by their names.
+/// Implements [`Member`] for enumerations, which are recorded by name.
 macro_rules! enumerations {
     ($($type:ty),* $(,)?) => {$(
         impl Member for $type {
@@ -59,7 +58,7 @@ macro_rules! enumerations {
 }
 pub(super) use enumerations;
 
-/// A list of what `record` makes of each item.
+/// Converts each item with `record` and collects the results into a list.
 pub(super) fn list<'a, T>(
     items: impl IntoIterator<Item = T>,
     record: impl FnMut(T) -> Option<Fact<'a>>,
@@ -68,19 +67,19 @@ pub(super) fn list<'a, T>(
     Some(Fact::Value(items.map(Value::from).collect()))
 }
 
-/// The keys of a map, sorted: a map of the SDK has no order of its own.
+/// Returns the keys of a map, sorted, because maps of the SDK are unordered.
 pub(super) fn keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<Fact<'static>> {
     let mut keys: Vec<&str> = keys.into_iter().collect();
     keys.sort_unstable();
     list(keys, Member::recorded)
 }
 
-/// How long a list is; None when it is absent.
+/// Returns the length of a list, or `None` if it is absent.
 pub(super) fn count<T>(list: Option<&[T]>) -> Option<Fact<'static>> {
     list.map(|list| list.len().into())
 }
 
-/// An object of those fields that are there.
+/// Returns an object of the fields that are present.
 pub(super) fn object<const N: usize>(
     fields: [(&str, Option<Fact<'_>>); N],
 ) -> Option<Fact<'static>> {
@@ -90,7 +89,7 @@ pub(super) fn object<const N: usize>(
     Some(Fact::Value(Value::Object(fields.collect())))
 }
 
-/// A function that says of which inputs the names, too, are read here.
+/// Defines a function that returns true for inputs whose names are read here.
 macro_rules! names_of {
     ($($type:ty),* $(,)?) => {
         pub(super) fn has_names(input: &Input) -> bool {
@@ -100,7 +99,7 @@ macro_rules! names_of {
 }
 pub(super) use names_of;
 
-/// A function that finds the type of an erased input or output, and in it the member.
+/// Defines a function that finds the type of an erased input or output and reads a member of it.
 macro_rules! members {
     (fn $name:ident($erased:ty); $($type:ty as $bind:ident { $($member:literal => $value:expr,)* })*) => {
         pub(super) fn $name<'a>(erased: &'a $erased, member: &str) -> Option<Fact<'a>> {

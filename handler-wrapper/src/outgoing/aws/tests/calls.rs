@@ -1,4 +1,4 @@
-//! What one call is.
+//! Tests of the boundaries of a call.
 
 use aws_sdk_dynamodb::config::{AsyncSleep, Sleep};
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_client_may_go_before_its_call_ends() {
+async fn client_may_be_dropped_before_its_call_ends() {
     let endpoint = Endpoint::new([Answer::ok("{}")]).await;
     let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
     let kept = Kept::default();
@@ -18,9 +18,9 @@ async fn a_client_may_go_before_its_call_ends() {
     assert_eq!(flags(&kept.one("DynamoDB")), OK);
 }
 
-/// As `client.config().to_builder()` makes it for those who set theirs again.
+/// Users get this from `client.config().to_builder()` when they set the interceptor again.
 #[tokio::test]
-async fn a_call_that_is_intercepted_twice_is_recorded_once() {
+async fn call_with_two_interceptors_is_recorded_once() {
     let twice =
         |config: aws_sdk_dynamodb::config::Builder| config.interceptor(TraceInterceptor::new());
     let (kept, headers) = call(SAMPLED, [Answer::ok("{}")], twice).await;
@@ -36,7 +36,7 @@ async fn a_call_that_is_intercepted_twice_is_recorded_once() {
 }
 
 #[tokio::test]
-async fn a_stream_is_over_when_it_begins() {
+async fn call_with_streaming_body_ends_when_the_body_begins() {
     let endpoint = Endpoint::new([Answer::Stall]).await;
     let s3 = s3(&endpoint.url);
     let kept = Kept::default();
@@ -95,7 +95,7 @@ impl AsyncSleep for NoPauses {
 }
 
 #[tokio::test]
-async fn each_look_of_a_waiter_is_a_call() {
+async fn each_poll_of_a_waiter_is_a_call() {
     use aws_sdk_dynamodb::client::Waiters;
 
     let state = |state: &str| Answer::ok(format!(r#"{{"Table":{{"TableStatus":"{state}"}}}}"#));
@@ -117,7 +117,7 @@ async fn each_look_of_a_waiter_is_a_call() {
 }
 
 #[tokio::test]
-async fn a_stream_of_events_is_over_when_it_begins() {
+async fn call_with_event_stream_ends_when_the_stream_begins() {
     let endpoint = Endpoint::new([Answer::Stall]).await;
     let lambda = client!(aws_sdk_lambda, &endpoint.url);
     let kept = Kept::default();
@@ -130,7 +130,7 @@ async fn a_stream_of_events_is_over_when_it_begins() {
 }
 
 #[tokio::test]
-async fn a_call_may_have_a_configuration_of_its_own() {
+async fn interceptor_set_for_one_call_records_it() {
     let mut endpoint = Endpoint::new([Answer::ok("{}")]).await;
     let elsewhere = Endpoint::new([]).await;
     let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&elsewhere.url).build());

@@ -1,4 +1,4 @@
-//! What goes out: which trace header, and which does not.
+//! Tests of the trace headers that calls send.
 
 use std::env;
 use std::process::Command;
@@ -8,10 +8,10 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use super::*;
 use crate::tests::header::PARENT;
 
-/// A header that is none of ours.
+/// A header of the user.
 const OWN: &str = "Root=1-00000001-000000000000000000000001;Parent=0000000000000001;Sampled=1";
 
-/// What a call under `header` carries that has the subsegment `call` when it is recorded.
+/// Returns the expected header of a call under `header`, with the subsegment `call` if recorded.
 fn carried(header: &str, call: Option<&serde_json::Value>) -> String {
     match call {
         Some(call) => format!(
@@ -23,7 +23,7 @@ fn carried(header: &str, call: Option<&serde_json::Value>) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_only_passed_on() {
+async fn unsampled_header_is_sent_unchanged() {
     for header in [
         format!("Root={ROOT};Parent={PARENT};Sampled=0;Lineage=a87bd80c:1"),
         format!("Root={ROOT};Parent={PARENT}"),
@@ -35,7 +35,7 @@ async fn what_is_not_sampled_is_only_passed_on() {
 }
 
 #[tokio::test]
-async fn outside_an_invocation_nothing_is_touched() {
+async fn request_outside_an_invocation_is_unchanged() {
     let mut endpoint = Endpoint::new([Answer::ok("{}")]).await;
     let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
     assert!(get(&dynamodb).await);
@@ -66,7 +66,7 @@ async fn call_with_own(dynamodb: &aws_sdk_dynamodb::Client) {
 }
 
 #[tokio::test]
-async fn a_header_of_the_users_is_left_alone() {
+async fn header_of_the_user_stays() {
     let answers = [Answer::http(500, "{}"), Answer::ok("{}")];
     let mut endpoint = Endpoint::new(answers).await;
     let dynamodb = aws_sdk_dynamodb::Client::from_conf(config(&endpoint.url).build());
@@ -76,7 +76,7 @@ async fn a_header_of_the_users_is_left_alone() {
     assert_eq!(kept.one("DynamoDB")["aws"]["retries"], 1);
 }
 
-/// An interceptor of the user's that puts a header on the request as early as it can.
+/// A user's interceptor that sets a header as early as possible.
 #[derive(Debug)]
 struct Own;
 
@@ -99,7 +99,7 @@ impl Intercept for Own {
 }
 
 #[tokio::test]
-async fn a_header_of_an_interceptor_is_left_alone() {
+async fn header_of_an_interceptor_stays() {
     for (first, reason) in [(true, "before ours"), (false, "after ours")] {
         let answers = [Answer::http(500, "{}"), Answer::ok("{}")];
         let mut endpoint = Endpoint::new(answers).await;
@@ -195,8 +195,7 @@ async fn an_event_keeps_the_header_that_it_has() {
     assert_eq!(body, json!({ "Entries": [{ "TraceHeader": OWN }, {}] }));
 }
 
-/// The header beats the field of the input (Step Functions): so that the user's counts, it goes
-/// out as the header, too.
+/// Step Functions prefers the header to the input's field, so the user's is sent as header, too.
 #[tokio::test]
 async fn an_execution_gets_the_header_that_its_input_has() {
     let unsampled = format!("Root={ROOT};Parent={PARENT};Sampled=0");
@@ -226,7 +225,7 @@ async fn an_execution_gets_the_header_that_its_input_has() {
     }
 }
 
-/// A presigned GetObject inside an invocation: what was recorded, and what came of it.
+/// Presigns a GetObject inside an invocation. Returns the recorded events and the request.
 async fn presign() -> (Kept, aws_sdk_s3::presigning::PresignedRequest) {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -261,15 +260,14 @@ async fn presigning_leaves_no_trace() {
     );
 }
 
-/// In a Lambda function the SDK takes a header from the environment. It is process-wide, so this
-/// runs in a process of its own: this same test, started again.
+/// In a Lambda function the SDK takes a header from the environment, which is process-wide. So the
+/// test starts itself again in a new process.
 #[tokio::test]
-async fn the_environments_header_is_not_mistaken_for_the_users() {
+async fn header_from_the_environment_is_replaced() {
     const ENVIRONMENT: &str =
         "Root=1-00000002-000000000000000000000002;Parent=0000000000000002;Sampled=1";
     if env::var_os("_X_AMZN_TRACE_ID").is_none() {
-        let name =
-            "outgoing::aws::tests::carried::the_environments_header_is_not_mistaken_for_the_users";
+        let name = "outgoing::aws::tests::carried::header_from_the_environment_is_replaced";
         let inside = Command::new(env::current_exe().unwrap())
             .args(["--exact", name])
             .env("AWS_LAMBDA_FUNCTION_NAME", "order-worker")
@@ -308,7 +306,33 @@ async fn the_environments_header_is_not_mistaken_for_the_users() {
     assert_unmarked(&presign().await.1);
 }
 
-/// Whoever has no credentials has no presigned request either.
+#[tokio::test]
+async fn presigned_request_keeps_the_header_of_the_user() {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::for_tests())
+        .interceptor(TraceInterceptor::new())
+        .build();
+    let s3 = aws_sdk_s3::Client::from_conf(config);
+    let expires = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let get = s3
+        .get_object()
+        .bucket("b")
+        .key("k")
+        .customize()
+        .mutate_request(|request| {
+            request.headers_mut().insert("x-amzn-trace-id", OWN);
+        })
+        .presigned(expires);
+    let presigned = Kept::default().invoke(SAMPLED, get).await.unwrap();
+    let header = presigned
+        .headers()
+        .find(|(name, _)| *name == "x-amzn-trace-id");
+    assert_eq!(header, Some(("x-amzn-trace-id", OWN)));
+}
+
+/// Without credentials there is no presigned request.
 #[tokio::test]
 async fn presigning_that_fails_leaves_no_trace_either() {
     let config = aws_sdk_s3::Config::builder()

@@ -1,4 +1,4 @@
-//! An HTTP endpoint that answers as it is told and tells what came.
+//! An HTTP endpoint that sends given responses and returns the requests.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// What an endpoint does with one request.
+/// Behaviour of the endpoint for one request.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
     /// Status and body.
@@ -39,7 +39,7 @@ async fn begin(stream: &mut TcpStream, status: u16) {
     let _ = stream.write_all(head.as_bytes()).await;
 }
 
-/// What came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     head: String,
@@ -59,7 +59,7 @@ impl Request {
     }
 }
 
-/// Listens while it lives.
+/// An endpoint that listens until it is dropped.
 pub(super) struct Endpoint {
     pub(super) url: String,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -67,7 +67,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Gives the answers in the order of requests.
+    /// Starts an endpoint that sends `answers` in the order of requests.
     pub(super) async fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -77,11 +77,11 @@ impl Endpoint {
             let mut held = Vec::new();
             while let Some(answer) = answers.pop_front() {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                // A client whose time is over goes away; its answer is used up all the same.
+                // A client that times out disconnects; its response counts as sent.
                 let Some(request) = read(&mut stream).await else {
                     continue;
                 };
-                // Nobody may be interested any more.
+                // The receiver may be dropped.
                 let _ = tell.send(request);
                 match answer {
                     Answer::Http(status, body) => {
@@ -108,12 +108,12 @@ impl Endpoint {
         }
     }
 
-    /// The next request, when it has come.
+    /// Waits for the next request.
     pub(super) async fn request(&mut self) -> Request {
         self.requests.recv().await.unwrap()
     }
 
-    /// The trace headers of all requests that have come.
+    /// Returns the trace headers of all received requests.
     pub(super) fn trace_headers(&mut self) -> Vec<Option<String>> {
         std::iter::from_fn(|| self.requests.try_recv().ok())
             .map(|request| request.trace_header())
@@ -127,7 +127,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// None when the client closes first.
+/// Reads a request. Returns `None` if the client disconnects first.
 async fn read(stream: &mut TcpStream) -> Option<Request> {
     let mut request = Vec::new();
     let (head, read) = loop {
@@ -158,7 +158,7 @@ async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
 }
 
 async fn respond(stream: &mut TcpStream, status: u16, extra: (&str, &str), body: &str) {
-    // S3, which alone has a second id, names the first otherwise.
+    // S3 has a second id and another name for the first.
     let id = if extra.0 == "x-amz-id-2" {
         "x-amz-request-id"
     } else {
@@ -171,6 +171,6 @@ async fn respond(stream: &mut TcpStream, status: u16, extra: (&str, &str), body:
         extra.0,
         extra.1,
     );
-    // The client may have gone.
+    // The client may have disconnected.
     let _ = stream.write_all((head + body).as_bytes()).await;
 }

@@ -1,4 +1,4 @@
-//! How calls end.
+//! Tests of outcomes.
 
 mod unanswered;
 
@@ -20,21 +20,21 @@ pub(super) const ERROR: [bool; 3] = [true, false, false];
 const THROTTLED: [bool; 3] = [true, true, false];
 const FAULT: [bool; 3] = [false, false, true];
 
-/// The flags, and the type of the outermost exception.
+/// Flags, and the type of the outermost exception.
 fn end(document: &Value) -> ([bool; 3], &str) {
     let exception = &document["cause"]["exceptions"][0];
     (flags(document), exception["type"].as_str().unwrap_or(""))
 }
 
-/// How a call ended.
+/// Outcome of a call.
 struct End<'a> {
     flags: [bool; 3],
-    /// What came back: status, length, whether it named the request.
+    /// Response: status, length, and true if it has a request id.
     answer: Option<(u16, usize, bool)>,
-    /// None when it did not end by itself.
+    /// `None` if the call was dropped.
     retries: Option<u32>,
-    /// Type, part of the message, and whether the service said it. The sources of a failure on
-    /// this side, which follow it, are its client's business.
+    /// Type, message, and true if the service returned it. Further exceptions are the client's and
+    /// not compared.
     exception: Option<(&'a str, &'a str, bool)>,
 }
 
@@ -90,7 +90,7 @@ fn once(config: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::
 }
 
 #[tokio::test]
-async fn answers_are_told_apart() {
+async fn responses_decide_error_throttle_and_fault() {
     const LIMIT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"slow down"}"#;
     const ABSENT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"no table"}"#;
     for (answer, expected, kind, said, reason) in [
@@ -123,7 +123,7 @@ async fn answers_are_told_apart() {
             ),
             THROTTLED,
             "SlowDown",
-            "unhandled error (SlowDown)",
+            "unhandled error…",
             "a throttling code in a header, on 5xx",
         ),
         (
@@ -227,7 +227,50 @@ async fn xml_errors_and_the_second_id_of_s3() {
 }
 
 #[tokio::test]
-async fn a_query_compatible_service_is_understood() {
+async fn message_of_service_is_recorded_without_values() {
+    let body = |message: &str| json!({ "__type": "n#ValidationException", "message": message });
+    for (message, clause, whole) in [
+        (
+            "One or more parameter values were invalid: Type mismatch for key id: SECRET",
+            "One or more parameter values were invalid…",
+            "One or more parameter values were invalid: Type mismatch for key id: SECRET",
+        ),
+        (
+            "cannot reach https://h.example/a?token=SECRET",
+            "cannot reach ?…",
+            "cannot reach https://h.example/a",
+        ),
+    ] {
+        for (interceptor, expected) in [
+            (TraceInterceptor::new(), clause),
+            (TraceInterceptor::new().with_whole_messages(), whole),
+        ] {
+            let answer = Answer::http(400, body(message).to_string());
+            let mut endpoint = Endpoint::new([answer]).await;
+            let config = aws_sdk_dynamodb::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("eu-west-1"))
+                .credentials_provider(Credentials::for_tests())
+                .endpoint_url(&endpoint.url)
+                .interceptor(interceptor)
+                .build();
+            let client = aws_sdk_dynamodb::Client::from_conf(config);
+            let kept = Kept::default();
+            kept.invoke(SAMPLED, async {
+                get(&client).await;
+                Ok::<_, std::io::Error>(())
+            })
+            .await
+            .unwrap();
+            endpoint.trace_headers();
+            let message = &kept.one("DynamoDB")["cause"]["exceptions"][0]["message"];
+            assert_eq!(message, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn code_of_query_compatible_service_is_recorded() {
     let header = (
         "x-amzn-query-error",
         "AWS.SimpleQueueService.NonExistentQueue;Sender",

@@ -1,4 +1,4 @@
-//! The rows of the allow-list: for each, the whole document of a call by the real client.
+//! Tests of the allow-list: each row compares the whole document of a call by a real client.
 
 #[cfg(feature = "aws-sdk-dynamodb")]
 mod dynamodb;
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// A call, and what is recorded of it.
+/// A call and its recorded members.
 struct Row {
     service: &'static str,
     operation: &'static str,
@@ -64,7 +64,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// True if rows of this service need a feature that is off.
+/// Returns true if rows of this service need a feature that is off.
 fn is_off(service: &str) -> bool {
     [
         ("DynamoDB", cfg!(feature = "aws-sdk-dynamodb")),
@@ -120,9 +120,9 @@ async fn each_row_is_recorded() {
     }
 }
 
-/// What rows record of each operation, and what `rows.txt` says must be recorded.
+/// Compares the rows with the required members in `rows.txt`.
 #[test]
-fn no_row_is_left_out() {
+fn every_required_member_has_a_row() {
     let mut listed = BTreeMap::new();
     let lines = include_str!("parameters/rows.txt").lines();
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {

@@ -1,4 +1,4 @@
-//! The same as middleware of `reqwest-middleware`.
+//! Tests of the middleware for `reqwest-middleware`.
 
 use serde_json::Value;
 
@@ -54,13 +54,13 @@ async fn a_request_is_one_subsegment() {
 }
 
 #[tokio::test]
-async fn a_timeout_is_a_fault_that_says_so() {
+async fn timeout_is_a_fault_named_timeout() {
     let (call, ..) = get(Duration::from_millis(50), Answer::Hang).await;
     assert_eq!(call["fault"], true);
     assert_eq!(call["cause"]["exceptions"][0]["type"], "Timeout");
 }
 
-/// Finds no host.
+/// A resolver that finds no host.
 struct NoHosts;
 
 impl ::reqwest::dns::Resolve for NoHosts {
@@ -71,7 +71,7 @@ impl ::reqwest::dns::Resolve for NoHosts {
 }
 
 #[tokio::test]
-async fn no_connection_is_a_fault_that_says_so() {
+async fn refused_connection_is_a_fault_named_no_connection() {
     let refused = format!("http://127.0.0.1:{}/?a=secret", refusing().await);
     for (url, name, said) in [
         (refused.as_str(), "127.0.0.1", "refused"),
@@ -122,7 +122,7 @@ async fn a_request_that_is_redirected_is_one() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
+async fn redirect_is_followed_only_to_trusted_hosts() {
     for (settings, followed, reason) in [
         (TraceRequests::new(), true, "all hosts"),
         (
@@ -171,7 +171,7 @@ async fn a_redirect_is_followed_only_to_hosts_that_are_told() {
 }
 
 #[test]
-fn a_header_is_led_away_from_those_who_may_have_it() {
+fn redirect_from_trusted_to_untrusted_host_is_noticed() {
     let trace = TraceRequests::new().propagate_to(["a.example", "b.example"]);
     for (from, to, expected) in [
         ("a.example", "b.example", false),
@@ -179,12 +179,16 @@ fn a_header_is_led_away_from_those_who_may_have_it() {
         ("c.example", "a.example", false),
         ("c.example", "d.example", false),
     ] {
-        assert_eq!(trace.is_led_away(from, to), expected, "{from} {to}");
+        assert_eq!(
+            trace.leaves_trusted_hosts(from, to),
+            expected,
+            "{from} {to}"
+        );
     }
 }
 
 #[tokio::test]
-async fn settings_hold_for_it_too() {
+async fn settings_apply_to_middleware() {
     for (settings, own, recorded, expected, absent, reason) in [
         (
             TraceRequests::new().ignore(["127.0.0.1"]),

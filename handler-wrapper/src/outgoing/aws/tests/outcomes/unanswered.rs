@@ -1,4 +1,4 @@
-//! Calls that end without an answer that can be read.
+//! Tests of calls without a readable response.
 
 use aws_credential_types::provider::{
     error::CredentialsError, future::ProvideCredentials as ProvideFuture,
@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 
 use super::*;
 
-/// The end of a single attempt to which nothing came back.
+/// Outcome of a single attempt without a response.
 fn unanswered<'a>(kind: &'a str, said: &'a str) -> End<'a> {
     End {
         flags: FAULT,
@@ -50,7 +50,7 @@ async fn no_answer_is_a_fault() {
             Some((400, 10, false)),
             "UnreadableResponse",
             "end of file before message length reached",
-            "an error of which nobody knows what it says",
+            "an error without code and message",
         ),
     ] {
         let end = End {
@@ -85,7 +85,7 @@ async fn an_answer_that_stalls_is_a_fault() {
     compare(&kept, &end, "stalled");
 }
 
-/// Finds no host.
+/// A resolver that finds no host.
 #[derive(Debug, Clone)]
 struct NoHosts;
 
@@ -96,8 +96,8 @@ impl ResolveDns for NoHosts {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_there_is_named() {
-    // A port that was free a moment ago: nobody listens.
+async fn unreachable_host_is_named() {
+    // A port that was free a moment ago and has no listener.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let refusing = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -119,7 +119,7 @@ async fn a_host_that_is_not_there_is_named() {
     }
 }
 
-/// Has no credentials.
+/// A provider without credentials.
 #[derive(Debug)]
 pub(in crate::aws::tests) struct NoCredentials;
 
@@ -162,7 +162,7 @@ async fn failures_before_the_request_are_faults() {
 async fn timeouts_are_faults() {
     let short = Duration::from_millis(60);
     let operation = TimeoutConfig::builder().operation_timeout(short);
-    // Time for the head to come, also on a machine that is busy.
+    // Long enough for the head to arrive on a busy machine.
     let long = TimeoutConfig::builder().operation_timeout(Duration::from_secs(3));
     let attempt = TimeoutConfig::builder().operation_attempt_timeout(short);
     let read = TimeoutConfig::builder().read_timeout(short);
@@ -215,7 +215,7 @@ async fn timeouts_are_faults() {
     }
 }
 
-/// Never finds out where a host is.
+/// A resolver that never returns.
 #[derive(Debug, Clone)]
 struct SlowHosts;
 
@@ -237,7 +237,7 @@ async fn a_connection_that_takes_too_long_is_a_timeout() {
     compare(&kept, &end, "connect");
 }
 
-/// The SDK's own HTTP client, with another way to find hosts.
+/// The SDK's HTTP client with another resolver.
 fn by_resolver(resolver: impl ResolveDns + Clone + 'static) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))

@@ -25,7 +25,7 @@ fn capacity() -> Value {
     capacity
 }
 
-/// What a write answers; the key of the item collection is data.
+/// Metrics in the response to a write; the key of the item collection is data.
 fn metrics() -> Value {
     json!({ "ItemCollectionKey": { "k": { "S": "s3cr3t" } }, "SizeEstimateRangeGB": [0.5, 1.0] })
 }

@@ -1,8 +1,9 @@
-//! The rows of services of which names alone are recorded, for which no feature is needed.
+//! Rows of services whose names alone are recorded, which need no feature.
 
 use super::*;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:orders";
+const STREAM: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";
 const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:ship";
 
 pub(super) fn rows() -> Vec<Row> {
@@ -11,6 +12,10 @@ pub(super) fn rows() -> Vec<Row> {
             |sns| sns.publish().topic_arn(TOPIC).message("s3cr3t"),
             "<PublishResponse><PublishResult></PublishResult></PublishResponse>",
             { "topic_arn": TOPIC }),
+        row!(aws_sdk_sns "SNS" "Publish",
+            |sns| sns.publish().target_arn(TOPIC).message("s3cr3t"),
+            "<PublishResponse><PublishResult></PublishResult></PublishResponse>",
+            { "target_arn": TOPIC }),
         row!(aws_sdk_sns "SNS" "PublishBatch",
             |sns| sns.publish_batch().topic_arn(TOPIC)
                 .set_publish_batch_request_entries(Some(vec![])),
@@ -50,6 +55,10 @@ pub(super) fn rows() -> Vec<Row> {
             |kinesis| kinesis.put_record().stream_name("clicks").partition_key("s3cr3t")
                 .data(Blob::new("s3cr3t")),
             json!({ "ShardId": "s", "SequenceNumber": "1" }), { "stream_name": "clicks" }),
+        row!(aws_sdk_kinesis "Kinesis" "PutRecord",
+            |kinesis| kinesis.put_record().stream_arn(STREAM).partition_key("s3cr3t")
+                .data(Blob::new("s3cr3t")),
+            json!({ "ShardId": "s", "SequenceNumber": "1" }), { "stream_arn": STREAM }),
         row!(aws_sdk_kinesis "Kinesis" "PutRecords",
             |kinesis| kinesis.put_records().stream_name("clicks").set_records(Some(vec![])),
             json!({ "Records": [], "FailedRecordCount": 0 }), { "stream_name": "clicks" }),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What `member` is set to, and recorded as.
+/// Value of `member`, in the call and in the document.
 fn value(member: &str) -> &'static str {
     match member {
         "copy_source" => "from/there",

@@ -1,4 +1,4 @@
-//! What the user adds to the allow-list and takes away.
+//! Tests of the user's changes to the allow-list.
 
 use super::*;
 
@@ -52,9 +52,9 @@ async fn users_add_and_remove() {
     }
 }
 
-/// The SDK keeps what the user asked it for, next to what is recorded.
+/// The SDK captures the members that the user requested and the recorded ones.
 #[tokio::test]
-async fn the_users_own_captured_attributes_stay() {
+async fn captured_attributes_of_the_user_stay() {
     use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
     use std::sync::{Arc, Mutex};
 

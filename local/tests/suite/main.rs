@@ -1,0 +1,12 @@
+//! Tests of the crate through its public interface.
+
+mod api_gateway;
+mod check;
+mod command_line;
+mod emulator;
+mod event_source;
+mod foreign;
+mod run;
+mod sqs;
+mod streams;
+mod support;
