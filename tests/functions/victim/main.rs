@@ -37,7 +37,7 @@ pub(crate) struct Work {
     /// Number of subsegments, each with one inside.
     #[serde(default)]
     steps: u32,
-    /// Whether an AWS call follows them.
+    /// True if an AWS call follows them.
     #[serde(default)]
     call: bool,
     /// Bytes of metadata on each step.
