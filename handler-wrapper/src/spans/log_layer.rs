@@ -134,7 +134,7 @@ where
             event.record(&mut fields);
         }
         let target = fields.target.take();
-        let target = target.as_deref().unwrap_or(metadata.target());
+        let target = target.as_deref().unwrap_or_else(|| metadata.target());
         if !self.filter.would_enable(target, metadata.level()) {
             return;
         }
