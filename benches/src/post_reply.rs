@@ -60,12 +60,14 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     match measure(&program) {
-        Ok([bare, idle, full]) => {
+        Ok(([bare, idle, full, silent], first)) => {
             println!("from the end of an invocation to the question for the next, µs (median)");
             for (name, times) in [
                 ("a bare extension's turn", &bare),
                 ("tracestitch, nothing recorded", &idle),
                 ("tracestitch, 20 subsegments", &full),
+                ("tracestitch, session without a begin", &silent),
+                ("the same, its first invocation", &first),
             ] {
                 println!("{name:<40}{:>8.0}{:>8.2} times", times, times / bare);
             }
@@ -97,7 +99,8 @@ fn build_extension() -> std::io::Result<PathBuf> {
     Ok(target.join("layer/tracestitch-extension"))
 }
 
-fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
+/// Returns the medians of the rows, and the first time of the last one.
+fn measure(program: &Path) -> std::io::Result<([f64; 4], f64)> {
     let daemon = UdpSocket::bind("127.0.0.1:0")?;
     daemon.set_nonblocking(true)?;
     let folder = tempfile::tempdir()?;
@@ -105,9 +108,14 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
     let mut bare = Extension::start(env::current_exe()?.as_path(), false, &socket)?;
     let mut own = Extension::start(program, true, &socket)?;
     let mut function = Function::connect(&socket, &daemon)?;
-    let mut times = [const { Vec::new() }; 3];
+    let silent_socket = folder.path().join("silent");
+    let mut silent = Extension::start(program, true, &silent_socket)?;
+    let _announces_nothing = Function::connect(&silent_socket, &daemon)?;
+    let first = silent.turn()?;
+    let mut times = [const { Vec::new() }; 4];
     for round in 0..ROUNDS {
         times[0].push(bare.turn()?);
+        times[3].push(silent.turn()?);
         for (kind, count) in [(1, 0), (2, SUBSEGMENTS)] {
             let request_id = format!("r-{round}-{kind}");
             function.begin(&request_id)?;
@@ -127,7 +135,7 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
             }
         }
     }
-    Ok(times.map(median))
+    Ok((times.map(median), first))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use lambda_extension::{
     Extension, ExtensionError, InvokeEvent, NextEvent, RegisteredExtension, ShutdownEvent, Tracing,
 };
-use lambda_runtime_api_client::{BoxError, PooledClient, body::Body, build_request};
+use lambda_runtime_api_client::{BoxError, Client, body::Body, build_request};
 use serde_json::Value;
 
 use crate::log::Log;
@@ -90,7 +90,8 @@ impl<E: Into<BoxError>> From<E> for CallError {
 /// A registered extension.
 #[derive(Debug)]
 pub(crate) struct Api {
-    client: PooledClient,
+    /// The client that `lambda-extension` uses, too; another one would add its code.
+    client: Client,
     identifier: HeaderValue,
     invocations: bool,
     /// The process that started this one.
@@ -121,11 +122,11 @@ impl Api {
         let mut refused = false;
         loop {
             let invocations = invocations && !refused;
-            match register(&name, invocations).await {
-                Ok((identifier, function)) => {
+            match register(&base, &name, invocations).await {
+                Ok((client, identifier, function)) => {
                     log.debug(format_args!("registered for function {function:?}"));
                     return Some(Self {
-                        client: PooledClient::builder().with_endpoint(base).build(),
+                        client,
                         identifier,
                         invocations,
                         parent: pause.parent,
@@ -199,8 +200,12 @@ impl Api {
     }
 }
 
-/// Registers once. Returns the identifier that later calls carry and the function's name.
-async fn register(name: &str, invocations: bool) -> Result<(HeaderValue, String), BoxError> {
+/// Registers once. Returns the client and the identifier for later calls, and the function's name.
+async fn register(
+    base: &Uri,
+    name: &str,
+    invocations: bool,
+) -> Result<(Client, HeaderValue, String), BoxError> {
     let events: &[_] = match invocations {
         true => &["INVOKE", "SHUTDOWN"],
         false => &["SHUTDOWN"],
@@ -213,7 +218,8 @@ async fn register(name: &str, invocations: bool) -> Result<(HeaderValue, String)
         function_name,
         ..
     } = extension.register().await?;
-    Ok((HeaderValue::from_str(&extension_id)?, function_name))
+    let client = Client::builder().with_endpoint(base.clone()).build()?;
+    Ok((client, HeaderValue::from_str(&extension_id)?, function_name))
 }
 
 /// Returns true if Lambda answered a registration with status 403, which only the text of

@@ -28,7 +28,7 @@ pub struct Config {
     pub(crate) name: OsString,
     pub(crate) managed_instances: bool,
     /// Address that Lambda gives to functions. An extension has it only if a function started it,
-    /// as for [`crate::check::Check`].
+    /// with `--check`.
     pub(crate) lambda_daemon: Option<DaemonAddress>,
     pub(crate) shared: Shared,
     pub(crate) warnings: Vec<String>,

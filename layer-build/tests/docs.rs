@@ -169,6 +169,17 @@ fn commands_exist() {
                 assert!(source.contains(&quoted(argument)), "{place}");
             }
         };
+        // An option of clap has the name of its field, or of its attribute.
+        let has_options = |source: &str| {
+            let source = read(source);
+            for name in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
+                let is_field = source.contains(&format!(" {name}: "));
+                assert!(
+                    is_field || source.contains(&format!("long = \"{name}\"")),
+                    "{place}"
+                );
+            }
+        };
         match command.as_str() {
             "layer" => {
                 let usage = read("layer-build/src/main.rs");
@@ -179,13 +190,8 @@ fn commands_exist() {
                 let end = format!("\n{}\n", line.trim());
                 assert!(usage.contains(&line) || usage.contains(&end), "{place}");
             }
-            "demo" => takes("local/src/main.rs", |argument| format!("\"{argument}\"")),
-            "local" => {
-                let usage = read("local/src/main.rs");
-                for option in arguments.iter().filter(|word| word.starts_with("--")) {
-                    assert!(usage.contains(&format!("\n    {option} ")), "{place}");
-                }
-            }
+            "demo" => has_options("local/src/main.rs"),
+            "local" => has_options("local/src/run/options.rs"),
             "cost" => takes("benches/src/main.rs", |argument| format!("\"{argument}\"")),
             known => {
                 let builtin = [

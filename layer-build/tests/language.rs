@@ -140,7 +140,7 @@ fn packages() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Source files in `folder`, without those of packages inside of it.
+/// Source files in `folder`, except in packages inside of it.
 fn sources(folder: &Path, packages: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -49,6 +49,7 @@ fn published_crates_have_one_version_and_all_fields() {
             "tracestitch",
             "tracestitch-extension",
             "tracestitch-local",
+            "tracestitch-ring",
             "tracestitch-wire"
         ]
     );

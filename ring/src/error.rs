@@ -70,7 +70,7 @@ pub enum Refused {
     /// The reader wrote an invalid position. The ring takes no frames until
     /// [`Writer::reclaim`](crate::Writer::reclaim).
     InvalidReader,
-    /// This process is a fork of the one that created the ring.
+    /// The process is a fork of the one that created the ring.
     Forked,
 }
 

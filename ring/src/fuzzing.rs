@@ -29,7 +29,7 @@ const POSITIONS: [usize; 5] = [
     PUBLISHED + COMPLEMENT,
 ];
 
-/// How often memory is changed, and read, at the same time.
+/// Number of times that memory is changed and read at the same time.
 const ROUNDS: usize = 20;
 
 /// Takes the fuzzer's bytes from the front. Zeros follow the last one.

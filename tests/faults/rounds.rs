@@ -46,7 +46,7 @@ pub(crate) fn report(what: &str, text: impl fmt::Display) {
 pub(crate) struct Rounds {
     what: &'static str,
     count: u64,
-    /// How often processes were struck in each phase of their work.
+    /// Number of processes struck in each phase of their work.
     phases: BTreeMap<&'static str, usize>,
     began: Instant,
 }

@@ -37,7 +37,7 @@ fn then(end: impl Into<Value>) -> Value {
     work
 }
 
-/// Ends the environment and returns the documents: those of the invocations that were not answered,
+/// Ends the environment and returns the documents of the invocations that were not answered,
 /// as if these had been sampled, and no others.
 async fn end(victim: &Victim, outcomes: &[Outcome], why: &str) -> Result<Vec<Document>, String> {
     victim.shutdown().await;

@@ -250,13 +250,14 @@ fn begin_message_is_looked_for_after_the_event() {
 /// The handler's layer without the runtime's and an event that does not deserialise, a process
 /// that only polls a queue, a handler that is never called: all are connected and announce nothing.
 #[test]
-fn session_that_announces_nothing_costs_one_look_of_20_ms() {
+fn session_that_announces_nothing_costs_one_look_of_at_most_20_ms() {
     let mut world = World::new();
     world.connect(1);
     world.open(1, 1);
     assert!(matches!(world.invoke("r-1")[..], [Action::SetTimer(_)]));
     let (took, actions) = world.look_in_vain();
-    assert_eq!(took, Duration::from_millis(20));
+    let timers = Duration::from_millis(LOOKS.len() as u64);
+    assert!(took + timers <= Duration::from_millis(20), "{took:?}");
     assert_eq!(actions, [Action::ClearTimer, Action::AskNext]);
     for n in 2..10 {
         world.close(1, n);
@@ -333,7 +334,7 @@ fn end_without_a_begin_ends_the_look() {
 }
 
 #[test]
-fn connection_without_a_hello_is_looked_at_for_20_ms() {
+fn connection_without_a_hello_costs_one_look() {
     let newcomer = |world: &mut World| {
         world.give(Input::Invoke {
             request_id: "r".to_owned(),
@@ -343,7 +344,10 @@ fn connection_without_a_hello_is_looked_at_for_20_ms() {
     };
     let mut world = World::new();
     assert!(matches!(newcomer(&mut world)[..], [Action::SetTimer(_)]));
-    assert_eq!(world.look_in_vain().0, Duration::from_millis(20));
+    assert_eq!(
+        world.look_in_vain().1,
+        [Action::ClearTimer, Action::AskNext]
+    );
     let mut world = World::new();
     newcomer(&mut world);
     world.connect(1);
@@ -433,7 +437,10 @@ fn begin_of_an_attempt_that_is_over_does_not_hold_the_retry() {
     world.invoke("r-2");
     world.end(1, "r-2");
     assert!(matches!(world.invoke("r")[..], [Action::SetTimer(_)]));
-    assert_eq!(world.look_in_vain().0, Duration::from_millis(20));
+    assert_eq!(
+        world.look_in_vain().1,
+        [Action::ClearTimer, Action::AskNext]
+    );
 }
 
 #[test]

@@ -82,6 +82,40 @@ fn twenty_thousand_documents_of_one_invocation_arrive() {
     });
 }
 
+/// Work that never ends, one leaked task for each document.
+#[test]
+fn leaked_open_documents_keep_out_no_finished_one() {
+    const LEAKED: usize = 20_100;
+    let mut world = World::new();
+    world.start(&[("TRACESTITCH_LOG", "warn")]);
+    world.wait_until_asked(1);
+    let mut function = world.function(1);
+    function.begin("r-1");
+    world.invoke("r-1");
+    for n in 1..=LEAKED {
+        function.open(&format!("{n:016x}"));
+        if n % 100 == 0 {
+            function.drain();
+        }
+    }
+    function.close("ffffffffffffffff");
+    function.end("r-1");
+    world.wait_until_asked(2);
+    assert_eq!(world.document_already_there()["id"], "ffffffffffffffff");
+    send(&mut function.signal, &Message::Leave);
+    drop(function);
+    let log = world.spin_down();
+    let (warning, closing) = log.split_once('\n').unwrap();
+    assert!(warning.contains("too many documents wait"), "{log}");
+    let counts = report(closing);
+    // 20,000 open ones at most, of which one made room for the finished document.
+    assert_eq!(
+        (&counts["received"], &counts["unwatched"]),
+        (&1.into(), &101.into())
+    );
+    assert!(counts.get("lost").is_none(), "{log}");
+}
+
 #[test]
 fn largest_frames_are_split_trimmed_and_counted() {
     let mut world = World::new();

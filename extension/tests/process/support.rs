@@ -15,7 +15,7 @@ use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
 
 /// Longest time of a wait before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// State of the fake Extensions API: requests so far, and answers to come.
 #[derive(Default)]

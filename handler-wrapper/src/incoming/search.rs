@@ -46,7 +46,7 @@ const MAX_VALUE: usize = 16 * 1024;
 /// Properties of an event that decide about its trace.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// First valid trace header. An event of SQS has none: each record has a header of its own.
+    /// First valid trace header. An event of SQS has none: each record has its header.
     pub(crate) header: Option<TraceHeader>,
     /// Name of the event source in rules of sampling.
     pub(crate) source: &'static str,

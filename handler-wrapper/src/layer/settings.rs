@@ -89,8 +89,7 @@ impl TraceLayer {
         }
     }
 
-    /// Replaces the rules that decide where the caller made no decision, also those of the
-    /// environment.
+    /// Replaces the rules that decide if the caller made no decision, including the environment's.
     #[must_use = "a setter returns the changed settings"]
     pub fn sampling(self, rules: SamplingRules) -> Self {
         Self {

@@ -37,7 +37,7 @@ const RESERVED: [&str; 7] = [
 
 /// Writes the events of `tracing` as JSON lines with the trace that they belong to.
 ///
-/// The keys are those of Lambda's JSON log format (AWS Lambda developer guide, "Configuring JSON
+/// The keys come from Lambda's JSON log format (AWS Lambda developer guide, "Configuring JSON
 /// and plain text log formats"), as its runtimes for Node and Python write them: `timestamp`,
 /// `level`, `message`, `requestId`; then `target`, `traceId` and `segmentId`, and the event's
 /// fields. Lambda reads `level` and `timestamp`, an RFC 3339 time ("Log-level filtering"). Lines of
@@ -134,7 +134,7 @@ where
             event.record(&mut fields);
         }
         let target = fields.target.take();
-        let target = target.as_deref().unwrap_or(metadata.target());
+        let target = target.as_deref().unwrap_or_else(|| metadata.target());
         if !self.filter.would_enable(target, metadata.level()) {
             return;
         }

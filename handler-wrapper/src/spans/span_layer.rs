@@ -82,7 +82,7 @@ impl SpanLayer {
         }
     }
 
-    /// Records the spans and reads the error events that `filter` enables, instead of those of
+    /// Records the spans and reads the error events that `filter` enables, instead of spans of
     /// level INFO and above.
     ///
     /// ```

@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// The level belongs to a whole process, so this test runs once more in processes of its own.
+    /// The level belongs to a whole process, so this test runs once more in other processes.
     #[test]
     fn level_holds_for_warnings_before_the_settings_are_read() {
         const INSIDE: &str = "TRACESTITCH_TEST_LEVEL";

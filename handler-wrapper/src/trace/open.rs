@@ -238,7 +238,7 @@ mod tests {
         .await;
     }
 
-    /// No scope polls a guard: its facts go with those of the work around it.
+    /// No scope polls a guard: its facts go with the facts of the work around it.
     #[tokio::test]
     async fn facts_of_every_open_subsegment_are_handed_over() {
         let kept = Kept::default();

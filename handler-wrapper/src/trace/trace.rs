@@ -40,7 +40,7 @@ pub(crate) struct Trace {
     pub(crate) left_out: AtomicUsize,
     /// Time at which Lambda ends the invocation, if known.
     pub(crate) deadline: Option<Deadline>,
-    /// True if Lambda sends a segment of its own in this trace, for the invocation: the facade of
+    /// True if Lambda sends a segment in this trace, for the invocation: the facade of
     /// the function.
     pub(crate) has_facade_segment: bool,
     /// The way that its documents take.

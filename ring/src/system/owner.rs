@@ -6,8 +6,8 @@ use super::mapping::Mapping;
 
 /// Knows whether this is the process that created it, without a system call.
 ///
-/// A forked process shares the ring's memory but has a lock and positions of its own: its frames
-/// would overwrite those of the parent. (A process that is started by `exec` has neither the
+/// A forked process shares the ring's memory but has its own lock and positions: its frames
+/// would overwrite the frames of the parent. (A process that is started by `exec` has neither the
 /// mapping nor the file.)
 #[derive(Debug)]
 pub(crate) struct Owner(Option<Mapping>);

@@ -1,4 +1,4 @@
-//! What this process did, recorded outside of the tracer: one line for each step, in a file that
+//! Journal of this process, kept apart from the tracer: one line for each step, in a file that
 //! outlives the process. `tests/src/journal.rs` describes the format and reads it.
 
 use std::fs::{File, OpenOptions};

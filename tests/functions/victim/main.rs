@@ -37,7 +37,7 @@ pub(crate) struct Work {
     /// Number of subsegments, each with one inside.
     #[serde(default)]
     steps: u32,
-    /// Whether an AWS call follows them.
+    /// True if an AWS call follows them.
     #[serde(default)]
     call: bool,
     /// Bytes of metadata on each step.
@@ -157,7 +157,9 @@ pub(crate) async fn perform(
 /// Notes that the handler's subsegment has begun, which ends the init phase.
 pub(crate) fn over_with_init(n: u64) {
     static WARM: AtomicBool = AtomicBool::new(false);
-    let init = match WARM.swap(true, Ordering::Relaxed) {
+    // Environments of Managed Instances are made ahead, so their init phase is in no trace.
+    let made_ahead = std::env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_some();
+    let init = match WARM.swap(true, Ordering::Relaxed) || made_ahead {
         false => "finished",
         true => "absent",
     };

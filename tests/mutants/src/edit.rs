@@ -1,6 +1,6 @@
 //! Finds the place of a fault by its code, and puts the faulty code there.
 
-/// Where the code of a place begins and ends in a text: the only place with this code, however it
+/// Finds begin and end of a place's code in a text: the only place with this code, however it
 /// is indented and wrapped.
 ///
 /// # Errors

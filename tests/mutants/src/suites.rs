@@ -11,7 +11,7 @@ use crate::tree::Tree;
 /// Longest time of a suite; it fails when it takes longer. Undisturbed each takes a few minutes.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
 
-/// How often to look whether a suite has ended.
+/// Interval at which the end of a suite is checked.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) const SUITES: [Suite; 4] = [
     },
 ];
 
-/// What a suite found.
+/// Findings of a suite.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     passed: usize,

@@ -37,7 +37,7 @@ pub mod mutant {
 /// The crate with the switches, by its folder.
 const SWITCHES_IN: &str = "wire";
 
-/// Where the table is kept, in the workspace itself.
+/// Path of the table in the workspace itself.
 const DOCUMENT: &str = "docs/mutants.md";
 
 /// Before the table in that file.

@@ -56,7 +56,7 @@ pub fn clean_url(url: &str) -> Cow<'_, str> {
             .map_or(authority, |(_, host)| host);
         is_host(host).then(|| (host, before(path, &OPTIONS)))
     } else {
-        place(rest, false)
+        place(rest)
     };
     let Some((host, path)) = place else {
         return scheme.into();
@@ -109,7 +109,7 @@ pub fn clean_urls(text: &str) -> Cow<'_, str> {
             // The password may contain white space. Or the `@` may belong to other text.
             done = word_end(text, last_at);
         } else {
-            if let Some((host, path)) = place(rest, is_web(&text[start..found.start])) {
+            if let Some((host, path)) = place(rest) {
                 cleaned.push_str(host);
                 cleaned.push_str(path);
             }
@@ -183,7 +183,7 @@ fn closed_at(text: &str, start: usize, (open, close): (char, char)) -> usize {
 
 /// Splits the part of a URL after its scheme into host with port, and path. Returns `None` if they
 /// may be a part of the password.
-fn place(rest: &str, is_web: bool) -> Option<(&str, &str)> {
+fn place(rest: &str) -> Option<(&str, &str)> {
     let kept = before(rest, &OPTIONS);
     let (authority, path) = split_authority(kept);
     let (host, path) = match rest.rfind('@') {
@@ -192,10 +192,7 @@ fn place(rest: &str, is_web: bool) -> Option<(&str, &str)> {
         Some(at) if at < authority.len() || at < kept.len() && !is_host(authority) => {
             split_authority(&kept[at + 1..])
         }
-        // In the query, such as an email address.
-        Some(at) if at >= kept.len() && is_web && is_domain(authority) && !path.contains('@') => {
-            (authority, path)
-        }
+        // In the query, such as an email address, or in a password with such a sign.
         Some(_) => return None,
     };
     is_host(host).then_some((host, path))
@@ -225,22 +222,6 @@ fn is_host(authority: &str) -> bool {
         let is_ipv6 = name.starts_with('[') && name.ends_with(']');
         (is_ipv6 || !name.contains(':')) && (port.is_empty() || port.parse::<u16>().is_ok())
     })
-}
-
-/// Returns true if `authority` is unlikely to be the beginning of a user: it has a port, is an IPv6
-/// address, or is a host name of several labels.
-fn is_domain(authority: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let names_host = match authority.rsplit_once(':') {
-        Some((_, port)) => !port.is_empty(),
-        None => authority.contains('.') && authority.split('.').all(is_label),
-    };
-    names_host && is_host(authority)
 }
 
 #[cfg(test)]

@@ -179,8 +179,8 @@ fn each_url_of_a_text_is_cleaned_and_the_rest_of_the_text_stays() {
         ),
         (
             "https://a.example/x?mail=me@b.example end",
-            "https://a.example/x end",
-            "@ in the query after a full host name",
+            "https:// end",
+            "@ in the query after a full host name, which may be a user",
         ),
         (
             "https://a?mail=me@b.example end",
