@@ -31,13 +31,13 @@ pub(super) enum Rule {
     /// An object with these members, among others that are neither null nor long text at any depth.
     Facts(&'static [Member]),
     /// Up to so many items that all follow a rule.
-    List(usize, &'static Rule),
+    List(usize, &'static Self),
     /// Text, numbers and flags under keys of ASCII letters, digits and underscores.
     Annotations,
     /// An object of objects, one for each namespace.
     Metadata,
     /// An id in place of an object.
-    IdOr(&'static Rule),
+    IdOr(&'static Self),
 }
 
 /// A member of an object, by name.
