@@ -97,7 +97,7 @@ impl Bounds {
         let early = self.earliest.map(|earliest| micros - earliest as i64);
         let late = self.latest.map(|latest| micros - latest as i64);
         let early = early.filter(|micros| *micros < 0);
-        early.or(late.filter(|micros| *micros > 0))
+        early.or_else(|| late.filter(|micros| *micros > 0))
     }
 }
 
@@ -225,7 +225,10 @@ impl Oracle {
             self.alive.insert(entry.invocation, at);
         }
         let work = (entry.invocation, entry.name.clone());
-        let state = self.works.entry(work).or_insert(State::new(entry.verb));
+        let state = self
+            .works
+            .entry(work)
+            .or_insert_with(|| State::new(entry.verb));
         state.over = None;
         let detail = &entry.detail;
         match entry.verb {
