@@ -65,7 +65,7 @@ async fn main() -> Result<(), Error> {
     tracestitch::capture("settings", async {}).await;
     let table = table().await;
     let handler = service_fn(move |event| handle(table.clone(), event));
-    if is_concurrent() {
+    if flag("AWS_LAMBDA_MAX_CONCURRENCY") {
         return tracestitch::run_concurrent(handler).await;
     }
     if flag("UNWRAPPED") {
@@ -154,19 +154,9 @@ pub(crate) async fn perform(
     Ok(streamed)
 }
 
-/// True if several invocations run at once (Lambda Managed Instances).
-fn is_concurrent() -> bool {
-    std::env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_some()
-}
-
 /// Notes that the handler's subsegment has begun, which ends the init phase.
 pub(crate) fn over_with_init(n: u64) {
     static WARM: AtomicBool = AtomicBool::new(false);
-    if is_concurrent() {
-        // The init phase is in the trace of the invocation that began first, whichever handler
-        // comes first.
-        return;
-    }
     // Environments of Managed Instances are made ahead, so their init phase is in no trace.
     let made_ahead = std::env::var_os("AWS_LAMBDA_MAX_CONCURRENCY").is_some();
     let init = match WARM.swap(true, Ordering::Relaxed) || made_ahead {
