@@ -39,8 +39,8 @@ fn every_step_of_ci_run_has_a_job() {
     let ci = workflow("ci");
     let script = read(".ci/run");
     let mut steps = steps_of_ci_run(&script, "steps");
-    assert!(steps.len() > 10);
     steps.extend(steps_of_ci_run(&script, "more"));
+    assert!(steps.len() > 10);
     assert_eq!(
         names(&ci["jobs"]["check"]["strategy"]["matrix"]["step"]),
         steps
