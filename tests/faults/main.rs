@@ -22,10 +22,12 @@
 mod afterwards;
 mod alone;
 mod batches;
+mod bursts;
 mod contexts;
 mod emulated;
 mod ends;
 mod frozen;
+mod kept;
 mod killed;
 mod moments;
 mod pace;
