@@ -22,7 +22,6 @@
 mod afterwards;
 mod alone;
 mod batches;
-mod bursts;
 mod contexts;
 mod emulated;
 mod ends;
