@@ -77,12 +77,14 @@ pub(crate) enum Closed {
     Malformed,
 }
 
-/// Closes a document in progress: it ends at `at`, as a fault with a cause.
+/// Closes a document in progress: it ends at `at`, as a fault, and the first exception of its cause
+/// is the interruption. Exceptions that the function recorded follow it.
 ///
 /// An end before the document's own start is moved to the start, so that a clock that was set
 /// back does not make the document invalid.
 ///
-/// Source: X-Ray developer guide, "Segment documents": `in_progress` or `end_time`, never both.
+/// Source: X-Ray developer guide, "Segment documents": `in_progress` or `end_time`, never both;
+/// `cause` is an object with `exceptions`, or the id of an exception of another document.
 pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Closed {
     let Ok(document) = serde_json::from_slice::<Map<String, Value>>(document) else {
         return Closed::Malformed;
@@ -95,7 +97,6 @@ pub(crate) fn close(document: &[u8], at: Timestamp, why: &Interruption) -> Close
 }
 
 fn finish(mut document: Map<String, Value>, at: Timestamp, why: &Interruption) -> Option<Vec<u8>> {
-    let cause = Cause::from_exception(Exception::new(why.kind(), why.to_string()));
     let end = at.as_micros() as f64 / 1e6;
     let start = document
         .get("start_time")
@@ -104,11 +105,31 @@ fn finish(mut document: Map<String, Value>, at: Timestamp, why: &Interruption) -
     document.remove("in_progress");
     document.insert("end_time".to_owned(), end.max(start).into());
     document.insert("fault".to_owned(), true.into());
-    document.insert(
-        "cause".to_owned(),
-        serde_json::from_slice(&cause.to_json()).ok()?,
-    );
+    let recorded = document.remove("cause").unwrap_or_default();
+    document.insert("cause".to_owned(), cause(why, recorded)?);
     serde_json::to_vec(&document).ok()
+}
+
+/// Returns the `recorded` cause with the interruption as its first exception.
+fn cause(why: &Interruption, recorded: Value) -> Option<Value> {
+    let interruption = Cause::from_exception(Exception::new(why.kind(), why.to_string()));
+    let mut cause: Map<String, Value> = serde_json::from_slice(&interruption.to_json()).ok()?;
+    let exceptions = cause.get_mut("exceptions")?.as_array_mut()?;
+    match recorded {
+        Value::Object(mut recorded) => {
+            if let Some(Value::Array(more)) = recorded.remove("exceptions") {
+                exceptions.extend(more);
+            }
+            cause.append(&mut recorded);
+        }
+        // A reference to an exception can only be kept by linking the interruption to it.
+        Value::String(id) => {
+            let interruption = exceptions.first_mut()?.as_object_mut()?;
+            interruption.insert("cause".to_owned(), id.into());
+        }
+        _ => {}
+    }
+    Some(cause.into())
 }
 
 #[cfg(test)]
@@ -155,6 +176,57 @@ mod tests {
             assert!(message.contains(part), "{message}");
             assert_eq!(exception["id"].as_str().unwrap().len(), 16);
         }
+    }
+
+    #[test]
+    fn recorded_exceptions_follow_the_interruption() {
+        let refused = || json!({ "id": "00000000000000e1", "type": "Refused", "cause": "e2" });
+        let source = || json!({ "id": "00000000000000e2", "type": "NoStock", "stack": [] });
+        let why = Interruption::Timeout;
+        for (recorded, following, reason) in [
+            (json!({ "exceptions": [refused()] }), vec![refused()], "one"),
+            (
+                json!({ "exceptions": [refused(), source()] }),
+                vec![refused(), source()],
+                "a chain",
+            ),
+            (json!({ "exceptions": [] }), vec![], "an empty list"),
+            (json!({}), vec![], "no list"),
+            (json!({ "exceptions": "e1" }), vec![], "another type"),
+            (json!(7), vec![], "no cause"),
+        ] {
+            let mut document = open();
+            document["cause"] = recorded;
+            let document = closed(&document, &why);
+            let exceptions = document["cause"]["exceptions"].as_array().unwrap();
+            assert_eq!(exceptions[0]["type"], "FunctionTimeout", "{reason}");
+            assert_eq!(exceptions[1..], following, "{reason}");
+            assert_eq!(document["fault"], true, "{reason}");
+        }
+    }
+
+    #[test]
+    fn other_members_of_a_recorded_cause_are_kept() {
+        let mut document = open();
+        document["error"] = true.into();
+        document["cause"] = json!({
+            "working_directory": "/var/task", "paths": ["/opt"], "exceptions": [],
+        });
+        let document = closed(&document, &Interruption::Crash);
+        assert_eq!(document["cause"]["working_directory"], "/var/task");
+        assert_eq!(document["cause"]["paths"], json!(["/opt"]));
+        assert_eq!(document["error"], true);
+    }
+
+    #[test]
+    fn exception_that_a_recorded_cause_refers_to_is_linked() {
+        let mut document = open();
+        document["cause"] = "00000000000000e1".into();
+        let document = closed(&document, &Interruption::Crash);
+        let exceptions = document["cause"]["exceptions"].as_array().unwrap();
+        assert_eq!(exceptions.len(), 1);
+        assert_eq!(exceptions[0]["type"], "FunctionCrash");
+        assert_eq!(exceptions[0]["cause"], "00000000000000e1");
     }
 
     #[test]

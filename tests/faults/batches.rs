@@ -237,8 +237,8 @@ async fn function_with_concurrent_messages_is_killed_at_random_moments() {
     const MESSAGES: std::ops::Range<u64> = 11..14;
     let records: Vec<_> = MESSAGES.map(|n| message(n, "return", UNSAMPLED)).collect();
     let batch = json!({ "Records": records, "concurrency": records.len() });
-    // Each message writes four lines for itself and ten for its step.
-    let lines = 8 + MESSAGES.count() * 14;
+    // Each message writes four lines for itself and fourteen for its step.
+    let lines = 8 + MESSAGES.count() * 18;
     let mut rounds = Rounds::new("unsampled batch, killed", 6, 100);
     for number in rounds.numbers() {
         let moment = Moment::random(&mut rounds.random(number), lines);

@@ -31,8 +31,9 @@ async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec
 pub(crate) fn messages(documents: &[Document]) -> Vec<&str> {
     let exceptions = documents
         .iter()
-        .map(|document| &document.body["cause"]["exceptions"][0]);
+        .filter_map(|document| document.body["cause"]["exceptions"].as_array());
     exceptions
+        .flatten()
         .filter(|exception| exception["type"] != "Refused")
         .filter_map(|exception| exception["message"].as_str())
         .collect()

@@ -39,7 +39,7 @@ async fn processes_are_frozen_at_random_moments() {
 async fn processes_are_frozen_in_a_flood_at_random_moments() {
     const FLOOD: usize = 40;
     /// Lines of each step in the journal.
-    const LINES: usize = 10;
+    const LINES: usize = 14;
     let mut rounds = Rounds::new("frozen in a flood", 6, 50);
     for number in rounds.numbers() {
         let mut random = rounds.random(number);

@@ -54,8 +54,8 @@ async fn function_is_killed_among_freezes_at_random_moments() {
     rounds.report("first of ");
 }
 
-/// Both are killed at once, as when the machine fails. Of the current invocation any documents may
-/// arrive that are valid; of earlier invocations all arrive.
+/// Both are killed at once, as when the machine fails. Of the current invocation and the one before
+/// it any documents may arrive that are valid; of earlier invocations all arrive.
 #[tokio::test]
 async fn function_and_extension_are_killed_at_random_moments() {
     let lines = Victim::lines(3).await;

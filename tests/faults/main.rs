@@ -26,6 +26,7 @@ mod contexts;
 mod emulated;
 mod ends;
 mod frozen;
+mod kept;
 mod killed;
 mod moments;
 mod pace;

@@ -176,6 +176,27 @@ impl Victim {
         self.pen().note(Verb::Settled, n, "", "");
     }
 
+    /// Waits until the documents of the invocations up to `last` are exactly the expected ones.
+    pub(crate) async fn arrived(&self, last: u64) {
+        let mut entries = self.journal.entries();
+        entries.retain(|entry| entry.invocation <= last);
+        let oracle = Oracle::new(&entries);
+        let roots: Vec<_> = (1..=last).map(root).collect();
+        let mut problems = Vec::new();
+        let arrived = self.world.daemon.wait_for(
+            |store| {
+                let documents = store.documents();
+                let documents = documents.filter(|document| roots.contains(&document.trace_id));
+                problems = oracle.problems(&documents.cloned().collect::<Vec<_>>(), "nothing");
+                problems.is_empty()
+            },
+            wait::PATIENCE,
+        );
+        if let Err(late) = arrived.await {
+            panic!("{late}: {}", problems.join("\n"));
+        }
+    }
+
     /// Ends the environment.
     pub(crate) async fn shutdown(&self) {
         self.environment.shutdown().await;

@@ -47,7 +47,7 @@ pub enum Verb {
     Held,
     /// The invocation has no such work.
     Absent,
-    /// The extension has sent everything of the invocation.
+    /// Function and extension have asked for their next event.
     Settled,
     /// The extension has ended.
     Gone,

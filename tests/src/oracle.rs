@@ -29,9 +29,11 @@
 //! | end of a closed document | the last entry of its invocation | `over` |
 //!
 //! `gone` means that the extension was killed, perhaps with documents that it had not sent. So of
-//! work that was about to end before that, or had ended and was not `settled`, there is at most one
-//! document instead of one. Of work that is about to `finish` after `gone` there is one, because
-//! the function sends it another way.
+//! work that was about to end before that, or had ended and was not `settled` twice since, there is
+//! at most one document instead of one. Once is not enough: if the function is slow to announce an
+//! invocation, the extension does not wait for it, and its documents leave with the next event. Of
+//! work that is about to `finish` after `gone` there is one, because the function sends it another
+//! way.
 //!
 //! [journal]: crate::journal
 
@@ -63,7 +65,8 @@ struct State {
     id: String,
     /// Name of the work around it; empty if unknown.
     parent: String,
-    settled: bool,
+    /// How often the environment settled since the work ended.
+    settled: usize,
     /// Its document may have been lost with the extension.
     gone: bool,
     facts: Value,
@@ -146,7 +149,7 @@ impl State {
             verb,
             id: String::new(),
             parent: String::new(),
-            settled: false,
+            settled: 0,
             gone: false,
             facts: json!({}),
             kept: json!({}),
@@ -154,6 +157,12 @@ impl State {
             end: Bounds::default(),
             over: None,
         }
+    }
+
+    /// Returns true if the extension got an event after the work had ended, at which it sent the
+    /// document.
+    fn is_sent(&self) -> bool {
+        self.settled >= 2
     }
 
     fn least(&self) -> usize {
@@ -195,13 +204,13 @@ impl Oracle {
                 Verb::Settled if struck => {}
                 Verb::Gone => {
                     struck = false;
-                    let unsent = oracle.works.values_mut().filter(|state| !state.settled);
+                    let unsent = oracle.works.values_mut().filter(|state| !state.is_sent());
                     unsent.for_each(|state| state.gone = true);
                 }
                 Verb::Settled => {
-                    let mine = |work: &Work| work.0 == entry.invocation;
-                    let works = oracle.works.iter_mut().filter(|(work, _)| mine(work));
-                    works.for_each(|(_, state)| state.settled = true);
+                    let works = oracle.works.values_mut();
+                    let ended = works.filter(|state| state.verb == Verb::Finished);
+                    ended.for_each(|state| state.settled += 1);
                 }
                 Verb::Over => {
                     let works = oracle.works.values_mut();
@@ -230,6 +239,7 @@ impl Oracle {
             .entry(work)
             .or_insert_with(|| State::new(entry.verb));
         state.over = None;
+        state.settled = 0;
         let detail = &entry.detail;
         match entry.verb {
             Verb::Fact => {
@@ -517,16 +527,32 @@ mod tests {
             ),
             (
                 &["finished 1 w ", "settled 1  ", "gone 0  "],
+                [true, true, false],
+                "perhaps lost, because it was not awaited",
+            ),
+            (
+                &["finished 1 w ", "settled 1  ", "settled 2  ", "gone 0  "],
                 [false, true, false],
                 "sent before",
             ),
             (
-                &["finished 1 w ", "gone 0  ", "settled 1  "],
+                &["settled 1  ", "finished 1 w ", "settled 2  ", "gone 0  "],
+                [true, true, false],
+                "perhaps lost, because it ended in the next invocation",
+            ),
+            (
+                &["finished 1 w ", "gone 0  ", "settled 1  ", "settled 2  "],
                 [true, true, false],
                 "perhaps lost",
             ),
             (
-                &["finished 1 w ", "struck 0  ", "settled 1  ", "gone 0  "],
+                &[
+                    "finished 1 w ",
+                    "struck 0  ",
+                    "settled 1  ",
+                    "settled 2  ",
+                    "gone 0  ",
+                ],
                 [true, true, false],
                 "perhaps lost",
             ),

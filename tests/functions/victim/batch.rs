@@ -30,7 +30,7 @@ impl Batch {
         context: &lambda_runtime::Context,
     ) -> SqsBatchResponse {
         crate::over_with_init(self.n);
-        crate::begun(self.n);
+        crate::begun(self.n, "victim");
         let mut event = SqsEvent::default();
         event.records = self.records;
         let consumer = Consumer::new()

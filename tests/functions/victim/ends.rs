@@ -8,10 +8,14 @@ use lambda_runtime::streaming::{Body, channel};
 use lambda_runtime::tower::{Layer, ServiceExt};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
+use serde_json::json;
 use tracestitch::{Context, TraceLayer};
+use tracing::Instrument as _;
 
-use crate::journal;
+use crate::{Refused, journal};
 
 /// The last action of the handler, in a subsegment `doomed`.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +42,12 @@ pub(crate) enum Then {
     Spin,
     /// Awaits for ever.
     Wait,
+    /// Records an error, then awaits for ever.
+    Refuse,
+    /// Awaits for ever in a span `priced`, to which it adds a field and an error event.
+    Price,
+    /// Kills the process (SIGKILL).
+    Kill,
     /// Blocks its thread until this file exists, then returns.
     Until(PathBuf),
     /// Awaits this file, then returns.
@@ -80,9 +90,17 @@ impl Then {
             }
             Self::Stream { parts } => return Ok(Some(stream(n, parts))),
             Self::Child => run_child(n, context).await?,
+            Self::Price => price(n).await,
             doom => {
                 let doomed = journal::begin(n, "doomed", "victim");
-                let end = doomed.context().scope(doom.end());
+                let end = doomed.context().scope(async {
+                    put_facts(n, &doom);
+                    tokio::task::yield_now().await;
+                    for name in ["doomed", "victim"] {
+                        journal::note("kept", n, name, "");
+                    }
+                    doom.end().await;
+                });
                 end.await;
                 journal::finish(n, "doomed", doomed);
             }
@@ -101,7 +119,11 @@ impl Then {
             Self::Spin => loop {
                 std::hint::spin_loop();
             },
-            Self::Wait => std::future::pending().await,
+            Self::Wait | Self::Refuse => std::future::pending().await,
+            Self::Kill => {
+                // A process may always send itself a signal.
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+            }
             Self::Await(file) => there(&file).await,
             Self::Until(file) => {
                 while !file.exists() {
@@ -111,6 +133,49 @@ impl Then {
             _ => {}
         }
     }
+}
+
+/// Puts facts on the current subsegment, `doomed`.
+fn put_facts(n: u64, doom: &Then) {
+    let mut facts = json!({
+        "annotations": { "doom": format!("o-{n}") },
+        "metadata": { "default": { "doom": [n, 2] } },
+    });
+    let refuses = matches!(doom, Then::Refuse);
+    if refuses {
+        facts["fault"] = true.into();
+        let refused = json!({ "type": "Refused", "message": Refused.to_string() });
+        facts["cause"] = json!({ "exceptions": [refused] });
+    }
+    journal::fact(n, "doomed", &facts);
+    tracestitch::annotate("doom", format!("o-{n}"));
+    tracestitch::metadata("doom", [n, 2]);
+    if refuses {
+        tracestitch::record_error(&Refused);
+    }
+}
+
+async fn price(n: u64) {
+    journal::note("begin", n, "priced", "victim");
+    let span = tracing::info_span!("priced", order = tracing::field::Empty);
+    let work = async {
+        crate::begun(n, "priced");
+        let refused = json!({ "message": Refused.to_string() });
+        let facts = json!({
+            "metadata": { "default": { "order": format!("o-{n}") } },
+            "fault": true,
+            "cause": { "exceptions": [refused] },
+        });
+        journal::fact(n, "priced", &facts);
+        tracing::Span::current().record("order", format!("o-{n}"));
+        tracing::error!("{Refused}");
+        tokio::task::yield_now().await;
+        for name in ["priced", "victim"] {
+            journal::note("kept", n, name, "");
+        }
+        std::future::pending().await
+    };
+    work.instrument(span).await
 }
 
 #[expect(unconditional_recursion, reason = "the stack has to overflow")]

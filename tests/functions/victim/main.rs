@@ -17,7 +17,8 @@ use lambda_runtime::{Error, FunctionResponse, LambdaEvent, Runtime, service_fn, 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracestitch::aws::TraceInterceptor;
-use tracestitch::{Context, Sampling, Subsegment, TraceLayer};
+use tracestitch::{Context, Sampling, SpanLayer, Subsegment, TraceLayer};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::ends::Then;
 
@@ -62,6 +63,10 @@ async fn main() -> Result<(), Error> {
     }
     journal::note("absent", 0, "start", "");
     ends::limit_memory()?;
+    if flag("SPANS") {
+        let spans = SpanLayer::new().filtered();
+        tracing_subscriber::registry().with(spans).init();
+    }
     tracestitch::capture("settings", async {}).await;
     let table = table().await;
     let handler = service_fn(move |event| handle(table.clone(), event));
@@ -131,7 +136,7 @@ pub(crate) async fn perform(
     table: &aws_sdk_dynamodb::Client,
     context: &lambda_runtime::Context,
 ) -> Result<Option<Body>, Error> {
-    begun(work.n);
+    begun(work.n, "victim");
     let invocation = json!({ "annotations": { "invocation": work.n } });
     journal::fact(work.n, "victim", &invocation);
     tracestitch::annotate("invocation", work.n);
@@ -168,25 +173,33 @@ pub(crate) fn over_with_init(n: u64) {
     }
 }
 
-pub(crate) fn begun(n: u64) {
+/// Notes the id of the current subsegment, which is called `name`.
+pub(crate) fn begun(n: u64, name: &str) {
     let header = Context::current().trace_header();
     // An unsampled trace passes on the id that it came with.
     let header = header.filter(|header| header.sampling == Sampling::Sampled);
     let id = header.and_then(|header| header.parent);
     let id = id.map(|id| id.to_string()).unwrap_or_default();
-    journal::note("begun", n, "victim", &id);
+    journal::note("begun", n, name, &id);
 }
 
 async fn step(work: &Work, number: u32) {
     let n = work.n;
     let (outer, inner) = (format!("step-{number}"), format!("inner-{number}"));
     let step = journal::begin(n, &outer, "victim");
+    // A child has begun.
+    journal::note("kept", n, "victim", "");
     put_facts(work, number, &outer, &step);
     let inside = async {
         journal::fact(n, &outer, &json!({ "annotations": { "inside": true } }));
         tracestitch::annotate("inside", true);
         let subsegment = journal::begin(n, &inner, &outer);
+        journal::note("kept", n, &outer, "");
+        let fact = json!({ "annotations": { "number": number } });
+        journal::fact(n, &inner, &fact);
+        subsegment.annotate("number", number);
         tokio::task::yield_now().await;
+        journal::note("kept", n, &inner, "");
         journal::finish(n, &inner, subsegment);
     };
     step.context().scope(inside).await;
@@ -195,7 +208,7 @@ async fn step(work: &Work, number: u32) {
 
 /// The error that the second step records.
 #[derive(Debug)]
-struct Refused;
+pub(crate) struct Refused;
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,6 +271,7 @@ async fn strand(n: u64, name: &str, turns: u32) {
             journal::fact(n, name, &json!({ "annotations": { &key: turn } }));
             tracestitch::annotate(key, turn);
             tokio::task::yield_now().await;
+            journal::note("kept", n, name, "");
         }
     };
     subsegment.context().scope(work).await;
