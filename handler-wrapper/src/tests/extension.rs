@@ -139,6 +139,12 @@ impl Session {
         documents
     }
 
+    /// True if the function has closed the socket.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.messages();
+        matches!(receive_file(&self.socket, &mut [0; 1]), Ok((0, _)))
+    }
+
     /// True if the ring is in memory and not in a file on disk.
     pub(crate) fn is_mapped(&mut self) -> bool {
         self.messages();

@@ -325,6 +325,44 @@ mod tests {
         assert_eq!((counts.sent, counts.lost.of(Loss::NotSent)), (3, 0));
     }
 
+    /// A receiver that does not run gets no more than its buffer holds, however long the sender is
+    /// busy between two documents.
+    #[test]
+    fn busy_time_makes_no_room_at_the_receiver() {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = daemon.local_addr().unwrap().to_string().parse().unwrap();
+        let direct = Direct::new(&address);
+        let fill = || {
+            while direct.state().waiting.is_empty() {
+                direct.send(&[b'x'; 500]);
+            }
+            direct.state().counts.sent
+        };
+        let busy = || {
+            let until = Instant::now() + 2 * Pace::PAUSE;
+            while Instant::now() < until {}
+        };
+        direct.begin();
+        let burst = fill();
+        for n in 0..10 {
+            busy();
+            direct.send(&[b'x'; 500]);
+            assert_eq!(direct.counts().sent, burst, "document {n}");
+        }
+        busy();
+        assert_eq!(direct.flush(), Flushed::Some, "no pause before the first");
+        assert_eq!(direct.counts().sent, burst);
+        busy();
+        assert_eq!(direct.flush(), Flushed::All, "the caller paused");
+        assert_eq!(direct.counts().sent, burst + 11);
+
+        let burst = fill();
+        busy();
+        direct.begin();
+        direct.send(b"{}");
+        assert!(direct.counts().sent > burst, "an invocation begins");
+    }
+
     #[test]
     fn socket_is_used_until_the_name_is_resolved_again() {
         let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();

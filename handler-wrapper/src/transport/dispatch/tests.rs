@@ -7,7 +7,10 @@ use serde_json::Value;
 use tracestitch_wire::handoff::Message;
 
 use super::*;
-use crate::{settings::config::Route, tests::extension::Extension};
+use crate::{
+    settings::config::Route,
+    tests::{alone::alone, extension::Extension},
+};
 
 /// Longest time that a step may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -293,6 +296,42 @@ fn document_arrives_once_whenever_the_extension_dies() {
             "{counts}"
         );
     }
+}
+
+#[test]
+fn forked_process_leaves_ring_and_socket_to_its_parent() {
+    let name = "transport::dispatch::tests::forked_process_leaves_ring_and_socket_to_its_parent";
+    alone(name, || {
+        let extension = Extension::listen();
+        let (daemon, config) = both(&extension);
+        let transport = Transport::new(&config);
+        let mut session = extension.accept();
+        let invoke = |request_id: &str| {
+            transport.begin();
+            transport.announce(request_id);
+            let id = SegmentId::new();
+            transport.open(id, b"{}");
+            transport.close(id, request_id.as_bytes());
+            transport.discard(&[SegmentId::new()]);
+            transport.end(request_id);
+        };
+        invoke("parent");
+        match fork::fork().unwrap() {
+            fork::Fork::Child => {
+                invoke("child");
+                std::process::exit(0);
+            }
+            fork::Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0),
+        }
+        invoke("parent again");
+        let sent = receive(&daemon, 1, PATIENCE);
+        assert_eq!(sent, [b"child"]);
+        assert_eq!(session.messages(), ["Hello", "End", "End"]);
+        assert_eq!(session.closed(), [&b"parent"[..], b"parent again"]);
+        assert!(extension.try_accept().is_none(), "one session");
+        drop(transport);
+        assert!(session.is_over(), "the child holds no socket");
+    });
 }
 
 #[test]

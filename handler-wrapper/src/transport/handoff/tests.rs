@@ -3,7 +3,10 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::tests::extension::{Extension, Session};
+use crate::tests::{
+    alone::alone,
+    extension::{Extension, Session},
+};
 
 /// More documents of 1 KB than the ring holds.
 const MANY: usize = 10_000;
@@ -393,22 +396,12 @@ fn closed_socket_raises_no_signal() {
     assert!(is_pending(), "a send without the flag raises it");
 }
 
-/// The kernel makes root the owner of `/proc/self` in a process that cannot be dumped. The test
-/// runs once more in such a process.
+/// The kernel makes root the owner of `/proc/self` in a process that cannot be dumped (proc(5)).
 #[test]
 fn process_that_cannot_be_dumped_has_a_session() {
-    const INSIDE: &str = "TRACESTITCH_TEST_NOT_DUMPABLE";
-    if crate::support::environment::variable(INSIDE).is_some() {
+    let name = "transport::handoff::tests::process_that_cannot_be_dumped_has_a_session";
+    alone(name, || {
         nix::sys::prctl::set_dumpable(false).unwrap();
         assert!(session().1.is_up());
-        return;
-    }
-    let inside = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("transport::handoff::tests::process_that_cannot_be_dumped_has_a_session")
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let out = String::from_utf8_lossy(&inside.stdout);
-    assert!(out.contains("1 passed"), "{out}");
+    });
 }
