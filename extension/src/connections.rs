@@ -42,8 +42,8 @@ const MAX_READS: usize = 64;
 const CHUNK: usize = 4096;
 
 /// Bytes of a ring that are read before their documents are sent and their space is released: some
-/// 120 documents of 500 bytes.
-const STEP: u64 = 64 * 1024;
+/// 30 documents of 500 bytes. Small, because these are the documents that may be sent twice.
+const STEP: u64 = 16 * 1024;
 
 /// Something that a session did.
 #[derive(Debug)]

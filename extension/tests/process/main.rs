@@ -12,6 +12,7 @@ mod orphan;
 mod protocol;
 mod reader;
 mod security;
+mod shared_memory;
 mod support;
 
 use std::path::Path;

@@ -16,7 +16,7 @@ const CALL: &str = "53995c3f42cd8ad8";
 const HANDLER: &str = "4c721bf33e3caf8f";
 
 /// Returns true if the extension closes the connection.
-fn is_closed(stream: &mut UnixStream) -> bool {
+pub(super) fn is_closed(stream: &mut UnixStream) -> bool {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     match stream.read(&mut [0; 1]) {
         Ok(count) => count == 0,
