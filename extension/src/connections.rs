@@ -11,39 +11,33 @@
 //! Frames stay in the ring until their documents were sent ([`Connections::release`]). If this
 //! process is killed before that, the function takes them back, or the next extension reads them.
 //! - A finished document is sent twice if this process is killed between its datagram and the
-//!   release, of at most [`STEP`] bytes.
+//!   release, of at most one step of 16 KiB.
 //! - The frame of a document in progress is released, too, and this process keeps the document. If
 //!   it is killed, the function still delivers the finished document. Only if the function dies as
 //!   well, before it has finished the document, is nothing left of it.
 
-use std::future::poll_fn;
-use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::task::{Context, Poll};
+mod connection;
+mod session;
 
-use tokio::io::Interest;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::Poll;
+
 use tokio::net::UnixStream;
 use tokio::task::yield_now;
-use tracestitch_ring::{CAPACITY, Error, Reader, receive_file};
+use tracestitch_ring::Reader;
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::handoff::{Decoder, Hello, Message, VERSION};
+use tracestitch_wire::handoff::{Hello, Message, VERSION};
 
+use self::connection::{Connection, Outcome};
+use self::session::{Session, Step, reason};
 use crate::log::{Log, Warnings};
 use crate::report::Counts;
 use crate::socket::Socket;
 
 /// Most connections at once: a function has one, and some may be left from its predecessors.
 const MAX_CONNECTIONS: usize = 16;
-
-/// Most reads of one sweep from one socket: a busy writer must not occupy the process.
-const MAX_READS: usize = 64;
-
-/// Bytes of one read from a socket, whose messages have fewer than a hundred.
-const CHUNK: usize = 4096;
-
-/// Bytes of a ring that are read before their documents are sent and their space is released: some
-/// 30 documents of 500 bytes. Small, because these are the documents that may be sent twice.
-const STEP: u64 = 16 * 1024;
 
 /// Something that a session did.
 #[derive(Debug)]
@@ -71,58 +65,6 @@ pub(crate) struct Connections {
     unread: bool,
     warnings: Warnings,
     counts: Counts,
-}
-
-/// A connection on which the process sleeps.
-#[derive(Debug)]
-struct Connection {
-    stream: UnixStream,
-    decoder: Decoder,
-}
-
-/// One process of the function.
-#[derive(Debug)]
-struct Session {
-    id: u64,
-    /// Declared, and so dropped, before the connection: its close permits the function to take
-    /// back the frames that were not released.
-    ring: Reader,
-    connection: Connection,
-    /// The hello, until it is delivered.
-    hello: Option<Hello>,
-    /// Bytes of the ring that were read and not released.
-    unreleased: u64,
-    stage: Stage,
-}
-
-/// The progress of a session in a sweep.
-#[derive(Debug)]
-enum Stage {
-    /// Everything was delivered.
-    Idle,
-    /// Something is to be delivered.
-    Due {
-        /// Bytes of the ring to be read at most. They include all that was published before the
-        /// socket was read, because a ring does not hold more.
-        allowance: u64,
-        /// Nothing more will come on the socket.
-        ended: bool,
-    },
-    /// The session cannot go on, and the function is not informed yet.
-    Invalid(String),
-    /// The end was delivered. The connection is closed once all frames are released.
-    Over,
-}
-
-/// The end of a read from a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// Everything was read.
-    Empty,
-    /// There may be more.
-    More,
-    /// Nothing more will come.
-    Ended,
 }
 
 impl Connections {
@@ -196,14 +138,7 @@ impl Connections {
         self.accept();
         self.greet();
         for session in &mut self.sessions {
-            if let Stage::Idle = session.stage {
-                let outcome = session.connection.receive(&mut None);
-                self.unread |= outcome == Outcome::More;
-                session.stage = Stage::Due {
-                    allowance: CAPACITY as u64,
-                    ended: outcome == Outcome::Ended,
-                };
-            }
+            self.unread |= session.receive();
         }
     }
 
@@ -215,28 +150,20 @@ impl Connections {
     pub(crate) fn step(&mut self, deliver: &mut dyn FnMut(u64, SessionEvent<'_>)) -> bool {
         for session in &mut self.sessions {
             let id = session.id;
-            if let Some(hello) = session.hello.take() {
-                deliver(id, SessionEvent::Message(Message::Hello(hello)));
-            }
-            let mut pass_on = |message: Message<'_>| deliver(id, SessionEvent::Message(message));
-            if session.advance(&mut pass_on) {
-                return true;
-            }
-            let is_invalid = matches!(session.stage, Stage::Invalid(_));
-            let is_ended = matches!(session.stage, Stage::Due { ended: true, .. });
-            if let Stage::Invalid(reason) = &session.stage {
-                self.counts.unreadable += 1;
-                self.warnings.give(format_args!(
-                    "a connection of the function cannot be read: {reason}; it is closed"
-                ));
-                // The function lives, and sends to the daemon what it finishes from now on.
-                deliver(id, SessionEvent::Message(Message::Leave));
-            }
-            if is_invalid || is_ended {
-                deliver(id, SessionEvent::Disconnected);
-                session.stage = Stage::Over;
-            } else if let Stage::Due { .. } = session.stage {
-                session.stage = Stage::Idle;
+            let step = session.step(&mut |message| deliver(id, SessionEvent::Message(message)));
+            match step {
+                Step::More => return true,
+                Step::Done => {}
+                Step::Ended => deliver(id, SessionEvent::Disconnected),
+                Step::Invalid(reason) => {
+                    self.counts.unreadable += 1;
+                    self.warnings.give(format_args!(
+                        "a connection of the function cannot be read: {reason}; it is closed"
+                    ));
+                    // The function lives, and sends to the daemon what it finishes from now on.
+                    deliver(id, SessionEvent::Message(Message::Leave));
+                    deliver(id, SessionEvent::Disconnected);
+                }
             }
         }
         false
@@ -245,20 +172,9 @@ impl Connections {
     /// Releases what was read from the rings of sessions for which `is_sent` returns true. Their
     /// documents must have been sent. Sessions that are over are closed.
     pub(crate) fn release(&mut self, is_sent: impl Fn(u64) -> bool) {
-        self.sessions.retain_mut(|session| {
-            let is_over = matches!(session.stage, Stage::Over);
-            if !is_over && session.unreleased == 0 || !is_sent(session.id) {
-                return true;
-            }
-            session.unreleased = 0;
-            if let Err(error) = session.ring.release()
-                && !is_over
-            {
-                session.stage = Stage::Invalid(reason(&error));
-                self.unread = true;
-            }
-            !is_over
-        });
+        self.sessions
+            .retain_mut(|session| session.release(&is_sent));
+        self.unread |= self.sessions.iter().any(Session::is_invalid);
     }
 
     /// Accepts waiting connections, as many as there are places for, also ones that the event loop
@@ -310,11 +226,7 @@ impl Connections {
             self.greeting.remove(0);
         }
         self.newcomers = true;
-        let connection = Connection {
-            stream,
-            decoder: Decoder::default(),
-        };
-        self.greeting.push((connection, None));
+        self.greeting.push((Connection::new(stream), None));
     }
 
     /// Reads the hellos.
@@ -367,99 +279,8 @@ impl Connections {
             ));
         }
         self.last_id += 1;
-        self.sessions.push(Session {
-            id: self.last_id,
-            ring,
-            connection,
-            hello: Some(hello),
-            unreleased: 0,
-            stage: Stage::Idle,
-        });
-    }
-}
-
-impl Connection {
-    /// Returns true if it has become readable since the last call.
-    fn is_ready(&self, cx: &mut Context<'_>) -> bool {
-        let ready = self.stream.poll_read_ready(cx).is_ready();
-        if ready {
-            // Cleared before the sweep reads, so that what arrives meanwhile wakes again.
-            let nothing_read = || Err::<(), _>(ErrorKind::WouldBlock.into());
-            let _ = self.stream.try_io(Interest::READABLE, nothing_read);
-        }
-        ready
-    }
-
-    /// Reads from the socket, also what the event loop has not seen yet. A file that comes fills
-    /// `file` if it is empty.
-    fn receive(&mut self, file: &mut Option<OwnedFd>) -> Outcome {
-        let mut chunk = [0; CHUNK];
-        for _ in 0..MAX_READS {
-            match receive_file(&self.stream, &mut chunk) {
-                Ok((0, _)) => return Outcome::Ended,
-                Ok((count, received)) => {
-                    *file = file.take().or(received);
-                    self.decoder.push(&chunk[..count]);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Outcome::Empty,
-                    ErrorKind::Interrupted => {}
-                    _ => return Outcome::Ended,
-                },
-            }
-        }
-        Outcome::More
-    }
-}
-
-impl Session {
-    /// Delivers a part of what is due. Returns true if more is due, after what was delivered is
-    /// sent and released.
-    fn advance(&mut self, pass_on: &mut dyn FnMut(Message<'_>)) -> bool {
-        let Stage::Due { allowance, .. } = &mut self.stage else {
-            return false;
-        };
-        let most = STEP.saturating_sub(self.unreleased).min(*allowance);
-        let mut malformed = None;
-        let read = self.ring.read_some(most, |frame| {
-            // A frame that is no message does not hide the ones after it.
-            match Message::decode(frame) {
-                Ok(message) => pass_on(message),
-                Err(error) => malformed = Some(error),
-            }
-        });
-        let read = match read {
-            Ok(read) => read,
-            Err(error) => {
-                self.stage = Stage::Invalid(reason(&error));
-                return false;
-            }
-        };
-        self.unreleased += read;
-        *allowance = allowance.saturating_sub(read);
-        if malformed.is_none() && read >= most && *allowance > 0 {
-            pass_on(Message::Drain);
-            return true;
-        }
-        while malformed.is_none() {
-            match self.connection.decoder.next() {
-                Ok(Some(message)) => pass_on(message),
-                Ok(None) => break,
-                Err(error) => malformed = Some(error),
-            }
-        }
-        if let Some(error) = malformed {
-            self.stage = Stage::Invalid(format!("expected {}", error.expectation()));
-        }
-        false
-    }
-}
-
-/// Describes an error without the value that was found, which may be part of a document.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::Invalid { expected, .. } => format!("expected {expected}"),
-        Error::System(error) => error.to_string(),
+        let session = Session::new(self.last_id, ring, connection, hello);
+        self.sessions.push(session);
     }
 }
 

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream as Stream;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracestitch_ring::{MIN_CAPACITY, Pushed, Writer, send_file};
+use tracestitch_ring::{CAPACITY, MIN_CAPACITY, Pushed, Writer, send_file};
 
+use super::session::STEP;
 use super::*;
 use crate::log::Level;
 
