@@ -179,10 +179,7 @@ impl Batch<'_> {
         while !self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() {
             self.pause().await;
         }
-        // The kernel reports the refusal of an earlier datagram with the next call, which then
-        // sends nothing. So it is asked for before.
-        self.count_refusal();
-        let mut reopened = false;
+        let (mut reopened, mut refused) = (false, false);
         loop {
             let Err(error) = self.socket.send(&datagram) else {
                 return Ok(());
@@ -190,6 +187,12 @@ impl Batch<'_> {
             match Refusal::from(&error) {
                 Refusal::Interrupted => {}
                 Refusal::Full if self.is_in_time() => self.pause().await,
+                // The kernel reports the refusal of an earlier datagram with the next call, which
+                // then sends nothing.
+                Refusal::NoListener if !refused => {
+                    refused = true;
+                    self.record_refusal(&error);
+                }
                 Refusal::Broken if !reopened => {
                     reopened = true;
                     self.socket = connect(self.socket.peer_addr()?)?;
@@ -202,12 +205,17 @@ impl Batch<'_> {
         }
     }
 
-    /// Counts a datagram that was sent, and then refused because no process listens.
+    /// Counts the last datagram if it was refused because no process listens.
     fn count_refusal(&mut self) {
         if let Ok(Some(error)) = self.socket.take_error() {
-            self.counts.record_refusal();
-            self.warn(&error);
+            self.record_refusal(&error);
         }
+    }
+
+    /// Counts a datagram that was sent, and then refused because no process listens.
+    fn record_refusal(&mut self, error: &io::Error) {
+        self.counts.record_refusal();
+        self.warn(error);
     }
 
     fn warn(&mut self, error: &io::Error) {
