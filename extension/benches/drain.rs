@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,9 +70,13 @@ impl Run {
         let api = listener.local_addr().unwrap().to_string();
         let (events, to_give) = channel();
         let (asking, asked) = channel();
+        let to_give = Arc::new(Mutex::new(to_give));
         thread::spawn(move || {
-            let stream = listener.accept().unwrap().0;
-            serve(&stream, &to_give, &asking);
+            // Registration and question may come on one connection or on two.
+            for stream in listener.incoming().flatten() {
+                let (to_give, asking) = (Arc::clone(&to_give), asking.clone());
+                thread::spawn(move || serve(&stream, &to_give, &asking));
+            }
         });
         let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = daemon.local_addr().unwrap().to_string();
@@ -171,7 +176,7 @@ fn encode(message: &Message<'_>) -> Vec<u8> {
 }
 
 /// Answers the registration, and each question for an event with the next one.
-fn serve(stream: &TcpStream, events: &Receiver<String>, asking: &Sender<()>) {
+fn serve(stream: &TcpStream, events: &Mutex<Receiver<String>>, asking: &Sender<()>) {
     let mut reader = BufReader::new(stream);
     loop {
         let (mut line, mut length) = (String::new(), 0);
@@ -194,7 +199,9 @@ fn serve(stream: &TcpStream, events: &Receiver<String>, asking: &Sender<()>) {
             r#"{"functionName":"f","functionVersion":"1","handler":"h"}"#.to_owned()
         } else {
             let _ = asking.send(());
-            let Ok(event) = events.recv() else { return };
+            let Ok(event) = events.lock().unwrap().recv() else {
+                return;
+            };
             event
         };
         let length = body.len();
