@@ -145,7 +145,11 @@ impl Extension<'_> {
                 () = ready(&mut self.timer) => {
                     self.timer = None;
                     self.sweep().await;
-                    self.handle(Input::Timer);
+                    self.act().await;
+                    // A begin message that was read now has set the deadline's timer.
+                    if self.timer.is_none() {
+                        self.handle(Input::Timer);
+                    }
                 }
                 () = self.connections.readable() => self.sweep().await,
             }
@@ -156,15 +160,16 @@ impl Extension<'_> {
     /// is kept, and the function has room again.
     async fn sweep(&mut self) {
         self.flush.begin_turn();
+        // The pauses between two steps must not delay the end of a function that it reports.
+        let now = clock::wall().into();
         self.connections.receive();
-        while self.step() {
+        while self.step(now) {
             self.act().await;
         }
     }
 
     /// Returns true if there is more to read, see [`Connections::step`].
-    fn step(&mut self) -> bool {
-        let now = clock::wall().into();
+    fn step(&mut self, now: Timestamp) -> bool {
         let (lifecycle, actions) = (&mut self.lifecycle, &mut self.actions);
         self.connections.step(&mut |session, event| {
             let input = match event {

@@ -249,3 +249,42 @@ fn documents_of_a_function_without_begin_messages_arrive() {
     let log = world.spin_down();
     assert_eq!(log, "");
 }
+
+/// The function announces most invocations a little after the extension has got their event.
+///
+/// On a busy machine the event may come late, or all looks may be over. So the more frequent
+/// outcome counts.
+#[test]
+fn invocation_that_is_announced_during_the_look_is_held_until_its_end() {
+    const ENOUGH: usize = 20;
+    let mut world = World::started();
+    let mut function = world.function();
+    let wait = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            thread::yield_now();
+        }
+    };
+    let (mut held, mut released) = (0, 0);
+    for n in 1.. {
+        let request_id = format!("r-{n}");
+        world.invoke(&request_id);
+        // After the event, and before the look ends.
+        wait(Duration::from_millis(3));
+        function.begin(&request_id);
+        // Longer than the look.
+        wait(Duration::from_millis(40));
+        if world.asked() == n {
+            held += 1;
+        } else {
+            released += 1;
+        }
+        function.end(&request_id);
+        world.wait_until_asked(n + 1);
+        if held.max(released) == ENOUGH {
+            break;
+        }
+    }
+    assert_eq!(held, ENOUGH, "{released} were released before their end");
+    world.spin_down();
+}
