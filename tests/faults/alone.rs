@@ -1,4 +1,5 @@
-//! Functions whose extension is absent, late, stopped, killed, or replaced by something else: the handler answers as usual and as fast, and its documents arrive by UDP.
+//! Functions whose extension is absent, late, stopped, killed, or replaced by something else: the
+//! handler answers as usual and as fast, and its documents arrive by UDP.
 
 use std::fs;
 use std::io::Read;
