@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::datagram::{self, Pace, Refusal};
+use tracestitch_wire::datagram::{self, PREAMBLE, Pace, Refusal};
 use tracestitch_wire::delivery::{Delivery, Loss};
 
 use self::route::{Route, Unreachable, connect};
 use crate::clock;
 use crate::log::{Log, Warnings};
 
-/// Longest time of a batch with pauses; the rest of it is sent without. The environment has 2 s to
-/// shut down, of which the function takes a share first.
+/// Longest time in a turn with pauses; the rest of its documents are sent without. The environment
+/// has 2 s to shut down, of which the function takes a share first.
 const BUDGET: Duration = Duration::from_millis(250);
 
 /// Most daemons at once. One environment has one; a process with other settings may name another.
@@ -33,7 +33,10 @@ pub(crate) struct Flush {
     fallback: Option<DaemonAddress>,
     /// Most recently opened last.
     routes: Vec<Route>,
+    turn: Instant,
     budget: Duration,
+    /// The datagram that is sent. One buffer serves all.
+    datagram: Vec<u8>,
     warnings: Warnings,
     counts: Delivery,
 }
@@ -46,7 +49,9 @@ impl Flush {
             fixed,
             fallback: None,
             routes: Vec::new(),
+            turn: clock::monotonic(),
             budget: BUDGET,
+            datagram: Vec::new(),
             warnings: Warnings::new(log),
             counts: Delivery::default(),
         }
@@ -61,6 +66,11 @@ impl Flush {
     /// long that they may have changed, or it was resumed from a snapshot elsewhere.
     pub(crate) fn reconnect(&mut self) {
         self.routes.iter_mut().for_each(Route::reset);
+    }
+
+    /// Begins a turn of the event loop. All batches of a turn have one [`BUDGET`].
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn = clock::monotonic();
     }
 
     /// Sends documents of sessions that named `daemon`. Each goes into one datagram or, if it is
@@ -83,9 +93,10 @@ impl Flush {
             }
         };
         let mut batch = Batch {
-            began: now,
+            began: self.turn,
             resumed: now,
             budget: self.budget,
+            datagram: &mut self.datagram,
             socket,
             max_document: &mut route.max_document,
             pace: &mut route.pace,
@@ -124,6 +135,7 @@ impl Flush {
 /// One call of [`Flush::send`].
 #[derive(Debug)]
 struct Batch<'a> {
+    /// Beginning of the turn.
     began: Instant,
     /// The end of the last pause, or the beginning.
     ///
@@ -133,6 +145,7 @@ struct Batch<'a> {
     /// datagram let several bursts follow each other into a buffer that holds two.
     resumed: Instant,
     budget: Duration,
+    datagram: &'a mut Vec<u8>,
     socket: UdpSocket,
     max_document: &'a mut usize,
     pace: &'a mut Pace,
@@ -167,21 +180,30 @@ impl Batch<'_> {
     }
 
     async fn send_part(&mut self, part: &[u8]) -> io::Result<()> {
-        let datagram = datagram::encode(part);
-        while !self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() {
+        self.datagram.clear();
+        self.datagram.extend_from_slice(PREAMBLE);
+        self.datagram.extend_from_slice(part);
+        while !self
+            .pace
+            .admits(self.datagram.len(), self.resumed.into_std())
+            && self.is_in_time()
+        {
             self.pause().await;
         }
-        // The kernel reports the refusal of an earlier datagram with the next call, which then
-        // sends nothing. So it is asked for before.
-        self.count_refusal();
-        let mut reopened = false;
+        let (mut reopened, mut refused) = (false, false);
         loop {
-            let Err(error) = self.socket.send(&datagram) else {
+            let Err(error) = self.socket.send(self.datagram) else {
                 return Ok(());
             };
             match Refusal::from(&error) {
                 Refusal::Interrupted => {}
                 Refusal::Full if self.is_in_time() => self.pause().await,
+                // The kernel reports the refusal of an earlier datagram with the next call, which
+                // then sends nothing.
+                Refusal::NoListener if !refused => {
+                    refused = true;
+                    self.record_refusal(&error);
+                }
                 Refusal::Broken if !reopened => {
                     reopened = true;
                     self.socket = connect(self.socket.peer_addr()?)?;
@@ -194,12 +216,17 @@ impl Batch<'_> {
         }
     }
 
-    /// Counts a datagram that was sent, and then refused because no process listens.
+    /// Counts the last datagram if it was refused because no process listens.
     fn count_refusal(&mut self) {
         if let Ok(Some(error)) = self.socket.take_error() {
-            self.counts.record_refusal();
-            self.warn(&error);
+            self.record_refusal(&error);
         }
+    }
+
+    /// Counts a datagram that was sent, and then refused because no process listens.
+    fn record_refusal(&mut self, error: &io::Error) {
+        self.counts.record_refusal();
+        self.warn(error);
     }
 
     fn warn(&mut self, error: &io::Error) {
