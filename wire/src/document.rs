@@ -31,7 +31,7 @@ pub use self::{
     facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
-    message::{clean_message, first_clause},
+    message::{clean_message, first_clause, without_quoted},
     place::Place,
     sql::Sql,
     text::{Name, Text, Url},

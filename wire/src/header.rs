@@ -117,6 +117,45 @@ impl TraceHeader {
         }
     }
 
+    /// Returns this header for a receiver that takes at most `most` characters.
+    ///
+    /// `Root`, `Parent` and `Sampled` always stay. Of the other fields as many stay as fit, in order,
+    /// but `Lineage` first: Lambda's loop detection needs it.
+    ///
+    /// ```
+    /// use tracestitch_wire::header::TraceHeader;
+    ///
+    /// let text = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1;A=1;Lineage=a:1;B=2";
+    /// let header: TraceHeader = text.parse()?;
+    /// assert_eq!(header.clone().within(text.len()).to_string(), text);
+    /// assert!(header.within(text.len() - 1).to_string().ends_with("Sampled=1;A=1;Lineage=a:1"));
+    /// # Ok::<(), tracestitch_wire::Error>(())
+    /// ```
+    #[must_use]
+    pub fn within(mut self, most: usize) -> Self {
+        if self.length() <= most {
+            return self;
+        }
+        let others = std::mem::take(&mut self.others);
+        let mut room = most.saturating_sub(self.length());
+        let fields: Vec<&str> = others.split(';').collect();
+        let mut stays = vec![false; fields.len()];
+        for first in [true, false] {
+            for (field, stays) in fields.iter().zip(&mut stays) {
+                let key = field.split('=').next().unwrap_or_default();
+                let size = 1 + field.len();
+                if key.eq_ignore_ascii_case("Lineage") == first && size <= room {
+                    room -= size;
+                    *stays = true;
+                }
+            }
+        }
+        let kept = fields.iter().zip(stays).filter(|(_, stays)| *stays);
+        let kept: Vec<&str> = kept.map(|(field, _)| *field).collect();
+        self.others = kept.join(";").into_boxed_str();
+        self
+    }
+
     /// Returns this header with the `tracestate` that came beside a `traceparent`, as far as
     /// [`w3c::state`](crate::w3c::state) passes it on.
     #[must_use]
@@ -473,6 +512,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn limited_header_keeps_its_trace(
+            others in "([A-Za-z]{1,9}=[!-:<-~]{0,60};){0,30}(Lineage=[0-9a-f:|]{1,40})?",
+            most in 0..700usize,
+        ) {
+            let text = format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1;{others}");
+            let header: Result<TraceHeader, _> = text.parse();
+            prop_assume!(header.is_ok());
+            let header = header.unwrap();
+            let limited = header.clone().within(most);
+            prop_assert_eq!(limited.root, header.root);
+            prop_assert_eq!((limited.parent, limited.sampling), (header.parent, header.sampling));
+            let printed = limited.to_string();
+            prop_assert!(printed.len() <= most.max(74), "{}", printed);
+            let kept: Vec<&str> = limited.others().split(';').filter(|field| !field.is_empty()).collect();
+            let mut all = header.others().split(';');
+            prop_assert!(kept.iter().all(|field| all.any(|other| other == *field)));
+            if printed.len() < header.to_string().len() && most >= 74 + 50 && others.contains("Lineage") {
+                prop_assert!(printed.contains("Lineage"), "{}", printed);
+            }
+            prop_assert_eq!(printed.parse::<TraceHeader>().unwrap(), limited);
+        }
+
         #[test]
         fn joined_headers_never_mix(
             headers in proptest::collection::vec(any_header(), 2..4),

@@ -14,8 +14,8 @@ pub(crate) trait Item {
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader>;
 
     /// Returns the group of the item. Items of a group are handled in order, up to the first that
-    /// fails. `fifo` is true if the queue is known to be a FIFO queue.
-    fn group(&self, fifo: bool) -> Option<&str>;
+    /// fails.
+    fn group(&self) -> Option<&str>;
 
     /// Returns the name of the queue, stream or table that the item came from.
     fn came_from(&self) -> String;

@@ -1,7 +1,8 @@
 //! Schedule of a batch: number of items at a time, order, deadline.
 
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +18,8 @@ use super::{
     stitch::{Batch, Mode, Stitched},
 };
 use crate::{
-    support::{clock, user_code},
-    trace::{capture::Recorded, context::Context, failure::Failure, trace::Trace},
+    support::{alarm::Alarm, clock, user_code},
+    trace::{capture::Recorded, context::Context, failure::Failure, open::Open, trace::Trace},
 };
 
 /// Time before the deadline at which messages are given up, unless set otherwise.
@@ -34,8 +35,6 @@ pub(crate) struct Schedule<M> {
     pub(crate) margin: Duration,
     /// Chooses the trace in which an item is handled.
     pub(crate) choose: Choose<M>,
-    /// True if items with a group belong to a FIFO queue.
-    pub(crate) fifo: bool,
 }
 
 impl<M> Schedule<M> {
@@ -59,7 +58,7 @@ impl<M> Schedule<M> {
             done: messages.iter().map(|_| AtomicBool::new(false)).collect(),
             until,
         };
-        let mut waiting = lanes::lanes(messages, self.fifo).into_iter();
+        let mut waiting = lanes::lanes(messages).into_iter();
         {
             let work = pin!(async {
                 let mut working = FuturesUnordered::new();
@@ -75,7 +74,10 @@ impl<M> Schedule<M> {
                 }
             });
             // Items in progress at the deadline are dropped with this block.
-            future::select(work, pin!(reached(until))).await;
+            match until {
+                Some(until) => drop(future::select(work, Alarm::at(until)).await),
+                None => work.await,
+            }
         }
         run.done.into_iter().map(AtomicBool::into_inner).collect()
     }
@@ -122,15 +124,19 @@ impl<M: Item, H> Run<'_, M, H> {
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
         let mut failure = FailureMark(context.trace().cloned());
+        let judged_on = segment.open().cloned();
         // The closure's code before its first await belongs to the item, too.
         let work = async {
-            let mut mark = DeadlineMark(self.until);
+            let mut mark = DeadlineMark {
+                until: self.until,
+                judged_on,
+            };
             let future = {
                 let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
                 handle(message)
             };
             let result = future.await;
-            mark.0 = None;
+            mark.until = None;
             result
         };
         let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
@@ -163,14 +169,19 @@ impl Drop for FailureMark {
 
 /// Dropped before the message's segment, so it can record that the deadline (not the caller)
 /// cancelled the work.
-struct DeadlineMark(Option<Instant>);
+struct DeadlineMark {
+    /// `None` once the work is done.
+    until: Option<Instant>,
+    /// Document that gets the outcome.
+    judged_on: Option<Arc<Open>>,
+}
 
 impl Drop for DeadlineMark {
     fn drop(&mut self) {
-        let is_over = self.0.is_some_and(|until| clock::monotonic() >= until);
+        let is_over = self.until.is_some_and(|until| clock::monotonic() >= until);
         if is_over
             && !std::thread::panicking()
-            && let Some(segment) = Context::current().recording()
+            && let Some(segment) = &self.judged_on
         {
             let message = "given up before the invocation's deadline, so that the others of its \
                            batch do not come back, too: see Consumer::deadline_margin";
@@ -191,7 +202,7 @@ impl<W: Future + Unpin> Future for Contained<W> {
         let Some(work) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let polled = user_code::contained(|| Pin::new(work).poll(cx));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(work).poll(cx))).ok();
         polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
     }
 }
@@ -199,20 +210,8 @@ impl<W: Future + Unpin> Future for Contained<W> {
 impl<W> Drop for Contained<W> {
     fn drop(&mut self) {
         let work = self.0.take();
-        user_code::contained(|| drop(work));
-    }
-}
-
-/// Completes at `instant`, or never if there is none.
-async fn reached(instant: Option<Instant>) {
-    let sleep = instant.and_then(|instant| {
-        // A tokio runtime without timers panics here. Only items that have not begun are given up
-        // then.
-        user_code::contained(|| tokio::time::sleep_until(instant.into()))
-    });
-    match sleep {
-        Some(sleep) => sleep.await,
-        None => pending().await,
+        // A panic is the user's own, and the hook of the process reports it.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
     }
 }
 
@@ -222,7 +221,6 @@ impl<M> Default for Schedule<M> {
             concurrency: 1,
             margin: MARGIN,
             choose: Arc::new(|_| Mode::default()),
-            fifo: false,
         }
     }
 }

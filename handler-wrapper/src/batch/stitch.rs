@@ -14,11 +14,7 @@ use super::item::Item;
 use crate::{
     settings::sampling::{self, Candidate},
     support::clock,
-    trace::{
-        context::Context,
-        subsegment::Subsegment,
-        trace::{Deadline, Trace},
-    },
+    trace::{context::Context, deadline::Deadline, subsegment::Subsegment, trace::Trace},
 };
 
 /// Largest number of messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace
@@ -56,7 +52,7 @@ impl Batch {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.invocation.trace()?.deadline
+        self.invocation.deadline()
     }
 
     /// Returns true if the invocation's trace has room for one more pointer.
@@ -70,9 +66,10 @@ pub(super) struct Stitched {
     /// Context of the work for the message.
     pub(super) context: Context,
     /// Receives the outcome: the segment in the producer's trace, or the subsegment in the
-    /// invocation's, or an empty guard.
+    /// invocation's, or an empty guard. If the producer's trace is not recorded, it is the thin
+    /// subsegment, the only document of the message.
     pub(super) segment: Subsegment,
-    /// Thin subsegment in the invocation's trace.
+    /// Thin subsegment in the invocation's trace, if another document receives the outcome.
     pub(super) pointer: Subsegment,
 }
 
@@ -150,8 +147,8 @@ impl Stitched {
             }
             None => Self {
                 context: Context::passing(trace),
-                segment: Subsegment::default(),
-                pointer,
+                segment: pointer,
+                pointer: Subsegment::default(),
             },
         }
     }

@@ -6,7 +6,7 @@
 //! | the message | what happens |
 //! |---|---|
 //! | carries a sampled context | a segment in the producer's trace, a subsegment in the invocation's trace that points to it |
-//! | carries `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace |
+//! | carries `Sampled=0` | not recorded; its calls carry `Sampled=0` of the producer's trace. A failure is on its subsegment in the invocation's trace |
 //! | carries `Root` only, or `Sampled=?` | as above, with the header unchanged |
 //! | carries nothing, or nothing valid | handled in the invocation's trace |
 //! | comes from the same trace as another one | one more segment in that trace |

@@ -137,7 +137,7 @@ impl Item for KinesisEventRecord {
         search::find_in_body(&self.kinesis.data, carriers)
     }
 
-    fn group(&self, _fifo: bool) -> Option<&str> {
+    fn group(&self) -> Option<&str> {
         Some(SHARD)
     }
 
@@ -181,7 +181,7 @@ impl Item for EventRecord {
         })
     }
 
-    fn group(&self, _fifo: bool) -> Option<&str> {
+    fn group(&self) -> Option<&str> {
         Some(SHARD)
     }
 

@@ -13,8 +13,9 @@ use crate::{
     support::clock,
     trace::{
         context::{Context, Scope},
+        deadline::Deadline,
         init,
-        trace::{Deadline, Trace},
+        trace::Trace,
         tracer::Tracer,
     },
     transport::sink::Flushed,
@@ -59,7 +60,7 @@ impl Invocation {
             tracer.sampling.begin(header, candidate, clock::now())
         };
         let trace = Arc::new(Trace {
-            deadline: deadline(context),
+            deadline: Deadline::of(context),
             // Lambda records no segment without a decision of the runtime's own.
             has_facade_segment: decided && by_runtime,
             asked,
@@ -96,17 +97,6 @@ impl Invocation {
             invocation: Some(self),
         }
     }
-}
-
-/// Returns the time at which Lambda ends the invocation, by the monotonic clock. `None` if it is
-/// over before the invocation has begun: some local runtimes send such deadlines.
-fn deadline(context: &LambdaContext) -> Option<Deadline> {
-    let left = context
-        .deadline
-        .checked_sub(clock::now().as_micros() / 1000)?;
-    let began = clock::monotonic();
-    let ends = began.checked_add(Duration::from_millis(left))?;
-    Some(Deadline { began, ends })
 }
 
 impl Drop for Invocation {

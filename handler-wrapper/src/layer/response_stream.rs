@@ -7,7 +7,12 @@ use std::task::{self, Poll, ready};
 use futures_util::Stream;
 use lambda_runtime::{Error, FunctionResponse, IntoFunctionResponse, StreamResponse};
 
-use crate::trace::{capture::Running, context::Context, subsegment::Subsegment};
+use crate::trace::{
+    capture::Running,
+    context::Context,
+    subsegment::Subsegment,
+    trace::{Postponed, Trace},
+};
 
 /// Name of a stream's subsegment.
 const NAME: &str = "response";
@@ -16,13 +21,17 @@ const NAME: &str = "response";
 pub(crate) struct HandlerResponse<R> {
     response: R,
     context: Context,
+    /// A stream may fail after the handler's subsegment has ended.
+    undecided: Option<Postponed>,
 }
 
 impl<R> HandlerResponse<R> {
     pub(crate) fn of(response: R) -> Self {
+        let context = Context::current();
         Self {
             response,
-            context: Context::current(),
+            undecided: context.trace().map(Trace::postpone),
+            context,
         }
     }
 }
@@ -38,7 +47,7 @@ where
             FunctionResponse::StreamingResponse(response) => {
                 FunctionResponse::StreamingResponse(StreamResponse {
                     metadata_prelude: response.metadata_prelude,
-                    stream: ResponseStream::new(self.context, response.stream),
+                    stream: ResponseStream::new(self.context, self.undecided, response.stream),
                 })
             }
         }
@@ -53,14 +62,17 @@ pub(crate) struct ResponseStream<S> {
     /// `None` while it is dropped.
     stream: Option<S>,
     running: Running,
+    /// `None` once the last part was read.
+    undecided: Option<Postponed>,
 }
 
 impl<S> ResponseStream<S> {
-    fn new(around: Context, stream: S) -> Self {
+    fn new(around: Context, undecided: Option<Postponed>, stream: S) -> Self {
         let subsegment = Subsegment::begin_in(&around, NAME);
         Self {
             stream: Some(stream),
             running: Running::new(subsegment.context(), subsegment),
+            undecided,
         }
     }
 }
@@ -73,7 +85,11 @@ where
     type Item = Result<D, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { stream, running } = &mut *self;
+        let Self {
+            stream,
+            running,
+            undecided,
+        } = &mut *self;
         let Some(stream) = stream else {
             return Poll::Ready(None);
         };
@@ -81,8 +97,16 @@ where
         let part = part.map(|part| part.map_err(Into::into));
         match &part {
             Some(Ok(_)) => {}
-            Some(Err(error)) => running.record(|subsegment| subsegment.record_failure(error)),
-            None => drop(running.end(|_| ())),
+            Some(Err(error)) => {
+                running.record(|subsegment| subsegment.record_failure(error));
+                if let Some(undecided) = undecided {
+                    undecided.fail();
+                }
+            }
+            None => {
+                let _ = running.end(|_| ());
+                *undecided = None;
+            }
         }
         Poll::Ready(part)
     }
@@ -90,8 +114,16 @@ where
 
 impl<S> Drop for ResponseStream<S> {
     fn drop(&mut self) {
-        let Self { stream, running } = self;
+        let Self {
+            stream,
+            running,
+            undecided,
+        } = self;
         running.release(|| *stream = None);
+        // Not read to its end. The verdict follows when the fields are dropped, the subsegment first.
+        if let Some(undecided) = undecided {
+            undecided.fail();
+        }
     }
 }
 
@@ -212,6 +244,72 @@ mod tests {
         });
         drop(streamed(&kept, SAMPLED, parts).await);
         assert_eq!(kept.one("behind")["parent_id"], kept.one("response")["id"]);
+    }
+
+    /// `TRACESTITCH_ERRORS=always`.
+    #[tokio::test]
+    async fn unsampled_response_is_judged_when_its_body_ends() {
+        let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        let fine = || vec![Ok("one"), Ok("two")];
+        let failing = || vec![Ok("one"), Err(std::io::Error::other("no stock")), Ok("two")];
+        for (parts, read, expected, reason) in [
+            (fine(), 3, &[][..], "a success"),
+            (
+                failing(),
+                4,
+                &["response", "order-worker"][..],
+                "a failed part",
+            ),
+            (
+                fine(),
+                1,
+                &["response", "order-worker"][..],
+                "dropped half-way",
+            ),
+            (fine(), 0, &["response", "order-worker"][..], "never read"),
+        ] {
+            let kept = Kept::default();
+            let mut tracer = kept.tracer();
+            tracer.errors_always = true;
+            let trace = Trace::new(std::sync::Arc::new(tracer), header.parse().ok(), "r-1");
+            let parts = stream::iter(parts);
+            let handler = async { HandlerResponse::of(StreamResponse::from(parts)) };
+            let response = crate::tests::kept::invoke_in(trace, handler).await;
+            assert!(kept.closed().is_empty(), "{reason}: not judged yet");
+            let FunctionResponse::StreamingResponse(response) =
+                IntoFunctionResponse::<(), _>::into_response(response)
+            else {
+                panic!("it was a stream")
+            };
+            let mut stream = response.stream;
+            for _ in 0..read {
+                stream.next().await;
+            }
+            drop(stream);
+            let (sent, open) = kept.extension();
+            assert_eq!(sent, expected, "{reason}");
+            assert!(open.is_empty(), "{reason}: {open:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unsampled_response_that_is_no_stream_is_judged_at_once() {
+        let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+        for failed in [false, true] {
+            let kept = Kept::default();
+            let mut tracer = kept.tracer();
+            tracer.errors_always = true;
+            let trace = Trace::new(std::sync::Arc::new(tracer), header.parse().ok(), "r-1");
+            let handler = async {
+                if failed {
+                    crate::record_error(&std::fmt::Error);
+                }
+                HandlerResponse::of("fine")
+            };
+            drop(crate::tests::kept::invoke_in(trace, handler).await);
+            assert_eq!(kept.closed().len(), usize::from(failed));
+            assert!(kept.extension().1.is_empty());
+        }
     }
 
     #[tokio::test]

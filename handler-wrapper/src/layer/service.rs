@@ -50,7 +50,9 @@ where
 
     fn call(&mut self, request: LambdaInvocation) -> Self::Future {
         let Some(tracer) = &self.tracer else {
-            return InvocationFuture::part(self.inner.call(request));
+            // Consumers of messages need the deadline without tracing, too.
+            let context = Context::bound().within(&request.context);
+            return context.sync_scope(|| InvocationFuture::part(self.inner.call(request)));
         };
         let invocation = Invocation::begin(tracer, &request.context, Some(&request.body));
         let context = invocation.context().clone();
@@ -85,7 +87,8 @@ where
         let invocation = alone.map(|tracer| Invocation::begin(tracer, &event.context, None));
         let around = invocation
             .as_ref()
-            .map_or(bound, |invocation| invocation.context().clone());
+            .map_or(bound, |invocation| invocation.context().clone())
+            .within(&event.context);
         let subsegment = around.trace().and_then(Subsegment::begin_handler);
         let subsegment = subsegment.unwrap_or_else(|| Subsegment::unrecorded(around.clone()));
         let context = subsegment.context();
@@ -111,8 +114,11 @@ where
     E: Into<Diagnostic> + 'static,
 {
     outcome.map_err(|error| {
+        if !subsegment.is_recording() {
+            return error.into();
+        }
         let (cause, diagnostic) = failure::of_handler(error);
-        subsegment.amend(|document| document.fail(cause));
+        subsegment.fail_with(|| cause);
         diagnostic
     })
 }

@@ -64,6 +64,7 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct TraceLayer {
     redaction: Redaction,
+    whole_messages: bool,
     /// In place of the rules of the environment.
     sampling: Option<SamplingRules>,
     /// In place of the extension and the daemon.
@@ -84,6 +85,20 @@ impl TraceLayer {
     pub fn redact(self, rules: Redaction) -> Self {
         Self {
             redaction: self.redaction.and(rules),
+            tracer: Arc::default(),
+            ..self
+        }
+    }
+
+    /// Records whole messages of the function's errors and panics; only URLs in them lose user, query
+    /// and fragment, and PostgreSQL's `DETAIL` is removed.
+    ///
+    /// By default values in quotes are replaced by `?`, because services, databases and parsers quote
+    /// what they were given. AWS and database calls have switches of their own.
+    #[must_use = "a setter returns the changed settings"]
+    pub fn with_whole_messages(self) -> Self {
+        Self {
+            whole_messages: true,
             tracer: Arc::default(),
             ..self
         }
@@ -130,6 +145,7 @@ impl TraceLayer {
             None => Tracer::from_env()?,
         };
         tracer.redaction = self.redaction.clone();
+        tracer.whole_messages = self.whole_messages;
         if let Some(rules) = &self.sampling {
             tracer.sampling = rules.clone();
         }
@@ -160,6 +176,7 @@ impl fmt::Debug for TraceLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TraceLayer")
             .field("redaction", &self.redaction)
+            .field("whole_messages", &self.whole_messages)
             .field("sampling", &self.sampling)
             .field("in_use", &self.tracer.get().is_some())
             .finish_non_exhaustive()

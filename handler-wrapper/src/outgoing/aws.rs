@@ -37,7 +37,7 @@ use tracestitch_wire::{
 };
 
 use self::{
-    parameters::{INPUT_HEADER, STEP_FUNCTIONS},
+    parameters::{EVENTBRIDGE, INPUT_HEADER, STEP_FUNCTIONS},
     selection::{AllowedCall, Selection},
 };
 use crate::trace::{context::Context, subsegment::Subsegment};
@@ -153,7 +153,7 @@ impl TraceInterceptor {
         let users = captured.and_then(|captured| selection::captured(captured, INPUT_HEADER));
         let header = match users {
             Some(header) => Some(header.to_owned()),
-            None => own_header(&subsegment, context),
+            None => own_header(&subsegment, context, longest_header(cfg)),
         };
         // In the init phase there is something to record, but no trace to pass on.
         (subsegment.is_recording() || header.is_some()).then_some(Call {
@@ -207,14 +207,29 @@ impl Storable for Call {
     type Storer = StoreReplace<Self>;
 }
 
-/// Returns the header for a call: with its subsegment as parent, if that is recorded.
-fn own_header(subsegment: &Subsegment, context: &Context) -> Option<String> {
+/// Returns the header for a call: with its subsegment as parent, if that is recorded, and of the
+/// length that the service takes: at most `most` characters, if `Root`, `Parent` and `Sampled` fit.
+fn own_header(subsegment: &Subsegment, context: &Context, most: usize) -> Option<String> {
     let header: Option<TraceHeader> = if subsegment.is_recording() {
         subsegment.context().trace_header()
     } else {
         context.trace_header()
     };
-    header.as_ref().map(String::from)
+    header.map(|header| String::from(&header.within(most)))
+}
+
+/// Returns the largest number of characters of a header that the service passes on. Services that
+/// publish none have no limit here. A caller that is not known could send up to 4 KB of fields, and
+/// the service would refuse the call or drop the header.
+///
+/// Source: Step Functions API reference, `StartExecution`, `traceHeader`; EventBridge API reference,
+/// `PutEventsRequestEntry`, `TraceHeader`.
+fn longest_header(cfg: &ConfigBag) -> usize {
+    match cfg.load::<SigningName>().map(SigningName::as_ref) {
+        Some(STEP_FUNCTIONS) => 256,
+        Some(EVENTBRIDGE) => 500,
+        _ => usize::MAX,
+    }
 }
 
 /// Name of the header in its parsed form, so that it is not validated at each call.
@@ -321,13 +336,13 @@ impl Intercept for TraceInterceptor {
         _components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let presigned = is_presigning(cfg);
+        let (presigned, most) = (is_presigning(cfg), longest_header(cfg));
         if let Some(call) = cfg.get_mut_from_interceptor_state::<Call>() {
             call.presigned = Some(presigned);
             let headers = context.request_mut().headers_mut();
             if presigned
                 && headers.get(header::NAME)
-                    == own_header(&call.subsegment, &Context::current()).as_deref()
+                    == own_header(&call.subsegment, &Context::current(), most).as_deref()
             {
                 headers.remove(header::NAME);
             }

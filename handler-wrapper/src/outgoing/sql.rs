@@ -27,7 +27,10 @@ use std::future::Future;
 use tracestitch_wire::document::{Cause, Document, Namespace, Sql, Text, clean_url, first_clause};
 
 use self::sanitize::{Dialect, sanitize};
-use crate::trace::{capture::Recorded, context::Context, failure::Failure, subsegment::Subsegment};
+use crate::{
+    support::user_code,
+    trace::{capture::Recorded, context::Context, failure::Failure, subsegment::Subsegment},
+};
 
 /// A database, as the subsegments of its queries describe it.
 ///
@@ -140,10 +143,16 @@ impl Database {
             subsegment,
             work,
             |outcome: Result<T, E>, subsegment| {
-                outcome.inspect_err(|error| subsegment.fail_with(|| self.cause(error)))
+                outcome.inspect_err(|error| self.record(subsegment, error))
             },
         )
         .await
+    }
+
+    /// Records a failed call. The messages of a database have a rule of their own.
+    fn record<Kind>(&self, subsegment: &Subsegment, error: &impl Failure<Kind>) {
+        let cause = user_code::cause_of(|| self.cause(error));
+        subsegment.amend(|document| document.fail(cause));
     }
 
     fn cause<Kind>(&self, error: &impl Failure<Kind>) -> Cause {

@@ -136,7 +136,8 @@ impl Visit for SpanFields<'_> {
     }
 
     fn record_error(&mut self, _field: &Field, error: &(dyn Error + 'static)) {
-        let cause = user_code::cause_of(|| Cause::from_error(error));
+        let mut cause = user_code::cause_of(|| Cause::from_error(error));
+        cause.leave_out_quoted();
         self.facts.push(FieldValue::Failure(cause));
     }
 

@@ -211,11 +211,11 @@ where
         {
             return;
         }
-        if let Inner::Recording(open) = context_of_event(event, &spans).0 {
+        if let Inner::Recording(open) = context_of_event(event, &spans).inner {
             let mut failure = ErrorEvent::default();
             event.record(&mut failure);
             let cause = failure.cause(metadata.target());
-            open.amend(|document| document.fail(cause));
+            open.fail_with(|| cause);
         }
     }
 
@@ -280,11 +280,11 @@ where
         if let Some(cause) = last_panic::unwinding()
             && let Some(open) = recorded(&spans, id)
         {
-            open.amend(|document| document.fail(cause));
+            open.fail_with(|| cause);
         }
         // A guard that was held across an await is left while another context is current.
         if is_last && left.own.is_same(&Context::bound()) {
-            left.before.swap();
+            left.before.restore();
         }
     }
 
@@ -336,7 +336,7 @@ where
     let span = spans.span(id)?;
     let extensions = span.extensions();
     let recorded = extensions.get::<SpanRecord>()?;
-    match &recorded.context.0 {
+    match &recorded.context.inner {
         Inner::Recording(open) if recorded.subsegment.is_recording() => Some(open.clone()),
         _ => None,
     }

@@ -1,5 +1,7 @@
 //! Helpers without a domain.
 
+#[cfg(any(feature = "sqs", feature = "streams"))]
+pub(crate) mod alarm;
 pub(crate) mod backtrace;
 pub(crate) mod clock;
 pub(crate) mod diagnostics;

@@ -2,23 +2,39 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::LocalKey;
 
 use tracestitch_wire::document::{Cause, Exception};
 
 thread_local! {
     static MUTED: Cell<bool> = const { Cell::new(false) };
+    static CONTAINING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Restores a flag of this thread, also during unwinding.
+struct Restore {
+    flag: &'static LocalKey<Cell<bool>>,
+    before: bool,
+}
+
+impl Restore {
+    /// Sets `flag` until the guard is dropped.
+    fn set(flag: &'static LocalKey<Cell<bool>>) -> Self {
+        // The storage of an ending thread is gone.
+        let before = flag.try_with(|flag| flag.replace(true)).unwrap_or_default();
+        Self { flag, before }
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let _ = self.flag.try_with(|flag| flag.set(self.before));
+    }
 }
 
 /// Runs user code whose work is not recorded, on this thread.
 pub(crate) fn muted<T>(work: impl FnOnce() -> T) -> T {
-    // Restores the flag, also during unwinding.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            set_muted(self.0);
-        }
-    }
-    let _before = Before(set_muted(true));
+    let _restore = Restore::set(&MUTED);
     work()
 }
 
@@ -28,16 +44,17 @@ pub(crate) fn is_muted() -> bool {
     MUTED.try_with(Cell::get).unwrap_or_default()
 }
 
-fn set_muted(muted: bool) -> bool {
-    MUTED
-        .try_with(|before| before.replace(muted))
-        .unwrap_or_default()
+/// Runs user code (`Debug`, `Display`, `Serialize`) and returns `None` if it panics, so that
+/// tracing never fails the handler. The user's panic hook is not called for such a panic: it may end
+/// the process, which without tracing would not have panicked.
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let _restore = Restore::set(&CONTAINING);
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs user code (`Debug`, `Display`, `Serialize`) and returns `None` if it panics, so that
-/// tracing never fails the handler.
-pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
+/// Returns true while this thread runs code whose panics are contained.
+pub(crate) fn is_containing() -> bool {
+    CONTAINING.try_with(Cell::get).unwrap_or_default()
 }
 
 /// Returns the cause that `cause` makes of a user's error, whose code formats its message.
@@ -48,8 +65,7 @@ pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
     })
 }
 
-/// Returns the text of a field of `tracing`, at least its first `most` bytes. The rest is not even
-/// written.
+/// Returns the text of a field of `tracing`, at least its first `most` bytes.
 #[cfg(feature = "tracing")]
 pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
     let write = || {
@@ -57,13 +73,15 @@ pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
             text: String::new(),
             most,
         };
-        // Fails when there is enough, or the value says so; what it wrote before that stays.
+        // Fails if the value reports it; what it wrote before that stays.
         let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
         shown.text
     };
     contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
 }
 
+/// A buffer for the beginning of a text. It never fails: some implementations of `Debug` and
+/// `Display` unwrap the result of a write.
 #[cfg(feature = "tracing")]
 struct Shown {
     text: String,
@@ -76,10 +94,6 @@ impl std::fmt::Write for Shown {
         let room = self.most.saturating_sub(self.text.len());
         let end = text.ceil_char_boundary(room);
         self.text.push_str(&text[..end]);
-        if self.text.len() < self.most {
-            Ok(())
-        } else {
-            Err(std::fmt::Error)
-        }
+        Ok(())
     }
 }

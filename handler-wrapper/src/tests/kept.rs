@@ -11,10 +11,7 @@ use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 
 use crate::{
     trace::{
-        context::Context,
-        subsegment::Subsegment,
-        trace::{Deadline, Trace},
-        tracer::Tracer,
+        context::Context, deadline::Deadline, subsegment::Subsegment, trace::Trace, tracer::Tracer,
     },
     transport::sink::{Flushed, Sink},
 };

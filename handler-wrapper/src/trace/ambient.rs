@@ -21,8 +21,8 @@ impl Context {
             return Self::default();
         }
         let bound = Self::bound();
-        match bound.0 {
-            Inner::Outside => init::context(),
+        match bound.inner {
+            Inner::Outside if bound.deadline().is_none() => init::context(),
             _ => bound,
         }
     }
@@ -195,6 +195,28 @@ mod tests {
             assert_eq!(flags, (&true.into(), &true.into()), "{name}");
         }
         assert_eq!(kept.one("order-worker").get("error"), None);
+    }
+
+    /// A value that contains itself.
+    struct Endless;
+
+    impl serde::Serialize for Endless {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq([Endless])
+        }
+    }
+
+    #[tokio::test]
+    async fn metadata_nested_without_end_is_cut() {
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async { crate::metadata("endless", Endless) })
+            .await;
+        let handler = kept.one("order-worker");
+        let mut value = &handler["metadata"]["default"]["endless"];
+        while value.is_array() {
+            value = &value[0];
+        }
+        assert_eq!(value, "nested too deeply");
     }
 
     #[tokio::test]

@@ -7,15 +7,18 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{self, Poll};
 
+use lambda_runtime::Context as LambdaContext;
 use pin_project_lite::pin_project;
 use tracestitch_wire::header::{Sampling, TraceHeader};
 
-use super::{open::Open, trace::Trace};
+use super::{deadline::Deadline, open::Open, trace::Trace};
 
 thread_local! {
     /// Set while a future is polled or a closure runs, then restored. A task-local would not do:
     /// entering a span of `tracing` sets it, too.
-    static CURRENT: RefCell<Context> = const { RefCell::new(Context(Inner::Outside)) };
+    static CURRENT: RefCell<Context> = const {
+        RefCell::new(Context { inner: Inner::Outside, deadline: None })
+    };
 }
 
 /// The trace and the subsegment that the running code belongs to.
@@ -40,7 +43,12 @@ thread_local! {
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct Context(pub(crate) Inner);
+pub struct Context {
+    pub(crate) inner: Inner,
+    /// Time at which the invocation ends, if known. Kept apart from the trace: with tracing switched
+    /// off there is no trace, and what a batch gives up must not depend on that.
+    deadline: Option<Deadline>,
+}
 
 #[derive(Clone, Default)]
 pub(crate) enum Inner {
@@ -71,16 +79,25 @@ impl Context {
             .unwrap_or_default()
     }
 
-    /// Makes this the current context of the thread and returns the previous one.
-    pub(crate) fn swap(self) -> Self {
-        CURRENT
-            .try_with(|current| current.replace(self))
-            .unwrap_or_default()
+    /// Makes this the current context of the thread and returns the previous one. A context without
+    /// a deadline keeps the thread's: the span of another phase does not end the invocation.
+    pub(crate) fn swap(mut self) -> Self {
+        let replace = |current: &RefCell<Self>| {
+            self.deadline = self.deadline.or(current.borrow().deadline);
+            current.replace(self)
+        };
+        CURRENT.try_with(replace).unwrap_or_default()
+    }
+
+    /// Makes this the current context of the thread again.
+    pub(crate) fn restore(self) {
+        // The storage of an ending thread is gone.
+        let _ = CURRENT.try_with(|current| current.replace(self));
     }
 
     /// Returns true if both are in the same subsegment, or in the same unrecorded trace.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        match (&self.inner, &other.inner) {
             (Inner::Recording(one), Inner::Recording(two)) => Arc::ptr_eq(one, two),
             (Inner::Passing(one), Inner::Passing(two)) => Arc::ptr_eq(&one.trace, &two.trace),
             _ => false,
@@ -89,7 +106,7 @@ impl Context {
 
     /// Registers `handler` as the one that this context is around.
     pub(crate) fn put_around(&self, handler: &Self) {
-        if let (Inner::Passing(passing), Inner::Recording(open)) = (&self.0, &handler.0) {
+        if let (Inner::Passing(passing), Inner::Recording(open)) = (&self.inner, &handler.inner) {
             // An invocation has one handler.
             let _ = passing.handler.set(Arc::downgrade(open));
         }
@@ -98,11 +115,11 @@ impl Context {
     /// If this is an invocation's context, returns its handler's instead. `lambda_runtime` creates
     /// its own span outside the handler; without this, code under that span would lose its parent.
     pub(crate) fn in_handler(self) -> Self {
-        let handler = match &self.0 {
+        let handler = match &self.inner {
             Inner::Passing(passing) => passing.handler.get().and_then(Weak::upgrade),
             _ => None,
         };
-        handler.map_or(self, |open| Self(Inner::Recording(open)))
+        handler.map_or(self, Self::in_subsegment)
     }
 
     fn enter(self) -> Entered {
@@ -110,10 +127,33 @@ impl Context {
     }
 
     pub(crate) fn passing(trace: Arc<Trace>) -> Self {
-        Self(Inner::Passing(Arc::new(Passing {
-            trace,
-            handler: OnceLock::new(),
-        })))
+        Self {
+            deadline: trace.deadline,
+            inner: Inner::Passing(Arc::new(Passing {
+                trace,
+                handler: OnceLock::new(),
+            })),
+        }
+    }
+
+    pub(crate) fn in_subsegment(open: Arc<Open>) -> Self {
+        Self {
+            deadline: open.trace().deadline,
+            inner: Inner::Recording(open),
+        }
+    }
+
+    /// Returns this context with the deadline of the invocation, unless it has one.
+    pub(crate) fn within(self, invocation: &LambdaContext) -> Self {
+        Self {
+            deadline: self.deadline.or_else(|| Deadline::of(invocation)),
+            ..self
+        }
+    }
+
+    /// Returns the time at which the invocation ends, if known.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.deadline
     }
 
     /// Runs `work` in this context, in whatever task it is polled.
@@ -141,7 +181,7 @@ impl Context {
     /// assert!(header.is_none(), "this example runs outside one");
     /// ```
     pub fn trace_header(&self) -> Option<TraceHeader> {
-        match &self.0 {
+        match &self.inner {
             Inner::Outside => None,
             Inner::Passing(passing) => passing.trace.header.clone(),
             Inner::Recording(open) => open.header(),
@@ -174,7 +214,7 @@ impl Context {
 
     /// Returns true if subsegments are recorded: in a sampled invocation or message.
     pub fn is_recording(&self) -> bool {
-        matches!(self.0, Inner::Recording(_))
+        matches!(self.inner, Inner::Recording(_))
     }
 
     /// Returns the same trace with the decision not to record, for calls that are too many, such as
@@ -190,15 +230,25 @@ impl Context {
     /// ```
     #[must_use]
     pub fn unsampled(&self) -> Self {
-        let (Some(trace), Some(mut header)) = (self.trace(), self.trace_header()) else {
+        let Some(trace) = self.trace() else {
             return self.clone();
         };
-        header.sampling = Sampling::NotSampled;
-        Self::passing(Arc::new(trace.carried(header)))
+        let trace = match self.trace_header() {
+            Some(mut header) => {
+                header.sampling = Sampling::NotSampled;
+                trace.carried(header)
+            }
+            // The init phase has no header yet.
+            None => trace.unrecorded(),
+        };
+        Self {
+            deadline: self.deadline,
+            ..Self::passing(Arc::new(trace))
+        }
     }
 
     pub(crate) fn trace(&self) -> Option<&Arc<Trace>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Outside => None,
             Inner::Passing(passing) => Some(&passing.trace),
             Inner::Recording(open) => Some(open.trace()),
@@ -206,7 +256,7 @@ impl Context {
     }
 
     pub(crate) fn recording(&self) -> Option<&Arc<Open>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Recording(open) => Some(open),
             _ => None,
         }
@@ -218,7 +268,7 @@ struct Entered(Context);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        std::mem::take(&mut self.0).swap();
+        std::mem::take(&mut self.0).restore();
     }
 }
 
@@ -260,7 +310,7 @@ impl<F: Future> Future for Scope<F> {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.0 {
+        let state = match self.inner {
             Inner::Outside => "outside an invocation",
             Inner::Passing(_) => "passing on",
             Inner::Recording(_) => "recording",

@@ -8,6 +8,7 @@ use tracestitch_wire::document::{Cause, Exception, clean_message};
 
 #[cfg(feature = "anyhow")]
 use crate::support::backtrace;
+use crate::support::user_code;
 
 /// An error, with its chain of sources, as the reason of a failure.
 ///
@@ -84,7 +85,7 @@ impl Failure<ByPointer> for anyhow::Error {
 /// `lambda_runtime` converts keep their chain of sources. A type with a conversion of the user's is
 /// recorded as that conversion describes it.
 pub(crate) fn of_handler<E: Into<Diagnostic> + 'static>(error: E) -> (Cause, Diagnostic) {
-    let chain = chain_of(&error);
+    let chain = user_code::contained(|| chain_of(&error)).flatten();
     let diagnostic: Diagnostic = error.into();
     let cause = chain.unwrap_or_else(|| {
         let kind = diagnostic.error_type.clone();
@@ -126,6 +127,67 @@ mod tests {
         exceptions
             .map(|exception| exception.message.as_str().to_owned())
             .collect()
+    }
+
+    /// An error whose own code unwraps its writes, and formats a source that the runtime does not.
+    struct Unwrapping;
+
+    impl std::fmt::Debug for Unwrapping {
+        #[expect(clippy::unwrap_used, reason = "the fault under test")]
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            for _ in 0..100_000 {
+                f.write_str("Unwrapping { and more of it }").unwrap();
+            }
+            Ok(())
+        }
+    }
+
+    impl std::fmt::Display for Unwrapping {
+        #[expect(clippy::unwrap_used, reason = "the fault under test")]
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no stock").unwrap();
+            Ok(())
+        }
+    }
+
+    impl Error for Unwrapping {}
+
+    #[test]
+    fn error_that_unwraps_its_writes_is_recorded_as_any_other() {
+        let cause = Failure::cause(&Unwrapping);
+        assert_eq!(cause.exceptions[0].kind.as_str(), "Unwrapping");
+        assert_eq!(messages(std::io::Error::other(Unwrapping)), ["no stock"]);
+        let boxed: Box<dyn Error + Send + Sync> = Unwrapping.into();
+        assert_eq!(messages(boxed), ["no stock"]);
+    }
+
+    /// The runtime formats the outermost error alone.
+    #[test]
+    fn source_that_panics_does_not_change_the_handlers_error() {
+        #[derive(Debug)]
+        struct Broken;
+        impl std::fmt::Display for Broken {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                panic!("no message")
+            }
+        }
+        impl Error for Broken {}
+        #[derive(Debug)]
+        struct Outer(Broken);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("outer")
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let boxed: Box<dyn Error + Send + Sync> = Outer(Broken).into();
+        let (cause, diagnostic) = of_handler(boxed);
+        assert_eq!(diagnostic.error_message, "outer");
+        assert_eq!(cause.exceptions[0].message.as_str(), "outer");
     }
 
     #[derive(Debug)]

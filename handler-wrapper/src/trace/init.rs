@@ -1,23 +1,34 @@
 //! Work of the init phase. It runs before the first invocation, when there is no trace yet.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tracestitch_wire::{
-    document::Document, header::TraceHeader, id::SegmentId, id::TraceId, time::Timestamp,
+    datagram, document::Document, header::TraceHeader, id::SegmentId, id::TraceId, time::Timestamp,
 };
 
 use super::{
-    context::{Context, Inner},
+    context::Context,
     outlet::Outlet,
     subsegment::Subsegment,
     trace::Trace,
     tracer::{FUNCTION, Tracer},
 };
-use crate::{settings::config, support::clock, transport::sink::NullSink};
+use crate::{
+    settings::config,
+    support::{clock, memory},
+    transport::sink::NullSink,
+};
 
 /// Largest number of documents that are kept for the first trace.
 const MAX_HELD: usize = 200;
+
+/// Memory for kept documents: their JSON in bytes. X-Ray keeps at most 500 KB of a trace (X-Ray
+/// endpoints and quotas). Documents beyond it lose their metadata.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// Size of a document in bytes up to which it keeps its metadata. More does not fit a datagram.
+const MAX_DOCUMENT: usize = datagram::MAX_DOCUMENT;
 
 /// `None` if there is no init phase: in tests, on a developer's machine, with tracing switched off.
 static INIT: LazyLock<Option<Init>> = LazyLock::new(|| config::has_init_phase().then(Init::begin));
@@ -82,22 +93,13 @@ impl Init {
             self.documents.drop_all();
             return;
         }
-        let Inner::Recording(root) = self.root.context().0 else {
+        let root = self.root.context().recording().and_then(|root| root.take());
+        let (Some(root), Some(header)) = (root, trace.recorded()) else {
+            self.documents.drop_all();
             return;
         };
-        let Some((documents, ended)) = self.documents.release(trace) else {
-            return;
-        };
-        let (Some(mut document), Some(header)) = (root.take(), trace.recorded()) else {
-            return;
-        };
-        let silent = document.annotations.is_empty() && document.metadata.is_empty();
-        if documents.is_empty() && silent && !document.fault {
-            return;
-        }
-        document.finish(ended.unwrap_or_else(clock::now));
-        trace.close(&mut under(*document, trace, header));
-        for mut document in documents {
+        let root = under(*root, trace, header);
+        for mut document in self.documents.release(trace, root, self.trace.left_out()) {
             trace.close(&mut document);
         }
     }
@@ -125,25 +127,30 @@ struct InitDocuments(Mutex<Phase>);
 
 #[derive(Debug)]
 enum Phase {
-    Collecting {
-        documents: Vec<Document>,
-        /// End of the last document, including documents that were left out.
-        ended: Option<Timestamp>,
-        left_out: usize,
-    },
+    Collecting(Collected),
     /// Documents that end now go to this trace.
-    HandedOver(Arc<Trace>),
+    HandedOver {
+        trace: Arc<Trace>,
+        /// The document of the init phase, until one under it ends.
+        root: Option<Box<Document>>,
+    },
     /// The first invocation is not recorded.
     Dropped,
 }
 
+#[derive(Debug, Default)]
+struct Collected {
+    documents: Vec<Document>,
+    /// Size of the documents as JSON.
+    bytes: usize,
+    /// End of the last document, including documents that were left out.
+    ended: Option<Timestamp>,
+    left_out: usize,
+}
+
 impl Default for Phase {
     fn default() -> Self {
-        Self::Collecting {
-            documents: Vec::new(),
-            ended: None,
-            left_out: 0,
-        }
+        Self::Collecting(Collected::default())
     }
 }
 
@@ -164,24 +171,16 @@ impl Outlet for Arc<InitDocuments> {
 
 impl InitDocuments {
     fn keep(&self, mut document: Document) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         match &mut *state {
-            Phase::Collecting {
-                documents,
-                ended,
-                left_out,
-            } => {
-                *ended = Some(clock::now());
-                if documents.len() < MAX_HELD {
-                    documents.push(document);
-                } else {
-                    *left_out += 1;
-                }
-            }
-            Phase::HandedOver(trace) => {
-                let trace = trace.clone();
+            Phase::Collecting(collected) => collected.keep(document),
+            Phase::HandedOver { trace, root } => {
+                let (trace, root) = (trace.clone(), root.take());
                 // Redaction rules are the user's code and run without the lock.
                 drop(state);
+                if let Some(mut root) = root {
+                    trace.close(&mut root);
+                }
                 if let Some(header) = &trace.header {
                     document.trace_id = header.root;
                     trace.close(&mut document);
@@ -193,35 +192,68 @@ impl InitDocuments {
 
     /// Discards the documents kept so far and all that end later.
     fn drop_all(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Dropped;
+        *self.lock() = Phase::Dropped;
     }
 
-    /// Takes the documents kept so far, with the ids of `trace`. Returns `None` if the trace is not
-    /// recorded.
-    fn release(&self, trace: &Arc<Trace>) -> Option<(Vec<Document>, Option<Timestamp>)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = match trace.recorded() {
-            Some(_) => Phase::HandedOver(trace.clone()),
-            None => Phase::Dropped,
+    /// Takes the documents kept so far, with the ids of `trace`, below `root`. Returns nothing if
+    /// there is nothing to show yet. `refused` is the number of subsegments that did not begin.
+    fn release(&self, trace: &Arc<Trace>, mut root: Document, refused: usize) -> Vec<Document> {
+        let mut state = self.lock();
+        let Phase::Collecting(collected) = std::mem::replace(&mut *state, Phase::Dropped) else {
+            return Vec::new();
         };
-        let Phase::Collecting {
-            mut documents,
-            ended,
-            left_out,
-        } = std::mem::replace(&mut *state, next)
-        else {
-            return None;
-        };
-        let root = trace.recorded()?.root;
-        for document in &mut documents {
-            document.trace_id = root;
-        }
-        if let Some(last) = documents.last_mut().filter(|_| left_out > 0) {
+        let left_out = collected.left_out + refused;
+        if left_out > 0 {
             let key = "subsegments_left_out_of_init".into();
-            last.put_metadata("tracestitch".into(), key, left_out.into());
+            root.put_metadata("tracestitch".into(), key, left_out.into());
+            (0..left_out).for_each(|_| trace.tracer.sink.leave_out());
         }
-        Some((documents, ended))
+        root.finish(collected.ended.unwrap_or_else(clock::now));
+        let silent = root.annotations.is_empty() && root.metadata.is_empty() && !root.fault;
+        let waits = collected.documents.is_empty() && silent;
+        let mut released = collected.documents;
+        for document in &mut released {
+            document.trace_id = root.trace_id;
+        }
+        let mut root = Some(Box::new(root));
+        if !waits {
+            released.splice(0..0, root.take().map(|root| *root));
+        }
+        let trace = trace.clone();
+        *state = Phase::HandedOver { trace, root };
+        released
     }
+
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collected {
+    /// Keeps a document, without its metadata if there is no room for that.
+    fn keep(&mut self, mut document: Document) {
+        self.ended = Some(clock::now());
+        let room = MAX_BYTES.saturating_sub(self.bytes).min(MAX_DOCUMENT);
+        let mut bytes = size(&document);
+        if bytes > room {
+            document.metadata = Default::default();
+            let trimmed = format!("metadata: document of {bytes} bytes");
+            document.put_metadata("tracestitch".into(), "trimmed".into(), trimmed.into());
+            bytes = size(&document);
+        }
+        if self.documents.len() < MAX_HELD && bytes <= MAX_DOCUMENT {
+            self.bytes += bytes;
+            self.documents.push(document);
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+fn size(document: &Document) -> usize {
+    let mut size = 0;
+    memory::with_json(document, |json| size = json.len());
+    size
 }
 
 #[cfg(test)]

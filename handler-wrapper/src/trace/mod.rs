@@ -4,6 +4,7 @@ pub(crate) mod ambient;
 pub(crate) mod capture;
 pub(crate) mod changes;
 pub(crate) mod context;
+pub(crate) mod deadline;
 pub(crate) mod failure;
 pub(crate) mod followers;
 pub(crate) mod init;

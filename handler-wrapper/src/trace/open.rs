@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 use tracestitch_wire::{
-    document::{AnnotationValue, Cause, Document},
+    document::{self, AnnotationValue, Cause, Document},
     header::TraceHeader,
     id::{SegmentId, TraceId},
     time::Timestamp,
@@ -115,7 +115,7 @@ impl Open {
         value: &impl Serialize,
     ) {
         // The user's serialiser runs before the lock is taken, because it may annotate, too.
-        let value = user_code::contained(|| serde_json::to_value(value))
+        let value = user_code::contained(|| document::to_value(value))
             .unwrap_or_else(|| Ok("a panic while it was serialised".into()))
             .unwrap_or_else(|error| error.to_string().into());
         self.amend(|document| document.put_metadata(namespace.into(), key.into(), value));
@@ -125,10 +125,14 @@ impl Open {
         self.fail_with(|| Cause::from_error(error));
     }
 
-    /// Marks the document as a fault. `cause` runs before the document is locked: the user's error
+    /// Marks the document as a fault. Quoted values are left out of the messages, unless the user
+    /// wants whole messages. `cause` runs before the document is locked: the user's error
     /// types format their messages in it, and may annotate.
     pub(crate) fn fail_with(&self, cause: impl FnOnce() -> Cause) {
-        let cause = user_code::cause_of(cause);
+        let mut cause = user_code::cause_of(cause);
+        if !self.trace.tracer.whole_messages {
+            cause.leave_out_quoted();
+        }
         self.amend(|document| document.fail(cause));
     }
 

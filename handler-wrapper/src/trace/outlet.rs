@@ -23,6 +23,18 @@ pub(crate) trait Outlet: fmt::Debug + Send + Sync {
     /// Records that work in the trace failed, though its outermost document may be no fault.
     fn fail(&self) {}
 
+    /// Puts the verdict off until [`resume`](Self::resume): work goes on after the outermost
+    /// document has ended.
+    fn postpone(&self) {}
+
+    /// Ends a [`postpone`](Self::postpone).
+    fn resume(&self, _tracer: &Tracer) {}
+
+    /// Returns the number of finished documents for which there was no room.
+    fn left_out(&self) -> usize {
+        0
+    }
+
     /// True if nothing is sent unless the trace fails.
     fn is_tail_sampled(&self) -> bool {
         false

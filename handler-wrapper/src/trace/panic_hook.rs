@@ -7,14 +7,18 @@ use std::sync::Once;
 use tracestitch_wire::document::StackFrame;
 
 use super::context::Context;
-use crate::support::{backtrace, last_panic};
+use crate::support::{backtrace, last_panic, user_code};
 
-/// Installs the hook, once in the life of the process. The previous hook still runs.
+/// Installs the hook, once in the life of the process. The previous hook still runs, except for
+/// panics of code that only tracing runs.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            if user_code::is_containing() {
+                return;
+            }
             see(info);
             previous(info);
         }));
@@ -124,6 +128,73 @@ mod tests {
             exception("elsewhere")["message"],
             "a panic unwound the stack"
         );
+    }
+
+    /// A value whose own code panics.
+    struct Broken;
+
+    impl std::fmt::Debug for Broken {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no name")
+        }
+    }
+
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no message")
+        }
+    }
+
+    impl std::error::Error for Broken {}
+
+    impl serde::Serialize for Broken {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("no value")
+        }
+    }
+
+    /// The hook belongs to the whole process, so this test starts itself again in another one.
+    #[cfg(feature = "sqs")]
+    #[test]
+    fn hook_of_the_user_is_not_called_for_what_only_tracing_runs() {
+        use crate::{sqs::Consumer, trace::deadline::Deadline};
+
+        const INSIDE: &str = "TRACESTITCH_TEST_HOOK";
+        if std::env::var_os(INSIDE).is_none() {
+            let inside = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--nocapture"])
+                .arg("trace::panic_hook::tests::hook_of_the_user_is_not_called_for_what_only_tracing_runs")
+                .env(INSIDE, "1")
+                .output()
+                .unwrap();
+            let output = String::from_utf8_lossy(&inside.stdout);
+            assert!(output.contains("1 passed"), "{}: {output}", inside.status);
+            return;
+        }
+        panic::set_hook(Box::new(|_| std::process::exit(70)));
+        install();
+        let kept = Kept::default();
+        let began = std::time::Instant::now();
+        let deadline = Deadline {
+            began,
+            ends: began + std::time::Duration::from_millis(200),
+        };
+        let work = kept.invoke_until(SAMPLED, Some(deadline), async {
+            crate::metadata("broken", Broken);
+            crate::record_error(&Broken);
+            let failed = crate::try_capture("pay", async { Err::<(), _>(Broken) }).await;
+            assert!(failed.is_err());
+            let mut event = aws_lambda_events::sqs::SqsEvent::default();
+            event.records = vec![Default::default(); 2];
+            let consumer = Consumer::new().mode_for(|_| panic!("no mode"));
+            let response = consumer.each(event, async |_| {
+                std::future::pending::<Result<(), std::fmt::Error>>().await
+            });
+            assert_eq!(response.await.batch_item_failures.len(), 2);
+        });
+        // It has no timers.
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(work);
     }
 
     #[tokio::test]

@@ -12,12 +12,7 @@ use tracestitch_wire::{
     id::SegmentId,
 };
 
-use super::{
-    context::{Context, Inner},
-    failure::Failure,
-    open::Open,
-    trace::Trace,
-};
+use super::{context::Context, failure::Failure, open::Open, trace::Trace};
 use crate::support::{clock, last_panic};
 
 /// Namespace of metadata that names none, as in the X-Ray SDKs.
@@ -111,7 +106,7 @@ impl Subsegment {
     /// ```
     pub fn context(&self) -> Context {
         match &self.open {
-            Some(open) => Context(Inner::Recording(open.clone())),
+            Some(open) => Context::in_subsegment(open.clone()),
             None => self.around.clone(),
         }
     }
@@ -176,6 +171,12 @@ impl Subsegment {
         }
     }
 
+    /// Returns the state that contexts under the subsegment share, if it is recorded.
+    #[cfg(any(feature = "sqs", feature = "streams"))]
+    pub(crate) fn open(&self) -> Option<&Arc<Open>> {
+        self.open.as_ref()
+    }
+
     pub(crate) fn record_panic(&self, payload: &(dyn Any + Send)) {
         self.fail_with(|| last_panic::cause(payload));
     }
@@ -226,7 +227,7 @@ impl Drop for Subsegment {
             let message = "dropped before it was finished: its future was cancelled, or its code returned early";
             Cause::from_exception(Exception::new("Cancelled", message))
         });
-        open.amend(|document| document.fail(cause));
+        open.fail_with(|| cause);
         open.finish();
     }
 }

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(any(feature = "sqs", feature = "streams"))]
-use std::time::Duration;
-use std::time::Instant;
 
 use tracestitch_wire::{
     document::Document,
@@ -15,6 +12,7 @@ use tracestitch_wire::{
 
 use super::{
     changes::Changes,
+    deadline::Deadline,
     followers::Followers,
     outlet::{Outlet, Straight},
     tail_sampled::TailSampled,
@@ -53,27 +51,6 @@ pub(crate) struct Trace {
     pub(crate) changes: Changes,
 }
 
-/// The time span that Lambda allows for an invocation.
-#[cfg_attr(
-    not(any(feature = "sqs", feature = "streams")),
-    expect(dead_code, reason = "only batches have something to give up")
-)]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
-    pub(crate) began: Instant,
-    pub(crate) ends: Instant,
-}
-
-impl Deadline {
-    /// Returns the end less `margin`, at most half of the time span: a margin that leaves no time
-    /// for work would return every message, again and again.
-    #[cfg(any(feature = "sqs", feature = "streams"))]
-    pub(crate) fn less(self, margin: Duration) -> Instant {
-        let half = self.ends.saturating_duration_since(self.began) / 2;
-        self.ends.checked_sub(margin.min(half)).unwrap_or(self.ends)
-    }
-}
-
 impl Trace {
     /// Creates the trace of an invocation.
     pub(crate) fn new(tracer: Arc<Tracer>, header: Option<TraceHeader>, request_id: &str) -> Self {
@@ -107,6 +84,14 @@ impl Trace {
         }
     }
 
+    /// Creates a trace of this invocation in which nothing is recorded and calls carry no header.
+    pub(crate) fn unrecorded(&self) -> Self {
+        Self {
+            deadline: self.deadline,
+            ..Self::new(self.tracer.clone(), None, &self.request_id)
+        }
+    }
+
     /// Returns true if there is room for one more subsegment at this depth. Counts the subsegment
     /// otherwise.
     pub(crate) fn admit(&self, depth: u16) -> bool {
@@ -121,7 +106,7 @@ impl Trace {
 
     /// Returns the number of subsegments that were left out.
     pub(crate) fn left_out(&self) -> usize {
-        self.left_out.load(Ordering::Relaxed)
+        self.left_out.load(Ordering::Relaxed) + self.outlet.left_out()
     }
 
     /// Returns the header if work in this trace is recorded.
@@ -136,8 +121,14 @@ impl Trace {
         self.outlet.is_tail_sampled()
     }
 
+    /// Puts off the verdict on an unsampled trace until the guard is dropped, because its work goes
+    /// on after its outermost document has ended.
+    pub(crate) fn postpone(self: &Arc<Self>) -> Postponed {
+        self.outlet.postpone();
+        Postponed(self.clone())
+    }
+
     /// Records that work in it failed, though its outermost document may be no fault.
-    #[cfg(any(feature = "sqs", feature = "streams"))]
     pub(crate) fn fail(&self) {
         self.outlet.fail();
     }
@@ -190,5 +181,22 @@ impl Trace {
     /// Withdraws a document that was opened, such as the one of a presigned request.
     pub(crate) fn discard(&self, id: SegmentId) {
         self.outlet.discard(&self.tracer, id);
+    }
+}
+
+/// A verdict that is put off until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Postponed(Arc<Trace>);
+
+impl Postponed {
+    /// Records that the work failed.
+    pub(crate) fn fail(&self) {
+        self.0.fail();
+    }
+}
+
+impl Drop for Postponed {
+    fn drop(&mut self) {
+        self.0.outlet.resume(&self.0.tracer);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Tracer {
     /// True if unsampled work is recorded if it fails.
     pub(crate) errors_always: bool,
     pub(crate) redaction: Redaction,
+    /// True if quoted values stay in the messages of errors.
+    pub(crate) whole_messages: bool,
     /// The last moment at which a first invocation can have waited for this process to start.
     pub(crate) cold_until: Timestamp,
     warm: AtomicBool,
@@ -74,6 +76,7 @@ impl Tracer {
             sampling: SamplingRules::default(),
             errors_always: false,
             redaction: Redaction::default(),
+            whole_messages: false,
             cold_until: clock::now().after(LONGEST_INIT),
             warm: AtomicBool::new(false),
         }

@@ -5,6 +5,7 @@ use std::{error::Error, fmt};
 use super::{
     Text, clean_message,
     json::{Json, Object, key},
+    without_quoted,
 };
 use crate::id::SegmentId;
 
@@ -30,6 +31,13 @@ impl Cause {
     pub fn from_exception(exception: Exception) -> Self {
         Self {
             exceptions: vec![exception],
+        }
+    }
+
+    /// Leaves quoted values out of all messages: see [`without_quoted`].
+    pub fn leave_out_quoted(&mut self) {
+        for exception in &mut self.exceptions {
+            exception.message = without_quoted(exception.message.as_str()).into();
         }
     }
 
@@ -73,13 +81,16 @@ impl Cause {
     }
 }
 
-/// Returns the name or path at the beginning of the `Debug` output. The rest is not written: it may
-/// be a whole response, or a backtrace that takes long to resolve.
+/// Returns the name or path at the beginning of the `Debug` output. The rest is not kept: it may be
+/// a whole response.
 fn type_name(error: &(dyn Error + 'static)) -> String {
-    let mut name = Name(String::new());
-    // Fails at the end of the name.
+    let mut name = Name {
+        text: String::new(),
+        is_over: false,
+    };
+    // Fails if the error reports it; what it wrote before that stays.
     let _ = fmt::write(&mut name, format_args!("{error:?}"));
-    let Name(mut name) = name;
+    let mut name = name.text;
     name.truncate(path_length(&name));
     if name.starts_with(char::is_alphabetic) {
         name
@@ -88,15 +99,21 @@ fn type_name(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// A buffer for the characters of a path (`hyper_util::client::legacy::Error`). It fails at the
-/// first other character.
-struct Name(String);
+/// A buffer for the characters of a path (`hyper_util::client::legacy::Error`), up to the first
+/// other character. It never fails: some implementations of `Debug` unwrap the result of a write.
+struct Name {
+    text: String,
+    is_over: bool,
+}
 
 impl fmt::Write for Name {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = text.find(|c: char| !(is_word(c) || c == ':'));
-        self.0.push_str(&text[..end.unwrap_or(text.len())]);
-        end.map_or(Ok(()), |_| Err(fmt::Error))
+        if !self.is_over {
+            let end = text.find(|c: char| !(is_word(c) || c == ':'));
+            self.text.push_str(&text[..end.unwrap_or(text.len())]);
+            self.is_over = end.is_some();
+        }
+        Ok(())
     }
 }
 

@@ -121,14 +121,6 @@ impl<M> Consumer<M> {
         self.0.margin = margin;
         self
     }
-
-    /// Treats messages with a message group as messages of a FIFO queue.
-    #[cfg(feature = "sqs-poll")]
-    #[must_use]
-    pub(crate) fn fifo(mut self, fifo: bool) -> Self {
-        self.0.fifo = fifo;
-        self
-    }
 }
 
 impl<M> Default for Consumer<M> {

@@ -10,6 +10,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use tower::{Layer, Service, ServiceExt};
 
 use super::consumer::Consumer;
+use crate::trace::context::Context as TraceContext;
 
 /// A handler of batches around a [`Service`] of single messages. [`Consumer`] creates it as a
 /// layer.
@@ -69,12 +70,14 @@ where
 
     fn call(&mut self, event: LambdaEvent<SqsEvent>) -> Self::Future {
         let Self { consumer, inner } = self.clone();
-        Box::pin(async move {
+        // Without a `TraceLayer` around it, the deadline is known here alone.
+        let context = TraceContext::current().within(&event.context);
+        Box::pin(context.scope(async move {
             let handle = move |message| {
                 let message = inner.clone().oneshot(message);
                 async move { message.await.map(drop).map_err(Into::<Error>::into) }
             };
             Ok(consumer.each(event.payload, handle).await)
-        })
+        }))
     }
 }

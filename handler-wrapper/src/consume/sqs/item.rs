@@ -18,9 +18,11 @@ impl<M: SqsRecord> Item for M {
 
     /// Standard queues may have groups, too, for fair delivery; those imply no order (SQS developer
     /// guide, "Amazon SQS fair queues"). Only names of FIFO queues end in `.fifo` (SQS developer
-    /// guide, "FIFO queue and message identifiers").
-    fn group(&self, fifo: bool) -> Option<&str> {
-        let fifo = fifo || self.queue().is_some_and(|queue| queue.ends_with(".fifo"));
+    /// guide, "FIFO queue and message identifiers"), and only their messages have a sequence number
+    /// (SQS API reference, `ReceiveMessage`).
+    fn group(&self) -> Option<&str> {
+        let fifo = self.queue().is_some_and(|queue| queue.ends_with(".fifo"))
+            || self.system("SequenceNumber").is_some();
         self.system("MessageGroupId").filter(|_| fifo)
     }
 

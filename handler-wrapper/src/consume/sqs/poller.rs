@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::Message;
 use super::consumer::Consumer;
 use crate::{
     layer::{invocation::Invocation, settings::TraceLayer},
-    trace::{failure::Failure, trace::Trace, tracer::Tracer},
+    trace::{context::Context, failure::Failure, trace::Trace, tracer::Tracer},
 };
 
 /// Handles messages from `ReceiveMessage`, each in its producer's trace, for services in ECS, on
@@ -16,9 +16,9 @@ use crate::{
 ///
 /// SQS returns only the attributes that a request names. A client with
 /// [`TraceInterceptor`](crate::aws::TraceInterceptor) requests `AWSTraceHeader`, and
-/// `MessageGroupId` if the queue's URL ends in `.fifo`. Without it, name them (or `All`) in
-/// `message_system_attribute_names`; messages without a group count as messages of a standard
-/// queue. Also name `SentTimestamp` and `ApproximateReceiveCount`, which segments record, and in
+/// `MessageGroupId` and `SequenceNumber` if the queue's URL ends in `.fifo`. Without it, name them
+/// (or `All`) in `message_system_attribute_names`; messages without a group or a sequence number
+/// count as messages of a standard queue. Also name `SentTimestamp` and `ApproximateReceiveCount`, which segments record, and in
 /// `message_attribute_names` the message attributes in which producers put a context.
 ///
 /// A message without a context is recorded only if a rule of `TRACESTITCH_SAMPLING` matches: its
@@ -88,8 +88,9 @@ impl Poller {
         self
     }
 
-    /// Handles each of `messages`. Messages with a group count as messages of a FIFO queue: after a
-    /// failure the rest of the group is not handled, and is among the failed ones.
+    /// Handles each of `messages`. Messages of a FIFO queue, which have a group and a sequence number,
+    /// are handled in order within their group: after a failure the rest of the group is not handled,
+    /// and is among the failed ones. The groups of a standard queue imply no order.
     ///
     /// `Kind` is inferred: see [`Failure`](crate::Failure).
     pub fn each<H, F, T, E, Kind>(
@@ -102,7 +103,7 @@ impl Poller {
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
     {
-        let consumer = self.consumer.clone().fifo(true);
+        let consumer = self.consumer.clone();
         let tracer = self.tracer.clone();
         async move {
             let handles: Vec<String> = messages
@@ -113,7 +114,10 @@ impl Poller {
             let done = match &tracer {
                 None => work.await,
                 Some(tracer) => {
-                    let trace = Trace::new(tracer.clone(), None, "");
+                    let trace = Trace {
+                        deadline: Context::current().deadline(),
+                        ..Trace::new(tracer.clone(), None, "")
+                    };
                     Invocation::of_service(Arc::new(trace)).run(work).await
                 }
             };
@@ -144,7 +148,6 @@ mod tests {
             header::{PARENT, ROOT, SAMPLED},
             kept::{Event, Kept},
         },
-        trace::context::Context,
     };
 
     fn message(id: &str, header: &str) -> Message {
@@ -195,6 +198,7 @@ mod tests {
             let mut message = message(id, "");
             let attributes = message.attributes.get_or_insert_default();
             attributes.insert(MessageSystemAttributeName::MessageGroupId, "g".to_owned());
+            attributes.insert(MessageSystemAttributeName::SequenceNumber, "1".to_owned());
             message
         };
         let poller = Poller::tracing(Kept::default().tracer());
@@ -205,6 +209,28 @@ mod tests {
         });
         assert_eq!(worked.await.failed, ["r-1", "r-2"]);
         assert_eq!(handled.into_inner().unwrap(), [Some("1".to_owned())]);
+    }
+
+    /// A fair queue.
+    #[tokio::test]
+    async fn groups_of_a_standard_queue_imply_no_order() {
+        let grouped = |id: &str| {
+            let mut message = message(id, "");
+            let attributes = message.attributes.get_or_insert_default();
+            attributes.insert(MessageSystemAttributeName::MessageGroupId, "g".to_owned());
+            message
+        };
+        let poller = Poller::tracing(Kept::default().tracer());
+        let worked = poller.each(vec![grouped("1"), grouped("2")], async |message| {
+            (message.id() == Some("2"))
+                .then_some(())
+                .ok_or(std::fmt::Error)
+        });
+        let worked = worked.await;
+        assert_eq!(
+            (worked.done, worked.failed),
+            (vec!["r-2".to_owned()], vec!["r-1".to_owned()])
+        );
     }
 
     #[tokio::test]

@@ -13,10 +13,7 @@ use crate::{
         header::{PARENT, ROOT, SAMPLED},
         kept::{Kept, invoke, invoke_in},
     },
-    trace::{
-        context::Context,
-        trace::{Deadline, Trace},
-    },
+    trace::{context::Context, deadline::Deadline, trace::Trace},
 };
 
 fn message(id: &str, header: &str) -> SqsMessage {

@@ -514,3 +514,88 @@ async fn rules_of_the_layer_around_the_handler_hold() {
     answer.await.unwrap();
     assert_eq!(kept.one("function")["annotations"]["key"], "[gone]");
 }
+
+/// An error with every printable sign around a value.
+#[derive(Debug)]
+struct Quoting;
+
+impl std::fmt::Display for Quoting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let signs: String = ('!'..='~').collect();
+        write!(f, "Duplicate entry '{signs}SECRET{signs}' for key 'SECRET'")
+    }
+}
+
+impl std::error::Error for Quoting {}
+
+/// Every place that holds the message of an error or panic, but the calls, which have a rule of
+/// their own.
+#[cfg(all(feature = "sqs", feature = "tracing"))]
+#[tokio::test]
+async fn quoted_values_of_errors_are_recorded_nowhere() {
+    use std::panic::catch_unwind;
+
+    use aws_lambda_events::sqs::SqsEvent;
+    use futures_util::{StreamExt, stream};
+    use lambda_runtime::{FunctionResponse, IntoFunctionResponse, StreamResponse};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use crate::layer::response_stream::HandlerResponse;
+
+    let subscriber = tracing_subscriber::registry().with(crate::SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for whole in [false, true] {
+        let kept = Kept::default();
+        let mut tracer = kept.tracer();
+        tracer.whole_messages = whole;
+        let handler = async |_: LambdaEvent<()>| {
+            let failed = crate::try_capture("captured", async { Err::<(), _>(Quoting) });
+            assert!(failed.await.is_err());
+            crate::capture_sync("recorded", || crate::record_error(&Quoting));
+            let guard = crate::Subsegment::begin("guard");
+            guard.record_error(&Quoting);
+            guard.finish();
+            let panicked = catch_unwind(|| crate::capture_sync("panicked", || panic!("{Quoting}")));
+            assert!(panicked.is_err());
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                let _guard = crate::Subsegment::begin("dropped");
+                panic!("{Quoting}")
+            }));
+            assert!(dropped.is_err());
+            tracing::info_span!("event").in_scope(|| {
+                tracing::error!("{Quoting}");
+            });
+            let mut event = SqsEvent::default();
+            event.records = vec![Default::default()];
+            crate::sqs::each(event, async |_| Err::<(), _>(Quoting)).await;
+            let parts = stream::iter([Err::<&str, _>(Quoting)]);
+            let response = HandlerResponse::of(StreamResponse::from(parts));
+            let FunctionResponse::StreamingResponse(mut response) =
+                IntoFunctionResponse::<(), _>::into_response(response)
+            else {
+                panic!("it was a stream")
+            };
+            while response.stream.next().await.is_some() {}
+            Err::<(), Error>(Quoting.into())
+        };
+        let layer = TraceLayer::with(tracer).layer(service_fn(handler));
+        let failed = layer.oneshot(LambdaEvent::new((), context(SAMPLED))).await;
+        assert!(
+            failed.unwrap_err().error_message.contains("SECRET"),
+            "Lambda gets it whole"
+        );
+        let closed = kept.closed();
+        assert_eq!(closed.len(), 9, "{closed:?}");
+        for document in closed {
+            let message = &document["cause"]["exceptions"][0]["message"];
+            let message = message.as_str().unwrap();
+            let is_of_the_fault = message.starts_with("Duplicate entry '");
+            assert!(
+                is_of_the_fault || message.starts_with("a panic unwound"),
+                "{document}"
+            );
+            let json = document.to_string();
+            assert!(whole || !json.contains("SECRET"), "{json}");
+        }
+    }
+}

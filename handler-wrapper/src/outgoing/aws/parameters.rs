@@ -13,6 +13,8 @@ pub(super) type Parameter = (&'static str, &'static str);
 /// header (Step Functions API reference, `StartExecution`), so the user's is sent in both places.
 pub(super) const STEP_FUNCTIONS: &str = "states";
 pub(super) const INPUT_HEADER: &str = "traceHeader";
+/// Signing name of EventBridge.
+pub(super) const EVENTBRIDGE: &str = "events";
 
 /// Recorded members of one service.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use aws_sdk_sqs::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
-/// Requests the trace header and, for a FIFO queue, the group, which a consumer needs to keep the
-/// order. Attributes that the user requests already are not repeated. Other operations are unchanged.
+/// Requests the trace header and, for a FIFO queue, group and sequence number, which a consumer
+/// needs to keep the order. Attributes that the user requests already are not repeated. Other operations are unchanged.
 pub(super) fn ask_for_attributes(input: &mut Input) {
     let Some(input) = input.downcast_mut::<ReceiveMessageInput>() else {
         return;
@@ -16,6 +16,7 @@ pub(super) fn ask_for_attributes(input: &mut Input) {
     // Only names of FIFO queues have this suffix (SQS developer guide, "FIFO queues").
     if input.queue_url().is_some_and(|url| url.ends_with(".fifo")) {
         ask(input, MessageSystemAttributeName::MessageGroupId);
+        ask(input, MessageSystemAttributeName::SequenceNumber);
     }
 }
 
@@ -110,13 +111,13 @@ mod tests {
                 "orders.fifo",
                 &[],
                 &[],
-                Some(r#"["AWSTraceHeader","MessageGroupId"]"#),
+                Some(r#"["AWSTraceHeader","MessageGroupId","SequenceNumber"]"#),
             ),
             (
                 "orders.fifo",
                 &["MessageGroupId"],
                 &[],
-                Some(r#"["MessageGroupId","AWSTraceHeader"]"#),
+                Some(r#"["MessageGroupId","AWSTraceHeader","SequenceNumber"]"#),
             ),
             ("orders.fifo", &[], &["All"], None),
         ] {

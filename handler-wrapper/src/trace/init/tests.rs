@@ -240,6 +240,100 @@ fn kept_init_documents_are_bounded() {
     init.hand_over(&first_invocation(&kept, SAMPLED));
     let closed = kept.closed();
     assert_eq!(closed.len(), MAX_HELD + 1);
-    let last = &closed[MAX_HELD]["metadata"]["tracestitch"];
-    assert_eq!(last["subsegments_left_out_of_init"], 3);
+    let ours = &kept.one("init")["metadata"]["tracestitch"];
+    assert_eq!(ours["subsegments_left_out_of_init"], 3);
+}
+
+/// Its parent has ended at the latest when the work ends.
+#[test]
+fn init_work_that_nothing_ended_before_has_a_parent() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    let warm_up = init.context().sync_scope(|| Subsegment::begin("warm up"));
+    init.hand_over(&first_invocation(&kept, SAMPLED));
+    warm_up.finish();
+    let parent = kept.one("init");
+    assert_eq!(kept.one("warm up")["parent_id"], parent["id"]);
+    assert_eq!(parent["parent_id"], PARENT);
+}
+
+#[test]
+fn work_that_a_task_of_the_init_phase_begins_later_has_one_parent() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    let task = init.context();
+    init.hand_over(&first_invocation(&kept, SAMPLED));
+    assert!(kept.events().is_empty());
+    for name in ["one", "two"] {
+        task.clone().sync_scope(|| crate::capture_sync(name, || {}));
+    }
+    let parent = kept.one("init");
+    for name in ["one", "two"] {
+        assert_eq!(kept.one(name)["parent_id"], parent["id"], "{name}");
+    }
+}
+
+#[test]
+fn unsampled_context_records_nothing_in_the_init_phase() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    let quiet = init.context().unsampled();
+    quiet.clone().sync_scope(|| {
+        crate::annotate("version", 3);
+        crate::capture_sync("fan-out", || {});
+        assert!(Context::current().trace_header().is_none());
+        assert!(!Context::current().is_recording());
+    });
+    init.hand_over(&first_invocation(&kept, SAMPLED));
+    quiet.sync_scope(|| crate::capture_sync("later", || {}));
+    assert!(kept.events().is_empty(), "{:?}", kept.events());
+}
+
+/// Refused by the trace and left out of the memory.
+#[test]
+fn all_init_work_that_is_left_out_is_counted() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    init.context().sync_scope(|| {
+        for _ in 0..1500 {
+            crate::capture_sync("one of many", || {});
+        }
+    });
+    init.hand_over(&first_invocation(&kept, SAMPLED));
+    let ours = &kept.one("init")["metadata"]["tracestitch"];
+    assert_eq!(ours["subsegments_left_out_of_init"], 1500 - MAX_HELD);
+}
+
+#[test]
+fn large_init_documents_lose_their_metadata_only() {
+    let kept = Kept::default();
+    let init = Init::begin();
+    init.context().sync_scope(|| {
+        crate::capture_sync("large", || {
+            crate::annotate("version", 3);
+            crate::metadata("texts", vec!["x".repeat(1000); MAX_BYTES / 1000]);
+        });
+        for _ in 1..MAX_HELD {
+            crate::capture_sync("small", || crate::metadata("texts", vec!["x"; 10_000]));
+        }
+    });
+    let held = match &*init.documents.lock() {
+        Phase::Collecting(collected) => collected.documents.iter().map(size).sum::<usize>(),
+        phase => panic!("{phase:?}"),
+    };
+    assert!(held < MAX_BYTES + MAX_HELD * 1000, "{held} bytes");
+    init.hand_over(&first_invocation(&kept, SAMPLED));
+    let closed = kept.closed();
+    let marked =
+        |document: &&serde_json::Value| document["metadata"]["tracestitch"]["trimmed"].is_string();
+    assert_eq!(closed.len(), MAX_HELD + 1);
+    assert!(closed.iter().filter(marked).count() > MAX_HELD / 2);
+    let large = kept.one("large");
+    assert_eq!(large["annotations"]["version"], 3);
+    assert_eq!(
+        large["metadata"]
+            .as_object()
+            .map(|namespaces| namespaces.len()),
+        Some(1)
+    );
 }

@@ -9,7 +9,7 @@ use crate::{
     trace::{context::Context, subsegment::Subsegment, trace::Trace},
 };
 
-use super::MAX_DOCUMENTS;
+use super::{MAX_BYTES, MAX_DOCUMENTS, SMALLEST};
 
 /// Returns the trace of an unsampled invocation, with `TRACESTITCH_ERRORS=always`.
 fn unsampled(redaction: Redaction) -> (Kept, Arc<Trace>) {
@@ -287,4 +287,104 @@ fn concurrent_ends_leave_nothing_open() {
         assert_eq!(open, [""; 0], "round {round}");
         assert_eq!(sent.len(), if failing { 7 } else { 0 }, "round {round}");
     }
+}
+
+#[test]
+fn kept_documents_are_bounded_in_bytes_and_keep_what_fits() {
+    let (kept, handler) = handler();
+    under(&handler, || {
+        for name in ["one", "two", "three"] {
+            crate::capture_sync(name, || {
+                crate::annotate("name", name);
+                crate::metadata("texts", vec!["x".repeat(1000); 1000]);
+            });
+        }
+        for _ in 0..100 {
+            crate::capture_sync("of a trace of more than the memory", || {
+                crate::metadata("texts", vec!["x".repeat(1000); 60]);
+            });
+        }
+    });
+    fail(handler);
+    let closed = kept.closed();
+    assert_eq!(closed.len(), 104, "none is left out");
+    let bytes: usize = closed
+        .iter()
+        .map(|document| document.to_string().len())
+        .sum();
+    assert!(bytes < MAX_BYTES + 104 * SMALLEST, "{bytes}");
+    for name in ["one", "two", "three"] {
+        let document = kept.one(name);
+        assert_eq!(document["annotations"]["name"], name);
+        assert_eq!(document["metadata"]["tracestitch"]["trimmed"], "metadata");
+    }
+}
+
+#[test]
+fn documents_that_are_left_out_are_counted_on_the_outermost() {
+    let (kept, handler) = handler();
+    under(&handler, || {
+        for _ in 0..MAX_DOCUMENTS + 3 {
+            crate::capture_sync("one of many", || {});
+        }
+    });
+    fail(handler);
+    let ours = &kept.one("order-worker")["metadata"]["tracestitch"];
+    assert_eq!(ours["subsegments_left_out"], 3);
+}
+
+/// Peak memory belongs to a whole process, so this test starts itself again in another one. It
+/// prints the figure: `cargo test -p tracestitch --all-features --lib -- --nocapture peak_memory`.
+#[cfg(target_os = "linux")]
+#[test]
+fn peak_memory_of_kept_documents_is_bounded() {
+    const INSIDE: &str = "TRACESTITCH_TEST_PEAK";
+    const MIB: usize = 1024 * 1024;
+    if std::env::var_os(INSIDE).is_none() {
+        let inside = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("trace::tail_sampled::tests::peak_memory_of_kept_documents_is_bounded")
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&inside.stdout);
+        assert!(output.contains("1 passed"), "{output}");
+        let figure = output.lines().find(|line| line.contains("peak memory"));
+        return println!("{}", figure.unwrap());
+    }
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            * 1024
+    };
+    let sink = Arc::new(crate::transport::sink::NullSink);
+    let mut tracer = crate::trace::tracer::Tracer::new("f".to_owned(), false, sink);
+    tracer.errors_always = true;
+    let header = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let trace = Arc::new(Trace::new(Arc::new(tracer), header.parse().ok(), "r-1"));
+    let handler = Subsegment::begin_handler(&trace).unwrap();
+    let before = peak();
+    under(&handler, || {
+        for _ in 0..150 {
+            crate::capture_sync("large", || {
+                crate::metadata("texts", vec!["x".repeat(1024); 2 * 1024]);
+            });
+        }
+    });
+    let after = peak();
+    println!(
+        "peak memory of 150 documents with 2 MiB of metadata: {} MiB, {} MiB before them",
+        after / MIB,
+        before / MIB
+    );
+    assert!(after - before < 48 * MIB, "{} MiB", (after - before) / MIB);
+    fail(handler);
 }

@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tower::{Layer, ServiceExt};
+use futures_util::FutureExt;
+use lambda_runtime::{Context as LambdaContext, LambdaEvent, LambdaInvocation};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
+use crate::{TraceLayer, tests::kept};
 
 const MARGIN_IN_TESTS: Duration = Duration::from_secs(3);
 
@@ -143,12 +146,12 @@ async fn pointers_to_a_batch_of_ten_thousand_are_bounded() {
 #[tokio::test]
 async fn consumer_is_a_tower_layer() {
     let kept = Kept::default();
-    let inner = tower::service_fn(async |message: SqsMessage| {
+    let inner = service_fn(async |message: SqsMessage| {
         message.message_id.filter(|id| id != "bad").ok_or("refused")
     });
     let service = Consumer::new().concurrency(2).layer(inner);
     let event = batch(["good", "bad"].map(|id| message(id, &producer('a').0)));
-    let event = lambda_runtime::LambdaEvent::new(event, lambda_runtime::Context::default());
+    let event = LambdaEvent::new(event, LambdaContext::default());
     let response = kept.invoke(SAMPLED, service.oneshot(event)).await.unwrap();
     assert_eq!(failures(&response), ["bad"]);
     let causes: Vec<_> = segments(&kept)
@@ -356,4 +359,173 @@ async fn message_without_an_id_returns_the_whole_batch() {
         message.message_id.map(drop).ok_or(std::fmt::Error)
     });
     assert_eq!(failures(&work.await), [""]);
+}
+
+/// Handles a batch of one message that never ends, in the running code.
+async fn stuck() -> SqsBatchResponse {
+    let consumer = Consumer::new().deadline_margin(PATIENCE);
+    let work = consumer.each(batch([message("stuck", "")]), async |_| {
+        std::future::pending::<Result<(), std::fmt::Error>>().await
+    });
+    work.await
+}
+
+/// Returns the context of an invocation that ends in a second, of which the margin takes half.
+fn ending(header: &str) -> LambdaContext {
+    let mut context = kept::context(header);
+    context.deadline = crate::support::clock::now().as_micros() / 1000 + 1_000;
+    context
+}
+
+#[tokio::test]
+async fn messages_are_given_up_with_tracing_on_off_and_unsampled() {
+    let layers = || {
+        [
+            ("on", TraceLayer::with(Kept::default().tracer())),
+            ("off", TraceLayer::disabled()),
+        ]
+    };
+    let mut cases = Vec::new();
+    for header in [SAMPLED, &format!("Root={ROOT};Sampled=0"), ""] {
+        for (switch, layer) in layers() {
+            let handler = async |_: LambdaEvent<()>| Ok::<_, lambda_runtime::Error>(stuck().await);
+            let around_handler = layer.layer(service_fn(handler));
+            let event = LambdaEvent::new((), ending(header));
+            let work = async { around_handler.oneshot(event).await.unwrap() };
+            cases.push((switch, "around the handler", work.boxed_local()));
+
+            let services =
+                async |_: LambdaInvocation| Ok::<_, std::convert::Infallible>(stuck().await);
+            let around_runtime = layer.layer(service_fn(services));
+            let mut invocation = kept::invocation(header, "{}");
+            invocation.context = ending(header);
+            let work = async { around_runtime.oneshot(invocation).await.unwrap() };
+            cases.push((switch, "around the runtime", work.boxed_local()));
+
+            let handler = async |_: LambdaEvent<()>| {
+                let task = tokio::spawn(Context::current().scope(stuck()));
+                Ok::<_, lambda_runtime::Error>(task.await.unwrap())
+            };
+            let spawning = layer.layer(service_fn(handler));
+            let event = LambdaEvent::new((), ending(header));
+            let work = async { spawning.oneshot(event).await.unwrap() };
+            cases.push((switch, "in a spawned task", work.boxed_local()));
+
+            let handler = async |_: LambdaEvent<()>| {
+                Ok::<_, lambda_runtime::Error>(Context::current().unsampled().scope(stuck()).await)
+            };
+            let unsampled = layer.layer(service_fn(handler));
+            let event = LambdaEvent::new((), ending(header));
+            let work = async { unsampled.oneshot(event).await.unwrap() };
+            cases.push((switch, "in an unsampled context", work.boxed_local()));
+        }
+    }
+    let each =
+        service_fn(|_: SqsMessage| std::future::pending::<Result<(), lambda_runtime::Error>>());
+    let each = Consumer::new().deadline_margin(PATIENCE).layer(each);
+    let event = LambdaEvent::new(batch([message("stuck", "")]), ending(""));
+    let work = async { each.oneshot(event).await.unwrap() };
+    cases.push(("never used", "a service of messages", work.boxed_local()));
+
+    let cases = cases.into_iter().map(async |(switch, place, work)| {
+        let response = tokio::time::timeout(PATIENCE, work).await;
+        let response =
+            response.unwrap_or_else(|_| panic!("tracing {switch}, {place}: never given up"));
+        assert_eq!(failures(&response), ["stuck"], "tracing {switch}, {place}");
+    });
+    futures_util::future::join_all(cases).await;
+}
+
+/// A span that was made elsewhere has another trace, but the invocation ends when it ends.
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn messages_are_given_up_in_the_span_of_another_trace() {
+    use tracing::Instrument;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let layers = tracing_subscriber::registry().with(crate::SpanLayer::new());
+    let _guard = tracing::subscriber::set_default(layers);
+    let kept = Kept::default();
+    let elsewhere = kept.invoke(SAMPLED, async { tracing::info_span!("elsewhere") });
+    let elsewhere = elsewhere.await;
+    let work = stuck().instrument(elsewhere);
+    let work = kept.invoke_until(SAMPLED, Some(limit(1_000)), work);
+    let response = tokio::time::timeout(PATIENCE, work).await;
+    assert_eq!(failures(&response.expect("it is given up")), ["stuck"]);
+}
+
+#[test]
+fn messages_are_given_up_in_a_runtime_without_timers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let work = Kept::default();
+    let work = work.invoke_until(SAMPLED, Some(limit(500)), stuck());
+    let response = runtime.unwrap().block_on(work);
+    assert_eq!(failures(&response), ["stuck"]);
+}
+
+/// Returns the documents of messages in a sampled invocation that fail in each way.
+async fn failing(kept: &Kept, header: &str) -> Vec<Value> {
+    let event = batch(["stuck", "error", "panic"].map(|id| message(id, header)));
+    let consumer = Consumer::new()
+        .concurrency(3)
+        .deadline_margin(Duration::from_secs(3));
+    let work = consumer.each(event, async |message| match message.message_id.as_deref() {
+        Some("error") => Err::<(), _>(std::io::Error::other("no stock")),
+        Some("panic") => panic!("poison"),
+        _ => std::future::pending().await,
+    });
+    let response = kept.invoke_until(SAMPLED, Some(limit(6_000)), work).await;
+    assert_eq!(failures(&response), ["stuck", "error", "panic"]);
+    let of = |id: &str| {
+        let mut documents = kept.closed();
+        documents.retain(|document| document["metadata"]["sqs"]["message_id"] == id);
+        documents
+    };
+    ["stuck", "error", "panic"]
+        .iter()
+        .flat_map(|id| of(id))
+        .collect()
+}
+
+#[tokio::test]
+async fn failure_of_an_unrecorded_message_is_on_its_pointer() {
+    for header in [
+        format!("Root={ROOT};Parent={PARENT};Sampled=0"),
+        format!("Root={ROOT}"),
+        format!("Root={ROOT};Sampled=?"),
+    ] {
+        let kept = Kept::default();
+        let pointers = failing(&kept, &header).await;
+        assert_eq!(pointers.len(), 3, "{header}");
+        let expected = [
+            ("Cancelled", "given up before the invocation's deadline"),
+            ("Custom", "no stock"),
+            ("panic", "poison"),
+        ];
+        for (pointer, (kind, message)) in pointers.iter().zip(expected) {
+            let exception = &pointer["cause"]["exceptions"][0];
+            assert_eq!(
+                (&exception["type"], &pointer["fault"]),
+                (&kind.into(), &true.into())
+            );
+            let found = exception["message"].as_str().unwrap();
+            assert!(found.starts_with(message), "{header}: {pointer}");
+            assert_eq!(pointer["name"], "orders");
+        }
+    }
+}
+
+#[tokio::test]
+async fn failure_of_a_recorded_message_is_on_its_segment_alone() {
+    let kept = Kept::default();
+    let documents = failing(&kept, &producer('a').0).await;
+    assert_eq!(documents.len(), 6);
+    for document in documents {
+        let is_segment = document.get("origin").is_some();
+        let cause = &document["cause"]["exceptions"][0]["message"];
+        let known = cause
+            .as_str()
+            .is_some_and(|message| !message.starts_with("dropped"));
+        assert_eq!(known, is_segment, "{document}");
+    }
 }

@@ -225,6 +225,41 @@ async fn an_execution_gets_the_header_that_its_input_has() {
     }
 }
 
+/// A caller that is not known may send 4 KB of fields.
+#[tokio::test]
+async fn header_has_the_length_that_the_service_takes() {
+    let foreign = ["A", "B", "C"]
+        .map(|key| format!(";{key}={}", key.repeat(180)))
+        .concat();
+    let trace = format!("Root={ROOT};Parent={PARENT};Sampled=0");
+    let header = format!("{trace}{foreign};Lineage=a87bd80c:1");
+    for (service, longest) in [("states", 256), ("events", 500), ("others", header.len())] {
+        let mut endpoint = Endpoint::new([Answer::ok("{}")]).await;
+        let kept = Kept::default();
+        match service {
+            "states" => {
+                let sfn = client!(aws_sdk_sfn, &endpoint.url);
+                let call = sfn.start_execution().state_machine_arn("arn:m");
+                drop(kept.invoke(&header, call.send()).await);
+            }
+            "events" => {
+                let eventbridge = client!(aws_sdk_eventbridge, &endpoint.url);
+                drop(kept.invoke(&header, eventbridge.put_events().send()).await);
+            }
+            _ => {
+                let sqs = client!(aws_sdk_sqs, &endpoint.url);
+                drop(kept.invoke(&header, sqs.list_queues().send()).await);
+            }
+        }
+        let sent = endpoint.request().await.trace_header().unwrap();
+        assert!(
+            sent.len() <= longest && sent.starts_with(&trace),
+            "{service}: {sent}"
+        );
+        assert!(sent.ends_with(";Lineage=a87bd80c:1"), "{service}: {sent}");
+    }
+}
+
 /// Presigns a GetObject inside an invocation. Returns the recorded events and the request.
 async fn presign() -> (Kept, aws_sdk_s3::presigning::PresignedRequest) {
     let config = aws_sdk_s3::Config::builder()
