@@ -46,6 +46,10 @@ impl Config {
             .flatten()
             .find_map(|path| path.file_name().map(OsStr::to_owned))
             .unwrap_or_else(|| "tracestitch".into());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no other place reads the environment"
+        )]
         Self::read(name, |variable| std::env::var_os(variable))
     }
 

@@ -56,6 +56,13 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests measure their own patience"
+    )
+)]
+#![cfg_attr(
     not(all(
         feature = "aws-sdk",
         feature = "lambda-http",

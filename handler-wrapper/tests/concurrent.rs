@@ -5,6 +5,7 @@
 //! the test: several invocations share an environment, which a test process must not change.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a program without a harness: what fails here fails the test"
 )]

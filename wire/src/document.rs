@@ -16,6 +16,7 @@ mod fields;
 mod http;
 mod json;
 mod message;
+mod place;
 mod sql;
 mod text;
 mod url;
@@ -27,11 +28,11 @@ use self::json::{Json, Object, key, write_plain};
 pub use self::{
     annotation::{AnnotationKey, AnnotationText, AnnotationValue},
     cause::{Cause, Exception, StackFrame},
-    edit::Place,
     facts::{Fact, Facts},
     fields::Fields,
     http::{Http, Request, Response},
     message::{clean_message, first_clause},
+    place::Place,
     sql::Sql,
     text::{Name, Text, Url},
     url::{clean_url, clean_urls},

@@ -100,7 +100,7 @@ impl SegmentId {
 
     /// A new random id.
     ///
-    /// Its number comes from [`random`](crate::random), so neither the user's generators nor their
+    /// Its number comes from [`random`], so neither the user's generators nor their
     /// seeds matter.
     #[expect(
         clippy::new_without_default,

@@ -25,6 +25,14 @@
 //! # Ok::<(), tracestitch_wire::Error>(())
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests measure their own patience"
+    )
+)]
+
 pub mod daemon;
 pub mod datagram;
 pub mod delivery;

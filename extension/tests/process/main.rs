@@ -1,6 +1,7 @@
 //! Runs the real process with a fake Extensions API, a scripted function and a UDP socket.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a failure fails the test, also in helpers outside of a test function"
 )]

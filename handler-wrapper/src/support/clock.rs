@@ -1,4 +1,6 @@
-//! The only place that reads the clock.
+//! Reads the clocks of the system. No other file does.
+
+#![allow(clippy::disallowed_methods, reason = "no other file reads the clock")]
 
 use std::time::{Instant, SystemTime};
 

@@ -1,4 +1,9 @@
-//! The only place that reads the environment.
+//! Reads the environment. No other file does.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "no other file reads the environment"
+)]
 
 use std::env;
 use std::ffi::OsString;

@@ -1,5 +1,7 @@
 //! Tests of the crate through its public interface.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
+
 mod api_gateway;
 mod check;
 mod command_line;

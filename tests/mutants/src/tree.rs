@@ -66,7 +66,7 @@ impl Tree {
     /// not change are left alone, so that they are not built again.
     pub(crate) fn copy() -> Result<Self, String> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-        let workspace = workspace.unwrap_or(Path::new(".")).to_owned();
+        let workspace = workspace.unwrap_or_else(|| Path::new(".")).to_owned();
         let root = workspace.join("target/mutants");
         let tree = Self { workspace, root };
         let files = tree.files()?;

@@ -2,12 +2,10 @@
 
 mod trim;
 
-use std::io::{self, ErrorKind, Write};
-
 use serde_json::{Map, Value};
 
-use self::trim::trim;
-use super::MAX_DOCUMENT;
+use self::trim::{to_json, trim};
+use super::encoding::MAX_DOCUMENT;
 
 /// The documents that [`fit`] made of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,36 +69,6 @@ pub fn fit_within(document: Vec<u8>, most: usize) -> Fitted {
         }
     }
     fitted
-}
-
-/// Serialises `document`. Returns `None` if it is larger than `most` bytes.
-fn to_json(document: &Map<String, Value>, most: usize) -> Option<Vec<u8>> {
-    let mut json = Bounded {
-        bytes: Vec::new(),
-        most,
-    };
-    serde_json::to_writer(&mut json, document).ok()?;
-    Some(json.bytes)
-}
-
-/// A buffer that fails at the first byte too many, because each level of a deep tree is tried.
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Moves the embedded subsegments to `children`, as independent documents. Returns how many of them

@@ -5,15 +5,8 @@ mod limited;
 use serde::Serialize;
 use serde_json::{Error, Value};
 
-use self::limited::Limited;
+use self::limited::{LEVELS, Limited, TOO_DEEP};
 use super::{text::cut, url::cleaned};
-
-/// Levels of arrays and objects inside each other. A document is parsed again to split or close it,
-/// and `serde_json` parses at most 128 levels.
-const LEVELS: usize = 64;
-
-/// Replacement of a value below the last level.
-const TOO_DEEP: &str = "nested too deeply";
 
 /// Serialises `value`, like [`serde_json::to_value`], but stops at a depth.
 ///

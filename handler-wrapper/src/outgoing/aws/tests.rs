@@ -2,6 +2,7 @@
 
 mod calls;
 mod carried;
+mod credentials;
 mod endpoint;
 mod outcomes;
 mod parameters;

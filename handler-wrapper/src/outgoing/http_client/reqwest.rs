@@ -5,7 +5,7 @@ use reqwest::{Request, Response, Url, redirect::Policy};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 use tracestitch_wire::document::{Cause, clean_url};
 
-use super::{TraceRequests, record_answer};
+use super::requests::{TraceRequests, record_answer};
 use crate::{
     support::diagnostics,
     trace::{capture::Recorded, subsegment::Subsegment},

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response, Uri, header};
 use tower::{Layer, Service};
 use tracestitch_wire::document::Cause;
 
-use super::{TraceRequests, record_answer};
+use super::requests::{TraceRequests, record_answer};
 use crate::trace::{capture::Recorded, subsegment::Subsegment};
 
 impl<S> Layer<S> for TraceRequests {

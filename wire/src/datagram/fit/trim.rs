@@ -1,11 +1,9 @@
 //! Trimming of documents that are still too large after splitting.
 
 use std::cmp::Reverse;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use serde_json::{Map, Value};
-
-use super::to_json;
 
 /// Most stack frames that an exception keeps.
 const STACK: usize = 16;
@@ -200,4 +198,34 @@ fn size(value: &impl serde::Serialize) -> usize {
     // Counting cannot fail.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
+}
+
+/// Serialises `document`. Returns `None` if it is larger than `most` bytes.
+pub(super) fn to_json(document: &Map<String, Value>, most: usize) -> Option<Vec<u8>> {
+    let mut json = Bounded {
+        bytes: Vec::new(),
+        most,
+    };
+    serde_json::to_writer(&mut json, document).ok()?;
+    Some(json.bytes)
+}
+
+/// A buffer that fails at the first byte too many, because each level of a deep tree is tried.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

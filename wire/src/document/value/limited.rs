@@ -7,7 +7,12 @@ use serde::ser::{
 use serde_json::value::Serializer as Json;
 use serde_json::{Error, Map, Value};
 
-use super::TOO_DEEP;
+/// Levels of arrays and objects inside each other. A document is parsed again to split or close it,
+/// and `serde_json` parses at most 128 levels.
+pub(super) const LEVELS: usize = 64;
+
+/// Replacement of a value below the last level.
+pub(super) const TOO_DEEP: &str = "nested too deeply";
 
 /// Most nested calls while a value is serialised. Wrappers such as `Some` and newtypes add no level
 /// to the JSON, but use the stack.

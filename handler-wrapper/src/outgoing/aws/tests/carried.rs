@@ -338,7 +338,7 @@ async fn presigning_that_fails_leaves_no_trace_either() {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
-        .credentials_provider(outcomes::NoCredentials)
+        .credentials_provider(credentials::NoCredentials)
         .interceptor(TraceInterceptor::new())
         .build();
     let s3 = aws_sdk_s3::Client::from_conf(config);

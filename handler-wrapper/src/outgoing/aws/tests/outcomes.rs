@@ -2,8 +2,6 @@
 
 mod unanswered;
 
-pub(super) use self::unanswered::NoCredentials;
-
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use serde_json::Value;
 

@@ -1,15 +1,10 @@
 //! Tests of calls without a readable response.
 
-use aws_credential_types::provider::{
-    error::CredentialsError, future::ProvideCredentials as ProvideFuture,
-};
-use aws_sdk_dynamodb::config::{
-    ProvideCredentials, SharedHttpClient, StalledStreamProtectionConfig,
-};
+use aws_sdk_dynamodb::config::{SharedHttpClient, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 
-use super::*;
+use super::{super::credentials::NoCredentials, *};
 
 /// Outcome of a single attempt without a response.
 fn unanswered<'a>(kind: &'a str, said: &'a str) -> End<'a> {
@@ -116,19 +111,6 @@ async fn unreachable_host_is_named() {
         assert!(!kept.invoke(SAMPLED, get(&dynamodb)).await);
         let end = unanswered("ConnectionFailure", said);
         compare(&kept, &end, said);
-    }
-}
-
-/// A provider without credentials.
-#[derive(Debug)]
-pub(in crate::aws::tests) struct NoCredentials;
-
-impl ProvideCredentials for NoCredentials {
-    fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
-    where
-        Self: 'a,
-    {
-        ProvideFuture::ready(Err(CredentialsError::not_loaded("none in this test")))
     }
 }
 

@@ -7,7 +7,12 @@ use aws_sdk_dynamodb::types::{
     PutRequest, ScalarAttributeType, Select, WriteRequest,
 };
 
-use super::*;
+use serde_json::Value;
+
+use super::{
+    super::*,
+    row::{Row, row},
+};
 
 fn secret() -> AttributeValue {
     AttributeValue::S("s3cr3t".to_owned())

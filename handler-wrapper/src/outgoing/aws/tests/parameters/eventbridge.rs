@@ -4,7 +4,12 @@ use aws_sdk_eventbridge::types::{
     PutEventsRequestEntry, builders::PutEventsRequestEntryBuilder as Entry,
 };
 
-use super::*;
+use serde_json::Value;
+
+use super::{
+    super::*,
+    row::{Row, row},
+};
 
 /// PutEvents of these entries.
 fn put_events(entries: Vec<Entry>, expected: Value) -> Row {

@@ -2,7 +2,12 @@
 
 use aws_sdk_lambda::types::{InvocationType, LogType};
 
-use super::*;
+use aws_smithy_types::Blob;
+
+use super::{
+    super::*,
+    row::{Row, row},
+};
 
 pub(super) fn rows() -> Vec<Row> {
     let failed = ("x-amz-function-error", "Unhandled");

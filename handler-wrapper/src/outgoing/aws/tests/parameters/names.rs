@@ -1,6 +1,11 @@
 //! Rows of services whose names alone are recorded, which need no feature.
 
-use super::*;
+use aws_smithy_types::Blob;
+
+use super::{
+    super::*,
+    row::{Row, row},
+};
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:orders";
 const STREAM: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks";

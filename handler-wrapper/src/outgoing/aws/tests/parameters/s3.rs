@@ -1,6 +1,6 @@
 //! The rows of S3.
 
-use super::*;
+use super::{super::*, row::Row};
 
 /// Value of `member`, in the call and in the document.
 fn value(member: &str) -> &'static str {

@@ -1,6 +1,6 @@
 //! Tests of the user's changes to the allow-list.
 
-use super::*;
+use super::super::*;
 
 #[tokio::test]
 async fn users_add_and_remove() {
