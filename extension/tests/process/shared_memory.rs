@@ -147,7 +147,7 @@ fn connection_without_a_ring_is_closed_and_holds_nothing() {
     }
 }
 
-/// Where the system refuses memory files.
+/// A function whose system refuses memory files.
 #[test]
 fn ring_in_an_unlinked_file_serves() {
     let folder = tempfile::tempdir().unwrap();
