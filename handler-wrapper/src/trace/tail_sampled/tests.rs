@@ -336,6 +336,7 @@ fn documents_that_are_left_out_are_counted_on_the_outermost() {
 /// Peak memory belongs to a whole process, so this test starts itself again in another one. It
 /// prints the figure: `cargo test -p tracestitch --all-features --lib -- --nocapture peak_memory`.
 #[cfg(target_os = "linux")]
+#[expect(clippy::print_stdout, reason = "the figure is for the reader")]
 #[test]
 fn peak_memory_of_kept_documents_is_bounded() {
     const INSIDE: &str = "TRACESTITCH_TEST_PEAK";
