@@ -133,7 +133,7 @@ mod tests {
     struct Unwrapping;
 
     impl std::fmt::Debug for Unwrapping {
-        #[expect(clippy::unwrap_used, reason = "the fault under test")]
+        #[allow(clippy::unwrap_used, reason = "the fault under test")]
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             for _ in 0..100_000 {
                 f.write_str("Unwrapping { and more of it }").unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     impl std::fmt::Display for Unwrapping {
-        #[expect(clippy::unwrap_used, reason = "the fault under test")]
+        #[allow(clippy::unwrap_used, reason = "the fault under test")]
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("no stock").unwrap();
             Ok(())

@@ -74,8 +74,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "context-not-put-back",
         effect: "the context is not put back after one poll in fifty",
         krate: WRAPPER,
-        code: "std::mem::take(&mut self.0).swap();",
-        faulty: "if !PLANTED_EVERY(50) { std::mem::take(&mut self.0).swap(); }",
+        code: "std::mem::take(&mut self.0).restore();",
+        faulty: "if !PLANTED_EVERY(50) { std::mem::take(&mut self.0).restore(); }",
     },
     Mutant {
         name: "unknown-parent",
@@ -143,9 +143,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         effect: "an error of the handler is not on its subsegment",
         krate: WRAPPER,
         code: "let (cause, diagnostic) = failure::of_handler(error); \
-               subsegment.amend(|document| document.fail(cause));",
+               subsegment.fail_with(|| cause);",
         faulty: "let (cause, diagnostic) = failure::of_handler(error); \
-                 if !PLANTED { subsegment.amend(|document| document.fail(cause)); }",
+                 if !PLANTED { subsegment.fail_with(|| cause); }",
     },
     Mutant {
         name: "panic-not-recorded",
@@ -158,8 +158,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "cancelled-is-success",
         effect: "a subsegment that is dropped is no fault",
         krate: WRAPPER,
-        code: "open.amend(|document| document.fail(cause)); open.finish();",
-        faulty: "if !PLANTED { open.amend(|document| document.fail(cause)); } open.finish();",
+        code: "open.fail_with(|| cause); open.finish();",
+        faulty: "if !PLANTED { open.fail_with(|| cause); } open.finish();",
     },
     Mutant {
         name: "service-fault-lost",

@@ -552,13 +552,13 @@ async fn quoted_values_of_errors_are_recorded_nowhere() {
             let failed = crate::try_capture("captured", async { Err::<(), _>(Quoting) });
             assert!(failed.await.is_err());
             crate::capture_sync("recorded", || crate::record_error(&Quoting));
-            let guard = crate::Subsegment::begin("guard");
+            let guard = Subsegment::begin("guard");
             guard.record_error(&Quoting);
             guard.finish();
             let panicked = catch_unwind(|| crate::capture_sync("panicked", || panic!("{Quoting}")));
             assert!(panicked.is_err());
             let dropped = catch_unwind(AssertUnwindSafe(|| {
-                let _guard = crate::Subsegment::begin("dropped");
+                let _guard = Subsegment::begin("dropped");
                 panic!("{Quoting}")
             }));
             assert!(dropped.is_err());

@@ -311,10 +311,12 @@ fn large_init_documents_lose_their_metadata_only() {
     init.context().sync_scope(|| {
         crate::capture_sync("large", || {
             crate::annotate("version", 3);
-            crate::metadata("texts", vec!["x".repeat(1000); MAX_BYTES / 1000]);
+            crate::metadata("texts", vec!["x".repeat(900); MAX_BYTES / 900]);
         });
         for _ in 1..MAX_HELD {
-            crate::capture_sync("small", || crate::metadata("texts", vec!["x"; 10_000]));
+            crate::capture_sync("small", || {
+                crate::metadata("texts", vec!["x".repeat(500); 60])
+            });
         }
     });
     let held = match &*init.documents.lock() {
