@@ -82,16 +82,13 @@ fn table() -> io::Result<()> {
     Ok(())
 }
 
-/// Builds a package as the layer has it: static, at a fixed address, with the profile `layer`.
-/// Returns its program.
+/// Builds a package as the layer has it: static, with the profile `layer`. Returns its program.
 fn build(package: &str) -> io::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let target = format!("{}-unknown-linux-musl", env::consts::ARCH);
     let status = Command::new(cargo)
         .args(["build", "--profile", "layer", "--package", package])
         .args(["--target", &target])
-        .env("RUSTFLAGS", "-Crelocation-model=static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()?;
     if !status.success() {
         return Err(io::Error::other(format!(

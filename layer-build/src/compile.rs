@@ -150,18 +150,15 @@ fn executable(messages: &str) -> Option<&str> {
     })
 }
 
-/// Returns compiler flags in the form of `CARGO_ENCODED_RUSTFLAGS`.
-///
-/// They replace the paths of this machine, because panic messages contain paths of sources. And they
-/// place the program at a fixed address, since a program without relocations is 3 % smaller, and none
-/// of its pages is written at the start. Stack, heap and maps still have random addresses.
+/// Returns compiler flags in the form of `CARGO_ENCODED_RUSTFLAGS`. They replace the paths of this
+/// machine, because panic messages contain paths of sources.
 fn flags(home: &Path) -> Result<OsString> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let mut flags = OsString::from("--remap-path-prefix=");
     flags.push(home);
     flags.push("=/cargo\x1f--remap-path-prefix=");
     flags.push(sysroot);
-    flags.push("=/rust\x1f-Crelocation-model=static");
+    flags.push("=/rust");
     Ok(flags)
 }
 
