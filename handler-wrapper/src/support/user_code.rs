@@ -72,6 +72,7 @@ pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
         let mut shown = Shown {
             text: String::new(),
             most,
+            ignored: 0,
         };
         // Fails if the value reports it; what it wrote before that stays.
         let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
@@ -80,12 +81,18 @@ pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
     contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
 }
 
-/// A buffer for the beginning of a text. It never fails: some implementations of `Debug` and
-/// `Display` unwrap the result of a write.
+/// Bytes beyond the kept ones after which a value is stopped: an endless one would hold the
+/// function. Shorter ones never see a failed write, because some implementations of `Debug` and
+/// `Display` unwrap its result.
+#[cfg(feature = "tracing")]
+const PATIENCE: usize = 256 * 1024;
+
+/// A buffer for the beginning of a text.
 #[cfg(feature = "tracing")]
 struct Shown {
     text: String,
     most: usize,
+    ignored: usize,
 }
 
 #[cfg(feature = "tracing")]
@@ -94,6 +101,11 @@ impl std::fmt::Write for Shown {
         let room = self.most.saturating_sub(self.text.len());
         let end = text.ceil_char_boundary(room);
         self.text.push_str(&text[..end]);
-        Ok(())
+        self.ignored += text.len() - end;
+        if self.ignored <= PATIENCE {
+            Ok(())
+        } else {
+            Err(std::fmt::Error)
+        }
     }
 }

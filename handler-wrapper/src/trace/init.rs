@@ -98,7 +98,11 @@ impl Init {
             self.documents.drop_all();
             return;
         };
-        let root = under(*root, trace, header);
+        let silent = root.annotations.is_empty() && root.metadata.is_empty() && !root.fault;
+        let root = Root {
+            document: under(*root, trace, header),
+            silent,
+        };
         for mut document in self.documents.release(trace, root, self.trace.left_out()) {
             trace.close(&mut document);
         }
@@ -119,6 +123,14 @@ fn under(mut document: Document, trace: &Trace, header: &TraceHeader) -> Documen
         document.annotations.insert("unsampled".into(), true.into());
     }
     document
+}
+
+/// The document of the init phase, in the first trace.
+#[derive(Debug)]
+struct Root {
+    document: Document,
+    /// The user recorded nothing on it: it is sent only if there is work under it.
+    silent: bool,
 }
 
 /// Keeps the finished documents of the init phase for the first trace.
@@ -197,7 +209,11 @@ impl InitDocuments {
 
     /// Takes the documents kept so far, with the ids of `trace`, below `root`. Returns nothing if
     /// there is nothing to show yet. `refused` is the number of subsegments that did not begin.
-    fn release(&self, trace: &Arc<Trace>, mut root: Document, refused: usize) -> Vec<Document> {
+    fn release(&self, trace: &Arc<Trace>, root: Root, refused: usize) -> Vec<Document> {
+        let Root {
+            document: mut root,
+            mut silent,
+        } = root;
         let mut state = self.lock();
         let Phase::Collecting(collected) = std::mem::replace(&mut *state, Phase::Dropped) else {
             return Vec::new();
@@ -207,9 +223,9 @@ impl InitDocuments {
             let key = "subsegments_left_out_of_init".into();
             root.put_metadata("tracestitch".into(), key, left_out.into());
             (0..left_out).for_each(|_| trace.tracer.sink.leave_out());
+            silent = false;
         }
         root.finish(collected.ended.unwrap_or_else(clock::now));
-        let silent = root.annotations.is_empty() && root.metadata.is_empty() && !root.fault;
         let waits = collected.documents.is_empty() && silent;
         let mut released = collected.documents;
         for document in &mut released {

@@ -133,7 +133,7 @@ impl Handoff {
         }
         let connection = Connection::open(&self.path)?;
         if self.ring.is_none() {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
+            let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
             self.ring = self.ways.create(folder, &mut self.counts);
         }
         let Some(ring) = &self.ring else {

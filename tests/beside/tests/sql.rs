@@ -114,16 +114,19 @@ fn sqlx_calls_are_recorded() {
             (
                 "insert into customers values (?)",
                 &[
-                    ("Database", "error returned from database: …"),
-                    ("SqliteError", "…"),
+                    (
+                        "Database",
+                        "error returned from database: (code: 2067) UNIQUE constraint failed…",
+                    ),
+                    ("SqliteError", "(code: 2067) UNIQUE constraint failed…"),
                 ],
             ),
             ("select count(*) from customers where email = ?", &[]),
             (
                 "selec ?",
                 &[
-                    ("Database", "error returned from database: …"),
-                    ("SqliteError", "…"),
+                    ("Database", "error returned from database: (code: 1) near…"),
+                    ("SqliteError", "(code: 1) near…"),
                 ],
             ),
             ("select i", &[CANCELLED]),
