@@ -8,6 +8,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure ends the bench")]
 #![allow(clippy::print_stdout, reason = "the bench prints its result")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bench measures, and is no part of the program"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -75,19 +75,14 @@ fn killed_extension_loses_no_document_and_sends_at_most_one_step_twice() {
                 };
                 *copies.entry(number(document)).or_default() += 1;
             }
-            let returned = copies.len();
             let (read, stall) = reader.read();
-            for document in &read {
-                *copies.entry(number(document)).or_default() += 1;
+            for document in read {
+                *copies.entry(number(&document)).or_default() += 1;
             }
             assert!(copies.values().all(|count| *count <= 2));
             let twice = copies.values().filter(|count| **count == 2).count();
             assert!(twice <= STEP, "{twice} documents were sent and returned");
             assert!(copies.len() <= COUNT);
-            println!(
-                "round {round}: {returned} returned, {} sent, {twice} both",
-                read.len()
-            );
             (COUNT - copies.len(), stall)
         });
     }
@@ -152,7 +147,7 @@ fn connection_without_a_ring_is_closed_and_holds_nothing() {
     }
 }
 
-/// Where the system refuses memory files.
+/// A function whose system refuses memory files.
 #[test]
 fn ring_in_an_unlinked_file_serves() {
     let folder = tempfile::tempdir().unwrap();
@@ -319,7 +314,9 @@ fn extension_keeps_no_copy_of_a_full_ring() {
     function.end("r-1");
     world.wait_until_asked(2);
     let growth = own_memory(&world).saturating_sub(before);
-    println!("own memory: {before} bytes, and {growth} after 10 MB of documents");
-    assert!(growth < 1024 * 1024, "{growth} bytes more");
+    assert!(
+        growth < 1024 * 1024,
+        "{before} bytes, and then {growth} more"
+    );
     world.spin_down();
 }
