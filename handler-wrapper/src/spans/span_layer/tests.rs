@@ -488,7 +488,8 @@ async fn formatting_of_a_field_stops_at_its_limit() {
             );
         }
         let written = endless.1.into_inner();
-        assert!(written < 40, "{written} times");
+        let bytes = written * text.len();
+        assert!(bytes < 1_000_000, "{bytes} bytes");
         assert!(!work.to_string().contains("SECRET"), "{work}");
     }
 }
