@@ -83,6 +83,8 @@ fn close_on_exec() -> RecvFlags {
 
 #[cfg(all(test, target_os = "linux", not(loom), not(miri)))]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
+
     use std::os::unix::net::UnixStream;
 
     use super::*;

@@ -202,7 +202,7 @@ mod tests {
 
     impl serde::Serialize for Endless {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq([Endless])
+            serializer.collect_seq([Self])
         }
     }
 

@@ -157,11 +157,9 @@ impl Handoff {
 
     /// Announces an invocation: the extension waits for its end.
     pub(crate) fn announce(&mut self, request_id: &str) -> Vec<Vec<u8>> {
-        match self.push(&Message::Begin { request_id }) {
-            Ok(returned) => returned,
-            // Its documents arrive nevertheless, at the latest in the next invocation.
-            Err(_) => Vec::new(),
-        }
+        // Refused, its documents arrive nevertheless, at the latest in the next invocation.
+        self.push(&Message::Begin { request_id })
+            .unwrap_or_default()
     }
 
     /// Publishes a document in progress.
