@@ -1,5 +1,5 @@
 //! Time that the extension holds an invocation after its reply: from the signal that the invocation
-//! is over, with 20 subsegments to deliver, to its question for the next event. Beside it a bare
+//! is over, with 20 subsegments to deliver, to its request for the next event. Beside it a bare
 //! extension, which only asks for events: `cargo cost post-reply`.
 //!
 //! Both run as processes by turns, against the Extensions API of this process.
@@ -61,7 +61,7 @@ pub(crate) fn run() -> ExitCode {
     };
     match measure(&program) {
         Ok([bare, idle, full]) => {
-            println!("from the end of an invocation to the question for the next, µs (median)");
+            println!("from the end of an invocation to the request for the next, µs (median)");
             for (name, times) in [
                 ("a bare extension's turn", &bare),
                 ("tracestitch, nothing recorded", &idle),
@@ -122,7 +122,7 @@ fn measure(program: &Path) -> std::io::Result<[f64; 3]> {
             }
             if received != count {
                 return Err(std::io::Error::other(format!(
-                    "{received} of {count} documents were there before the question"
+                    "{received} of {count} documents were there before the request"
                 )));
             }
         }
@@ -187,7 +187,7 @@ impl Extension {
         ))
     }
 
-    /// Returns microseconds from the call of `begin` to the question for the next event.
+    /// Returns microseconds from the call of `begin` to the request for the next event.
     fn until_asked(&mut self, begin: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<f64> {
         let began = Instant::now();
         begin()?;
@@ -195,7 +195,7 @@ impl Extension {
         Ok(began.elapsed().as_secs_f64() * 1e6)
     }
 
-    /// Returns microseconds from an event to the question for the next one.
+    /// Returns microseconds from an event to the request for the next one.
     fn turn(&mut self) -> std::io::Result<f64> {
         // Asleep, as between two events of Lambda.
         std::thread::sleep(Duration::from_micros(500));
