@@ -1,21 +1,30 @@
-//! Cost of tracing: instructions and time for a subsegment and for an AWS SDK call, beside
-//! xray-lite, the other X-Ray library for Rust.
+//! The cost of tracing: instructions, system calls and CPU time of a subsegment, an invocation, an
+//! AWS SDK call and a message, beside those of other tracers for Rust.
 //!
-//! `cargo cost` prints a table of instructions and CPU time. Callgrind counts the instructions
-//! (user space, repeatable to a few instructions), as the difference between many and few
-//! repetitions, so that start-up does not count. CPU time is the median of interleaved rounds.
-//! `cargo cost --check` fails if a row has more instructions than its bar.
+//! ```sh
+//! cargo cost                # prints a table
+//! cargo cost --check        # fails when a row exceeds its bar; measures no times
+//! cargo cost --write        # also writes the table to docs/performance.md
+//! cargo cost post-reply     # how long the extension holds an invocation after its reply
+//! cargo cost start          # what the extension costs in a cold start
+//! ```
 //!
-//! Needs valgrind. The measured work runs in this same binary, started again as a child with the
-//! environment of a Lambda function.
+//! callgrind counts instructions in user space and system calls. Both are the difference between
+//! many and few repetitions, which removes the start of the process, and are repeatable to a few
+//! instructions. CPU time is the median of interleaved rounds.
+//!
+//! Needs valgrind. The measured work runs in this same program, started again as a child whose
+//! environment is that of a Lambda function.
 
 #![expect(
     clippy::print_stdout,
-    reason = "a table on standard output is what it is for"
+    reason = "a command line program that prints a table"
 )]
 
 mod measure;
+mod peers;
 mod post_reply;
+mod report;
 mod rows;
 mod start;
 mod work;
@@ -23,9 +32,10 @@ mod work;
 use std::env;
 use std::process::ExitCode;
 
-use crate::rows::ROWS;
+use crate::measure::{Counts, Figures};
+use crate::rows::{ROWS, Row};
 
-/// Number of rounds of the time measurement.
+/// Rounds of the time measurement.
 const ROUNDS: usize = 31;
 
 fn main() -> ExitCode {
@@ -36,54 +46,83 @@ fn main() -> ExitCode {
     if post_reply::was_bare_extension() {
         return ExitCode::SUCCESS;
     }
-    if env::args().nth(1).as_deref() == Some("post-reply") {
-        return post_reply::run();
+    match env::args().nth(1).as_deref() {
+        Some("post-reply") => return post_reply::run(),
+        Some("start") => return start::run(),
+        _ => {}
     }
-    if env::args().nth(1).as_deref() == Some("start") {
-        return start::run();
+    let wanted = |flag| env::args().any(|argument| argument == flag);
+    if wanted("--check") {
+        return check();
     }
-    let check = env::args().any(|argument| argument == "--check");
-    let instructions: Vec<u64> = ROWS.iter().map(measure::instructions).collect();
-    let times = times(if check { 1 } else { ROUNDS });
-    let mut passed = true;
-    println!(
-        "{:<50}{:>14}{:>10}{:>10}",
-        "", "instructions", "bar", "CPU ns"
-    );
-    for (index, row) in ROWS.iter().enumerate() {
-        let base = row
-            .over
-            .and_then(|name| ROWS.iter().position(|row| row.name == name));
-        let count = instructions[index] - base.map_or(0, |base| instructions[base]);
-        let time = median(times.iter().map(|round| {
-            // From the same round: a busy moment of the machine affects both.
-            round[index] - base.map_or(0.0, |base| round[base])
-        }));
-        let name = format!("{}{}", if base.is_some() { "+ " } else { "" }, row.name);
-        let bar = row.bar.map_or_else(String::new, |bar| bar.to_string());
-        let over = row.bar.is_some_and(|bar| count > bar);
-        passed &= !over;
-        println!(
-            "{name:<50}{count:>14}{bar:>10}{time:>10.0}{}",
-            if over { "  OVER" } else { "" }
-        );
+    let figures = measured(&ROWS.iter().collect::<Vec<_>>(), ROUNDS);
+    print!("{}", report::terminal(&figures));
+    if wanted("--write")
+        && let Err(error) = report::write(&figures)
+    {
+        println!("{}: {error}", report::DOCUMENT);
+        return ExitCode::FAILURE;
     }
-    println!("rows with + show what is added to the bare row above them");
-    if check && !passed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    ExitCode::SUCCESS
+}
+
+/// Measures the rows with a bar and the rows that they are compared with.
+fn check() -> ExitCode {
+    let bases = |row: &Row| [row.over, row.most.map(|(name, _)| name)];
+    let mut rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_checked()).collect();
+    while let Some(base) = rows
+        .iter()
+        .flat_map(|row| bases(row))
+        .flatten()
+        .find(|name| rows.iter().all(|row| row.name != *name))
+    {
+        rows.insert(0, rows::named(base));
+    }
+    let figures = measured(&rows, 0);
+    print!("{}", report::terminal(&figures));
+    match figures.iter().any(Figures::is_over) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     }
 }
 
-/// Returns the time of each row in each round.
-fn times(rounds: usize) -> Vec<Vec<f64>> {
-    let round = |_| ROWS.iter().map(measure::nanoseconds).collect();
-    (0..rounds).map(round).collect()
+/// Returns the figures of each row, without those of the row that it is compared with.
+fn measured(rows: &[&'static Row], rounds: usize) -> Vec<Figures> {
+    let counts: Vec<Counts> = rows.iter().map(|row| measure::counts(row)).collect();
+    let round = |_| -> Vec<f64> { rows.iter().map(|row| measure::nanoseconds(row)).collect() };
+    let times: Vec<Vec<f64>> = (0..rounds).map(round).collect();
+    let place = |name| rows.iter().position(|row| row.name == name);
+    let added = |index: usize, row: &'static Row| {
+        let base = row.over.and_then(place);
+        // Of the same round: a busy moment of the machine affects both.
+        let times = times
+            .iter()
+            .map(|round| round[index] - base.map_or(0.0, |base| round[base]));
+        Figures {
+            row,
+            counts: counts[index].without(base.map(|base| counts[base])),
+            nanoseconds: median(times),
+            most: None,
+        }
+    };
+    let mut figures: Vec<_> = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| added(index, row))
+        .collect();
+    for index in 0..figures.len() {
+        let most = figures[index].row.most;
+        figures[index].most = most.and_then(|(name, factor)| {
+            let other = figures.iter().find(|figures| figures.row.name == name)?;
+            Some(other.counts.instructions * factor)
+        });
+    }
+    figures
 }
 
-fn median(times: impl Iterator<Item = f64>) -> f64 {
+/// Returns the median; `None` of nothing.
+fn median(times: impl Iterator<Item = f64>) -> Option<f64> {
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    times.get(times.len() / 2).copied()
 }

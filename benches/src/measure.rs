@@ -1,4 +1,4 @@
-//! Runs a row's work in a child process: under callgrind for its instructions, alone for its time.
+//! Runs the work of a row in a child process: under callgrind for its counts, alone for its time.
 
 use std::env;
 use std::io::Read;
@@ -10,40 +10,90 @@ use std::sync::OnceLock;
 
 use crate::rows::{Row, Send};
 
-/// Returns the instructions of one repetition: the difference between many and few.
-pub(crate) fn instructions(row: &Row) -> u64 {
-    let run = |repeat: u32| -> u64 {
-        let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-        let output = run_child(command.arg(this_program()), row, repeat);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let collected = text
-            .lines()
-            .find_map(|line| line.split("Collected :").nth(1));
-        collected
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or_else(|| panic!("callgrind did not say what it collected:\n{text}"))
-    };
-    let few = row.repeat.0;
-    (run(3 * few) - run(few)) / u64::from(2 * few)
+/// Counts of one repetition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// In user space.
+    pub(crate) instructions: f64,
+    pub(crate) system_calls: f64,
 }
 
-/// Returns nanoseconds of CPU time of one repetition, with the small share of the start.
+impl Counts {
+    /// Subtracts the counts of a row that this one is compared with.
+    pub(crate) fn without(self, base: Option<Self>) -> Self {
+        base.map_or(self, |base| Self {
+            instructions: self.instructions - base.instructions,
+            system_calls: self.system_calls - base.system_calls,
+        })
+    }
+}
+
+/// The figures of one repetition.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) row: &'static Row,
+    pub(crate) counts: Counts,
+    /// CPU time; `None` if it was not measured.
+    pub(crate) nanoseconds: Option<f64>,
+    /// Most instructions in comparison to another row.
+    pub(crate) most: Option<f64>,
+}
+
+impl Figures {
+    /// Returns whether the row has more instructions than its bar.
+    pub(crate) fn is_over(&self) -> bool {
+        let bars = [self.row.bar.map(|bar| bar as f64), self.most];
+        bars.into_iter()
+            .flatten()
+            .any(|bar| self.counts.instructions > bar)
+    }
+}
+
+/// Counts of one repetition: the difference between many and few.
+pub(crate) fn counts(row: &Row) -> Counts {
+    let run = |repeat: u32| -> [f64; 2] {
+        let mut command = Command::new("valgrind");
+        command.args([
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            "--collect-systime=yes",
+        ]);
+        let output = run_child(command.arg(this_program()), row, repeat);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        // `Events : Ir sysCount sysTime`, `Collected : 126559 57 375`.
+        let mut collected = text
+            .lines()
+            .find_map(|line| line.split("Collected :").nth(1))
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(|count| count.parse().ok());
+        let counts = [(); 2].map(|()| collected.next().flatten());
+        counts.map(|count| count.unwrap_or_else(|| panic!("no counts by callgrind in\n{text}")))
+    };
+    let few = row.repeat.0;
+    let (many, few, times) = (run(3 * few), run(few), f64::from(2 * few * row.units));
+    Counts {
+        instructions: (many[0] - few[0]) / times,
+        system_calls: (many[1] - few[1]) / times,
+    }
+}
+
+/// Nanoseconds of CPU time of one repetition, with a small part of the start.
 pub(crate) fn nanoseconds(row: &Row) -> f64 {
     let output = run_child(&mut Command::new(this_program()), row, row.repeat.1);
     let nanos: f64 = String::from_utf8_lossy(&output.stdout)
         .trim()
         .parse()
-        .expect("a number");
-    nanos / f64::from(row.repeat.1)
+        .expect("the child prints a number");
+    nanos / f64::from(row.repeat.1 * row.units)
 }
 
 fn this_program() -> std::path::PathBuf {
-    env::current_exe().expect("the path of this program")
+    env::current_exe().expect("the path of this program is known")
 }
 
 fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Output {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be created");
     let socket = folder.path().join("handoff.sock");
     if row.send == Send::ToExtension {
         read_as_the_extension_does(&socket);
@@ -61,7 +111,7 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
             ("AWS_XRAY_DAEMON_ADDRESS", daemon()),
             (
                 "TRACESTITCH_SOCKET",
-                socket.to_str().expect("a path in UTF-8"),
+                socket.to_str().expect("the path is UTF-8"),
             ),
             ("PATH", &env::var("PATH").unwrap_or_default()),
         ])
@@ -73,7 +123,9 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} does not start ({error}); is it installed?"));
-    let output = child.wait_with_output().expect("the child's output");
+    let output = child
+        .wait_with_output()
+        .expect("the child's output can be read");
     assert!(
         output.status.success(),
         "{}",
@@ -82,15 +134,16 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
     output
 }
 
-/// Reads documents only when signalled, as the extension does.
+/// Listens as the extension, which reads documents only when it is signalled.
 fn read_as_the_extension_does(socket: &Path) {
-    let listener = UnixListener::bind(socket).expect("a socket");
+    let listener = UnixListener::bind(socket).expect("the socket can be bound");
     std::thread::spawn(move || {
         let accept = || listener.accept().map(|(stream, _)| stream);
         let (Ok(data), Ok(mut signal)) = (accept(), accept()) else {
             return;
         };
-        data.set_nonblocking(true).expect("a flag of the socket");
+        data.set_nonblocking(true)
+            .expect("the socket can be non-blocking");
         let mut buffer = vec![0; 1 << 20];
         while signal.read(&mut buffer).is_ok_and(|length| length > 0) {
             drain(&data, &mut buffer);
@@ -102,18 +155,18 @@ fn drain(mut data: &UnixStream, buffer: &mut [u8]) {
     while data.read(buffer).is_ok_and(|length| length > 0) {}
 }
 
-/// Returns the address of a daemon that discards everything, one for all children.
+/// Returns the address of a daemon that drops everything, one for all children.
 fn daemon() -> &'static str {
     static ADDRESS: OnceLock<String> = OnceLock::new();
     ADDRESS.get_or_init(listen)
 }
 
 fn listen() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let address = socket.local_addr().expect("its address").to_string();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port is free");
+    let address = socket.local_addr().expect("its address is known");
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         while socket.recv(&mut buffer).is_ok() {}
     });
-    address
+    address.to_string()
 }

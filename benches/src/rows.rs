@@ -1,96 +1,191 @@
 //! The rows of the table.
 
-/// One row.
+/// A row.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// Name of the work for [`work::run`](crate::work::run).
+    /// Explanation in the document.
+    pub(crate) meaning: &'static str,
+    /// Name of the work in [`work::run`](crate::work::run).
     pub(crate) work: &'static str,
     pub(crate) header: &'static str,
     pub(crate) send: Send,
-    /// True if `TRACESTITCH_ERRORS` is `always`.
+    /// Whether `TRACESTITCH_ERRORS` is `always`.
     pub(crate) errors_always: bool,
-    /// The row whose cost is subtracted.
+    /// Name of the row whose cost is subtracted.
     pub(crate) over: Option<&'static str>,
-    /// Largest number of instructions of one repetition. Instructions of a call differ by a
-    /// thousand between runs, because hash maps have other seeds.
+    /// Units of which each repetition has many, such as messages.
+    pub(crate) units: u32,
+    /// Most instructions of one repetition.
     pub(crate) bar: Option<u64>,
-    /// Number of repetitions under callgrind, and in the time measurement.
+    /// Most instructions, as a multiple of another row's.
+    pub(crate) most: Option<(&'static str, f64)>,
+    /// Repetitions under callgrind, and in the time measurement.
     pub(crate) repeat: (u32, u32),
 }
 
-/// Destination of the documents.
+impl Row {
+    /// Returns whether the row has a bar.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.bar.is_some() || self.most.is_some()
+    }
+}
+
+/// The destination of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Send {
-    /// A transport without a destination.
+    /// None: they are written and dropped.
     Nowhere,
-    /// A reader that sleeps during the handler, as the extension does.
+    /// A reader that sleeps during the handler, like the extension.
     ToExtension,
     /// A daemon, by UDP.
     ToDaemon,
+}
+
+/// Returns the row called `name`.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn named(name: &str) -> &'static Row {
+    let row = ROWS.iter().find(|row| row.name == name);
+    row.unwrap_or_else(|| panic!("no row is called {name}"))
 }
 
 const SAMPLED: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 const UNSAMPLED: &str =
     "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
 
+const INVOCATION: &str = "invocation of 5 subsegments, to the extension";
+const INVOCATION_OF_XRAY_LITE: &str = "invocation of 5 subsegments of xray-lite, to a daemon";
+const INVOCATION_OF_OPENTELEMETRY: &str = "invocation of 5 spans of opentelemetry, to a daemon";
+const SUBSEGMENT_TO_EXTENSION: &str = "subsegment, sampled, to the extension";
+const SUBSEGMENT_OF_XRAY_LITE: &str = "subsegment of xray-lite, to a daemon";
+const SPAN_TO_EXTENSION: &str = "#[instrument] span, to the extension";
+const SPAN_OF_TRACING_OPENTELEMETRY: &str = "#[instrument] span, tracing-opentelemetry, to a daemon";
+const SMALL_BATCH: &str = "message, in a batch of 10, not sent";
+
+/// Pairs of rows whose CPU times are compared.
+pub(crate) const RATIOS: [(&str, &str); 5] = [
+    (INVOCATION, INVOCATION_OF_XRAY_LITE),
+    (INVOCATION, INVOCATION_OF_OPENTELEMETRY),
+    (SUBSEGMENT_TO_EXTENSION, SUBSEGMENT_OF_XRAY_LITE),
+    (SPAN_TO_EXTENSION, SPAN_OF_TRACING_OPENTELEMETRY),
+    ("message, in a batch of 10,000, not sent", SMALL_BATCH),
+];
+
 const SUBSEGMENT: Row = Row {
     name: "subsegment, sampled, not sent",
+    meaning: "`capture` around a block that puts two annotations",
     work: "subsegment",
     header: SAMPLED,
     send: Send::Nowhere,
     errors_always: false,
     over: None,
+    units: 1,
     bar: None,
+    most: None,
     repeat: (1_000, 50_000),
 };
 
 const CALL: Row = Row {
     name: "AWS call, sampled, not sent",
+    meaning: "`GetItem` through `TraceInterceptor`",
     work: "call",
     over: Some("AWS call, bare"),
     repeat: (100, 2_000),
     ..SUBSEGMENT
 };
 
-/// The rows. A row with `over` comes after the row that it names.
-pub(crate) const ROWS: [Row; 16] = [
+const MESSAGE: Row = Row {
+    name: SMALL_BATCH,
+    meaning: "SQS message that is stitched into its producer's trace: a segment and a pointer",
+    work: "batch of 10",
+    over: Some("message, in a batch of 10, bare"),
+    units: 10,
+    repeat: (20, 1_000),
+    ..SUBSEGMENT
+};
+
+/// A message that only a closure of the handler sees.
+const MESSAGE_BARE: Row = Row {
+    name: "message, in a batch of 10, bare",
+    meaning: "the same closure for each message, without tracing",
+    work: "batch of 10, bare",
+    over: None,
+    ..MESSAGE
+};
+
+/// The rows. A row comes after the rows that it is compared with.
+pub(crate) const ROWS: [Row; 31] = [
     Row {
         bar: Some(5_000),
         ..SUBSEGMENT
     },
     Row {
-        name: "subsegment, sampled, to the extension",
+        name: SUBSEGMENT_TO_EXTENSION,
+        meaning: "the same, handed over when it begins and when it ends",
         send: Send::ToExtension,
         ..SUBSEGMENT
     },
     Row {
-        name: "subsegment of xray-lite, to a daemon",
-        work: "subsegment-xray-lite",
+        name: SUBSEGMENT_OF_XRAY_LITE,
+        meaning: "without annotations, which xray-lite does not have; it sends two datagrams",
+        work: "subsegment of xray-lite",
+        send: Send::ToDaemon,
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "span of opentelemetry, to a daemon",
+        meaning: "span with two attributes, `XrayExporter` of opentelemetry-aws as simple exporter",
+        work: "span of opentelemetry",
         send: Send::ToDaemon,
         ..SUBSEGMENT
     },
     Row {
         name: "subsegment, not sampled",
+        meaning: "`capture` in a trace with `Sampled=0`",
         header: UNSAMPLED,
         bar: Some(200),
-        // Fewer repetitions are too short for the clock of CPU time.
+        // So short that the clock of CPU time does not notice fewer.
         repeat: (1_000, 500_000),
         ..SUBSEGMENT
     },
     Row {
         name: "subsegment, not sampled, errors always",
+        meaning: "the same with `TRACESTITCH_ERRORS=always`",
         header: UNSAMPLED,
         errors_always: true,
         ..SUBSEGMENT
     },
     Row {
-        name: "invocation, bare",
-        work: "invocation-bare",
+        name: "#[instrument] span, not sent",
+        meaning: "function with `#[tracing::instrument]` and two fields, under `SpanLayer`",
+        work: "instrumented",
         ..SUBSEGMENT
     },
     Row {
-        name: "invocation of 5 subsegments, to the extension",
+        name: SPAN_TO_EXTENSION,
+        meaning: "the same, handed over when it begins and when it ends",
+        work: "instrumented",
+        send: Send::ToExtension,
+        ..SUBSEGMENT
+    },
+    Row {
+        name: SPAN_OF_TRACING_OPENTELEMETRY,
+        meaning: "the same function under `tracing_opentelemetry::layer`, exporter as above",
+        work: "instrumented for tracing-opentelemetry",
+        send: Send::ToDaemon,
+        ..SUBSEGMENT
+    },
+    Row {
+        name: "invocation, bare",
+        meaning: "a handler that does nothing, without tracing",
+        work: "invocation, bare",
+        ..SUBSEGMENT
+    },
+    Row {
+        name: INVOCATION,
+        meaning: "`TraceLayer` around the handler, five subsegments with two annotations each",
         work: "invocation",
         send: Send::ToExtension,
         over: Some("invocation, bare"),
@@ -98,6 +193,7 @@ pub(crate) const ROWS: [Row; 16] = [
     },
     Row {
         name: "invocation of 5 subsegments, errors always",
+        meaning: "the same, not sampled, with `TRACESTITCH_ERRORS=always`",
         work: "invocation",
         header: UNSAMPLED,
         send: Send::ToExtension,
@@ -106,7 +202,72 @@ pub(crate) const ROWS: [Row; 16] = [
         ..SUBSEGMENT
     },
     Row {
+        name: INVOCATION_OF_XRAY_LITE,
+        meaning: "five subsegments; the handler has none, and there are no annotations",
+        work: "invocation of xray-lite",
+        send: Send::ToDaemon,
+        over: Some("invocation, bare"),
+        ..SUBSEGMENT
+    },
+    Row {
+        name: INVOCATION_OF_OPENTELEMETRY,
+        meaning: "a span for the handler, and five in it with two attributes each",
+        work: "invocation of opentelemetry",
+        send: Send::ToDaemon,
+        over: Some("invocation, bare"),
+        ..SUBSEGMENT
+    },
+    MESSAGE_BARE,
+    MESSAGE,
+    Row {
+        name: "message, in a batch of 100, bare",
+        work: "batch of 100, bare",
+        units: 100,
+        repeat: (5, 100),
+        ..MESSAGE_BARE
+    },
+    Row {
+        name: "message, in a batch of 100, not sent",
+        work: "batch of 100",
+        over: Some("message, in a batch of 100, bare"),
+        units: 100,
+        repeat: (5, 100),
+        ..MESSAGE
+    },
+    Row {
+        name: "message, in a batch of 1,000, bare",
+        work: "batch of 1000, bare",
+        units: 1_000,
+        repeat: (1, 10),
+        ..MESSAGE_BARE
+    },
+    Row {
+        name: "message, in a batch of 1,000, not sent",
+        work: "batch of 1000",
+        over: Some("message, in a batch of 1,000, bare"),
+        units: 1_000,
+        most: Some((SMALL_BATCH, 1.05)),
+        repeat: (1, 10),
+        ..MESSAGE
+    },
+    Row {
+        name: "message, in a batch of 10,000, bare",
+        work: "batch of 10000, bare",
+        units: 10_000,
+        repeat: (1, 1),
+        ..MESSAGE_BARE
+    },
+    Row {
+        name: "message, in a batch of 10,000, not sent",
+        work: "batch of 10000",
+        over: Some("message, in a batch of 10,000, bare"),
+        units: 10_000,
+        repeat: (1, 1),
+        ..MESSAGE
+    },
+    Row {
         name: "search of a message body of 100 KB",
+        meaning: "`embed::extract_body` on a body that has a header after everything else",
         work: "search",
         bar: Some(650_000),
         repeat: (20, 1_000),
@@ -114,7 +275,8 @@ pub(crate) const ROWS: [Row; 16] = [
     },
     Row {
         name: "AWS call, bare",
-        work: "call-bare",
+        meaning: "`GetItem` with an HTTP client that answers at once",
+        work: "call, bare",
         over: None,
         ..CALL
     },
@@ -124,34 +286,47 @@ pub(crate) const ROWS: [Row; 16] = [
     },
     Row {
         name: "AWS call, sampled, to the extension",
+        meaning: "the same, handed over when it begins and when it ends",
         send: Send::ToExtension,
         ..CALL
     },
     Row {
         name: "AWS call with xray-lite-aws-sdk, to a daemon",
-        work: "call-xray-lite",
+        meaning: "`GetItem` through its interceptor; it sends two datagrams",
+        work: "call of xray-lite",
         send: Send::ToDaemon,
         ..CALL
     },
     Row {
         name: "AWS call, not sampled",
+        meaning: "`GetItem` through `TraceInterceptor`, which only passes the header on",
         header: UNSAMPLED,
         bar: Some(7_000),
         ..CALL
     },
-    // A separate row: without a subscriber, `tracing` offers spans to `log`, as `lambda_runtime`
-    // asks for.
+    // A bare row of its own: without a subscriber, `tracing` passes events to `log`, because
+    // `lambda_runtime` asks for that.
     Row {
         name: "AWS call, bare, with spans and log",
-        work: "call-bare-with-layers",
+        meaning: "`GetItem` with `SpanLayer` and `LogLayer` as subscriber",
+        work: "call with layers, bare",
         over: None,
         ..CALL
     },
     Row {
         name: "AWS call, sampled, with spans and log",
-        work: "call-with-layers",
+        meaning: "`GetItem` through `TraceInterceptor` with that subscriber",
+        work: "call with layers",
         over: Some("AWS call, bare, with spans and log"),
         bar: Some(15_000),
+        ..CALL
+    },
+    Row {
+        name: "AWS call, not sampled, with spans and log",
+        meaning: "the same in a trace with `Sampled=0`",
+        work: "call with layers",
+        header: UNSAMPLED,
+        over: Some("AWS call, bare, with spans and log"),
         ..CALL
     },
 ];

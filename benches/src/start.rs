@@ -18,7 +18,7 @@ use crate::post_reply::{length_of_body, read_head};
 
 const ROUNDS: usize = 61;
 
-/// Longest wait for a program's first question for an event.
+/// Longest wait for a program's first request for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Most of the bare extension's time that ours may take, and most resident kilobytes.
@@ -58,7 +58,7 @@ fn table() -> io::Result<()> {
         }
     }
     println!(
-        "from exec to the first question for an event, medians of {ROUNDS} interleaved starts"
+        "from exec to the first request for an event, medians of {ROUNDS} interleaved starts"
     );
     println!(
         "{:<28}{:>9}{:>8}{:>9}{:>14}{:>10}",
