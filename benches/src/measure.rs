@@ -3,10 +3,12 @@
 use std::env;
 use std::io::Read;
 use std::net::UdpSocket;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use tracestitch_ring::{Reader, receive_file};
 
 use crate::rows::{Row, Send};
 
@@ -134,28 +136,28 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
     output
 }
 
-/// Listens as the extension, which reads documents only when it is signalled.
+/// Reads documents only when a message on the socket wakes it, as the extension does.
 fn read_as_the_extension_does(socket: &Path) {
     let listener = UnixListener::bind(socket).expect("the socket can be bound");
     std::thread::spawn(move || {
-        let accept = || listener.accept().map(|(stream, _)| stream);
-        let (Ok(data), Ok(mut signal)) = (accept(), accept()) else {
+        let Ok((mut function, _)) = listener.accept() else {
             return;
         };
-        data.set_nonblocking(true)
-            .expect("the socket can be non-blocking");
-        let mut buffer = vec![0; 1 << 20];
-        while signal.read(&mut buffer).is_ok_and(|length| length > 0) {
-            drain(&data, &mut buffer);
+        let mut buffer = vec![0; 1 << 16];
+        let Ok((_, Some(file))) = receive_file(&function, &mut buffer) else {
+            return;
+        };
+        let mut reader = Reader::open(file).expect("a ring");
+        while function.read(&mut buffer).is_ok_and(|length| length > 0) {
+            reader.read(|_| {}).expect("valid frames");
+            reader
+                .release()
+                .expect("a ring that only this reader reads");
         }
     });
 }
 
-fn drain(mut data: &UnixStream, buffer: &mut [u8]) {
-    while data.read(buffer).is_ok_and(|length| length > 0) {}
-}
-
-/// Returns the address of a daemon that drops everything, one for all children.
+/// Returns the address of a daemon that discards everything, one for all children.
 fn daemon() -> &'static str {
     static ADDRESS: OnceLock<String> = OnceLock::new();
     ADDRESS.get_or_init(listen)

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
+use tracestitch_ring::{CAPACITY, Writer, send_file};
+use tracestitch_wire::handoff::{Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
 
 const ROUNDS: usize = 500;
@@ -248,28 +249,20 @@ pub(crate) fn length_of_body(head: &[String]) -> usize {
 
 /// The function's side of the hand-off.
 struct Function {
-    data: UnixStream,
-    signal: UnixStream,
+    socket: UnixStream,
+    ring: Writer,
 }
 
 impl Function {
-    fn connect(socket: &Path, daemon: &UdpSocket) -> std::io::Result<Self> {
-        let daemon = daemon.local_addr()?.to_string();
-        let open = |channel| {
-            let mut stream = UnixStream::connect(socket)?;
-            let hello = Hello {
-                version: VERSION,
-                channel,
-                session: 1,
-                daemon: Some(daemon.clone()),
-            };
-            say(&mut stream, &Message::Hello(hello))?;
-            Ok::<_, std::io::Error>(stream)
-        };
-        Ok(Self {
-            data: open(Channel::Data)?,
-            signal: open(Channel::Signal)?,
-        })
+    fn connect(path: &Path, daemon: &UdpSocket) -> std::io::Result<Self> {
+        let socket = UnixStream::connect(path)?;
+        let ring = Writer::sealed(CAPACITY)?;
+        let mut hello = Vec::new();
+        let daemon = Some(daemon.local_addr()?.to_string());
+        let version = VERSION;
+        Message::Hello(Hello { version, daemon }).encode(&mut hello);
+        send_file(&socket, &hello, &ring)?;
+        Ok(Self { socket, ring })
     }
 
     /// Records an AWS call: in progress, then finished.
@@ -279,21 +272,22 @@ impl Function {
             r#"{{"name":"DynamoDB","id":"{id}","trace_id":"1-5759e988-bd862e3fe1be46a994272793","parent_id":"53995c3f42cd8ad8","type":"subsegment","start_time":1478293361.271,"end_time":1478293361.449,"namespace":"aws","aws":{{"operation":"PutItem","region":"eu-west-1","request_id":"UBQNSO5AEM8T4FDA4RQDEB94OVTDRVV4K4HIRGVJF66Q9ASUAAJG","table_name":"orders","retries":0}},"http":{{"response":{{"status":200,"content_length":2}}}}}}"#
         );
         let document = document.as_bytes();
-        say(&mut self.data, &Message::Open { id, document })?;
-        say(&mut self.data, &Message::Close { id, document })
+        self.publish(&Message::Open { id, document })?;
+        self.publish(&Message::Close { id, document })
     }
 
     fn begin(&mut self, request_id: &str) -> std::io::Result<()> {
-        say(&mut self.data, &Message::Begin { request_id })
+        self.publish(&Message::Begin { request_id })
+    }
+
+    fn publish(&self, message: &Message<'_>) -> std::io::Result<()> {
+        let pushed = message.with_frame(|parts| self.ring.push(parts));
+        pushed.map(drop).map_err(std::io::Error::other)
     }
 
     fn end(&mut self, request_id: &str) -> std::io::Result<()> {
-        say(&mut self.signal, &Message::End { request_id })
+        let mut bytes = Vec::new();
+        Message::End { request_id }.encode(&mut bytes);
+        self.socket.write_all(&bytes)
     }
-}
-
-fn say(stream: &mut UnixStream, message: &Message<'_>) -> std::io::Result<()> {
-    let mut bytes = Vec::new();
-    message.encode(&mut bytes);
-    stream.write_all(&bytes)
 }

@@ -17,8 +17,8 @@ use self::route::{Route, Unreachable, connect};
 use crate::clock;
 use crate::log::{Log, Warnings};
 
-/// Longest time of a batch with pauses; the rest of it is sent without. The environment has 2 s to
-/// shut down, of which the function takes a share first.
+/// Longest time in a turn with pauses; the rest of its documents are sent without. The environment
+/// has 2 s to shut down, of which the function takes a share first.
 const BUDGET: Duration = Duration::from_millis(250);
 
 /// Most daemons at once. One environment has one; a process with other settings may name another.
@@ -33,6 +33,7 @@ pub(crate) struct Flush {
     fallback: Option<DaemonAddress>,
     /// Most recently opened last.
     routes: Vec<Route>,
+    turn: Instant,
     budget: Duration,
     warnings: Warnings,
     counts: Delivery,
@@ -46,6 +47,7 @@ impl Flush {
             fixed,
             fallback: None,
             routes: Vec::new(),
+            turn: clock::monotonic(),
             budget: BUDGET,
             warnings: Warnings::new(log),
             counts: Delivery::default(),
@@ -61,6 +63,11 @@ impl Flush {
     /// long that they may have changed, or it was resumed from a snapshot elsewhere.
     pub(crate) fn reconnect(&mut self) {
         self.routes.iter_mut().for_each(Route::reset);
+    }
+
+    /// Begins a turn of the event loop. All batches of a turn have one [`BUDGET`].
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn = clock::monotonic();
     }
 
     /// Sends documents of sessions that named `daemon`. Each goes into one datagram or, if it is
@@ -83,7 +90,7 @@ impl Flush {
             }
         };
         let mut batch = Batch {
-            began: now,
+            began: self.turn,
             resumed: now,
             budget: self.budget,
             socket,
@@ -124,6 +131,7 @@ impl Flush {
 /// One call of [`Flush::send`].
 #[derive(Debug)]
 struct Batch<'a> {
+    /// Beginning of the turn.
     began: Instant,
     /// The end of the last pause, or the beginning.
     ///
@@ -171,10 +179,7 @@ impl Batch<'_> {
         while !self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() {
             self.pause().await;
         }
-        // The kernel reports the refusal of an earlier datagram with the next call, which then
-        // sends nothing. So it is asked for before.
-        self.count_refusal();
-        let mut reopened = false;
+        let (mut reopened, mut refused) = (false, false);
         loop {
             let Err(error) = self.socket.send(&datagram) else {
                 return Ok(());
@@ -182,6 +187,12 @@ impl Batch<'_> {
             match Refusal::from(&error) {
                 Refusal::Interrupted => {}
                 Refusal::Full if self.is_in_time() => self.pause().await,
+                // The kernel reports the refusal of an earlier datagram with the next call, which
+                // then sends nothing.
+                Refusal::NoListener if !refused => {
+                    refused = true;
+                    self.record_refusal(&error);
+                }
                 Refusal::Broken if !reopened => {
                     reopened = true;
                     self.socket = connect(self.socket.peer_addr()?)?;
@@ -194,12 +205,17 @@ impl Batch<'_> {
         }
     }
 
-    /// Counts a datagram that was sent, and then refused because no process listens.
+    /// Counts the last datagram if it was refused because no process listens.
     fn count_refusal(&mut self) {
         if let Ok(Some(error)) = self.socket.take_error() {
-            self.counts.record_refusal();
-            self.warn(&error);
+            self.record_refusal(&error);
         }
+    }
+
+    /// Counts a datagram that was sent, and then refused because no process listens.
+    fn record_refusal(&mut self, error: &io::Error) {
+        self.counts.record_refusal();
+        self.warn(error);
     }
 
     fn warn(&mut self, error: &io::Error) {

@@ -2,21 +2,31 @@
 //!
 //! Each reads one kind of input from outside and checks what must hold for all of it.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+
 use lambda_extension::NextEvent;
+use tokio::runtime::Runtime;
+use tracestitch_ring::{MIN_CAPACITY, Writer, send_file};
 use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::datagram::{self, MAX_DOCUMENT};
-use tracestitch_wire::handoff::{Decoder, Hello, Message};
+use tracestitch_wire::handoff::{Decoder, Hello, Message, VERSION};
 use tracestitch_wire::time::Timestamp;
 
 use crate::api;
 use crate::config::Config;
+use crate::connections::{Connections, SessionEvent};
 use crate::interrupted::{self, Closed, Interruption};
 use crate::lifecycle::{Action, Input, Lifecycle};
+use crate::log::{Level, Log};
 use crate::pending::Pending;
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
 
-/// Frames from a function's connection, in pieces whose size the first byte gives, during an
+/// Frames from a function's socket, in pieces whose size the first byte gives, during an
 /// invocation `r-1`.
 ///
 /// # Panics
@@ -105,6 +115,152 @@ fn settings_of_the_function(hello: &Hello) {
 fn address(text: &str) {
     if let Ok(address) = text.parse::<DaemonAddress>() {
         assert_eq!(address.to_string().parse(), Ok(address));
+    }
+}
+
+/// Bytes of the fuzzer, taken from the front. Zeros follow the last one.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn next<const N: usize>(&mut self) -> [u8; N] {
+        let taken = self.take(N);
+        let mut bytes = [0; N];
+        bytes[..taken.len()].copy_from_slice(taken);
+        bytes
+    }
+
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (now, later) = self.0.split_at(self.0.len().min(count));
+        self.0 = later;
+        now
+    }
+}
+
+/// A hostile function: a valid hello, and then any sequence of frames, of bytes on the socket, and
+/// of changes to the shared memory, between the sweeps of the extension.
+///
+/// # Panics
+///
+/// Panics if the system refuses a socket or memory, a sweep does not end, a document is lost or
+/// sent twice, the invocation is held without end or released twice, or the session outlives its
+/// connection.
+pub fn session(input: &[u8]) {
+    thread_local! {
+        static RUNTIME: Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap_or_else(|error| panic!("no event loop: {error}"));
+    }
+    RUNTIME.with(|runtime| {
+        let _context = runtime.enter();
+        if let Err(error) = run_session(Bytes(input)) {
+            panic!("no socket or memory: {error}");
+        }
+    });
+}
+
+fn run_session(mut input: Bytes<'_>) -> io::Result<()> {
+    let (mut socket, theirs) = UnixStream::pair()?;
+    socket.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    let ring = Writer::sealed(MIN_CAPACITY)?;
+    let mut hello = Vec::new();
+    let (version, daemon) = (VERSION, None);
+    Message::Hello(Hello { version, daemon }).encode(&mut hello);
+    send_file(&socket, &hello, &ring)?;
+    let memory = File::from(ring.as_fd().try_clone_to_owned()?);
+
+    let mut extension = Hosted {
+        connections: Connections::new(None, Log::new(Level::Off)),
+        machine: Lifecycle::new(false, Pending::default()),
+        sent: 0,
+        asked: 0,
+    };
+    extension
+        .connections
+        .welcome(tokio::net::UnixStream::from_std(theirs)?);
+    let newcomers = true;
+    let (request_id, deadline_ms) = ("r-1".to_owned(), 0);
+    extension.handle(Input::Invoke {
+        request_id,
+        deadline_ms,
+        newcomers,
+    });
+    while !input.0.is_empty() {
+        let [step, count] = input.next();
+        match step % 4 {
+            // What the system or the ring refuses is left out.
+            0 => drop(ring.push(&[input.take(usize::from(count))])),
+            1 => drop(socket.write(input.take(usize::from(count)))),
+            2 => {
+                let at = u64::from(u16::from_ne_bytes(input.next())) % (2 * MIN_CAPACITY as u64);
+                let _ = memory.write_all_at(&input.next::<8>(), at);
+            }
+            _ if count % 8 == 0 => drop(ring.reclaim()),
+            _ => extension.sweep(),
+        }
+    }
+    drop(socket);
+    extension.sweep();
+    extension.sweep();
+    assert!(extension.connections.is_empty());
+    // More timers than a look for a begin message takes.
+    (0..8).for_each(|_| extension.handle(Input::Timer));
+    assert_eq!(extension.asked, 1);
+    extension.handle(Input::Shutdown(Interruption::Crash));
+    let counts = extension.machine.counts();
+    assert_eq!(
+        counts.received + counts.interrupted,
+        extension.sent + counts.delivery.lost.total()
+    );
+    Ok(())
+}
+
+/// The extension without its process: what is to be sent is counted.
+struct Hosted {
+    connections: Connections,
+    machine: Lifecycle,
+    sent: u64,
+    asked: u64,
+}
+
+impl Hosted {
+    fn handle(&mut self, input: Input<'_>) {
+        let mut actions = Vec::new();
+        self.machine.handle(NOW, input, &mut actions);
+        self.act(actions);
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { documents, .. } => self.sent += documents.len() as u64,
+                Action::AskNext => self.asked += 1,
+                _ => {}
+            }
+        }
+        let machine = &self.machine;
+        self.connections
+            .release(|session| !machine.has_unsent(session));
+    }
+
+    fn sweep(&mut self) {
+        self.connections.receive();
+        for steps in 0.. {
+            assert!(steps < 8, "the sweep does not end");
+            let (mut actions, machine) = (Vec::new(), &mut self.machine);
+            let more = self.connections.step(&mut |session, event| {
+                let input = match event {
+                    SessionEvent::Message(message) => Input::Message { session, message },
+                    SessionEvent::Disconnected => Input::Disconnected { session },
+                };
+                machine.handle(NOW, input, &mut actions);
+            });
+            self.act(actions);
+            if !more {
+                return;
+            }
+        }
     }
 }
 
@@ -240,6 +396,11 @@ mod tests {
     #[test]
     fn frames_of_the_corpus() {
         run("frames", frames);
+    }
+
+    #[test]
+    fn sessions_of_the_corpus() {
+        run("session", session);
     }
 
     #[test]

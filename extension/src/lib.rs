@@ -1,8 +1,8 @@
 //! Lambda extension that delivers the X-Ray documents of a function.
 //!
-//! The function hands its documents over on a Unix socket while it works. This process outlives
-//! the handler, sends the documents to the X-Ray daemon by UDP, and closes the ones that a timeout
-//! or a crash left open.
+//! The function copies its documents into memory that it shares with this process, and signals
+//! the end of an invocation on a Unix socket. This process outlives the handler, sends the
+//! documents to the X-Ray daemon by UDP, and closes the ones that a timeout or a crash left open.
 //!
 //! | module | task |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `log` | writes to standard error |
 //! | `api` | registers with Lambda and receives its events (Extensions API) |
 //! | `socket` | binds the Unix socket and decides who may connect |
-//! | `connections` | reads the function's messages |
+//! | `connections` | reads the function's messages, from shared memory and the socket |
 //! | `lifecycle` | decides what to do next (no I/O, no clock) |
 //! | `pending` | keeps open documents, and finished ones until they are sent |
 //! | `interrupted` | closes the document of a function that died |

@@ -11,7 +11,7 @@
 //! delays that question only for a session that announced this very invocation with a begin
 //! message, and only until the session reports its end, disconnects, or the deadline is near.
 //!
-//! The begin message is on the data connection, which does not wake the extension. So after an
+//! The begin message is in the ring, which does not wake the extension. So after an
 //! INVOKE event, and if a session is connected that may announce it, the extension looks for the
 //! message several times within 20 ms ([`LOOKS`]). A session that was waited for in vain, in a look
 //! or until the deadline, is not waited for again before it reports the end of an invocation. So
@@ -52,7 +52,7 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(8),
 ];
 
-/// Time for which the function's connections may outlive the shutdown event. Lambda stops the
+/// Time for which the function's connection may outlive the shutdown event. Lambda stops the
 /// function first; emulators may be slower.
 const LAST_MESSAGES: Duration = Duration::from_millis(150);
 
@@ -105,6 +105,12 @@ impl Lifecycle {
     /// Counters of the documents that were received, closed and lost here.
     pub(crate) fn counts(&self) -> &Counts {
         self.pending.counts()
+    }
+
+    /// Returns true if finished documents of `session` wait here, for which no
+    /// [`Action::Send`] was returned yet.
+    pub(crate) fn has_unsent(&self, session: u64) -> bool {
+        self.pending.has_finished(session)
     }
 
     /// Handles what happened at `now` and appends what to do to `actions`.

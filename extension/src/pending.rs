@@ -155,6 +155,11 @@ impl Pending {
         self.keys_of(session).next().is_some()
     }
 
+    /// Returns true if finished documents of `session` wait to be taken.
+    pub(crate) fn has_finished(&self, session: u64) -> bool {
+        self.finished.iter().any(|(owner, _)| *owner == session)
+    }
+
     /// Takes all finished documents with their sessions, in the order in which they were
     /// finished.
     pub(crate) fn take_finished(&mut self) -> Vec<(u64, Vec<u8>)> {

@@ -18,8 +18,6 @@ pub(crate) struct Counts {
     /// Documents in progress for which there was no room. They arrive if they are finished; had
     /// the function died, they would not have been closed.
     pub(crate) unwatched: u64,
-    /// Frames that were incomplete when their connection ended.
-    pub(crate) cut_off: u64,
     /// Connections that sent what the protocol does not allow; the rest of them was not read.
     pub(crate) unreadable: u64,
 }
@@ -30,7 +28,6 @@ impl Counters for Counts {
         change(&mut self.interrupted, other.interrupted);
         self.delivery.zip_with(&other.delivery, change);
         change(&mut self.unwatched, other.unwatched);
-        change(&mut self.cut_off, other.cut_off);
         change(&mut self.unreadable, other.unreadable);
     }
 }
@@ -52,7 +49,6 @@ impl Serialize for Counts {
         }
         for (name, count) in [
             ("unwatched", self.unwatched),
-            ("cut_off", self.cut_off),
             ("unreadable", self.unreadable),
         ] {
             if count > 0 {
@@ -65,7 +61,7 @@ impl Serialize for Counts {
 
 impl Counts {
     fn is_complete(&self) -> bool {
-        self.delivery.lost.is_empty() && self.unwatched + self.cut_off + self.unreadable == 0
+        self.delivery.lost.is_empty() && self.unwatched + self.unreadable == 0
     }
 
     /// Writes one JSON line, at level info, or at level warn if something was lost.
@@ -120,13 +116,12 @@ mod tests {
             interrupted: 1,
             delivery: Delivery::default(),
             unwatched: 1,
-            cut_off: 1,
             unreadable: 1,
         };
         (one.delivery.split, one.delivery.sent, one.delivery.trimmed) = (1, 1, 1);
         let two = serde_json::to_value(one.and(&one)).unwrap();
         let counters = two.as_object().unwrap();
-        assert_eq!(counters.len(), 8, "{two}");
+        assert_eq!(counters.len(), 7, "{two}");
         assert!(counters.values().all(|count| *count == 2), "{two}");
     }
 }

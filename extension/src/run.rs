@@ -80,6 +80,10 @@ pub async fn run(mut config: Config) -> Result<(), RunError> {
         .await
         .ok_or(RunError(Reason::Orphaned))?;
     let extension = Extension {
+        api: &api,
+        next: None,
+        timer: None,
+        is_over: false,
         lifecycle: Lifecycle::new(!api.has_invocations(), Pending::default()),
         connections: Connections::new(socket, log),
         flush: Flush::new(config.shared.daemon, log),
@@ -89,7 +93,7 @@ pub async fn run(mut config: Config) -> Result<(), RunError> {
         warnings: Warnings::new(log),
         log,
     };
-    extension.serve(&api).await.report(log);
+    extension.serve().await.report(log);
     Ok(())
 }
 
@@ -104,8 +108,12 @@ fn bind(config: &Config, log: Log) -> Option<Socket> {
         .ok()
 }
 
-#[derive(Debug)]
-struct Extension {
+struct Extension<'a> {
+    api: &'a Api,
+    /// The question for the next event, while it is open.
+    next: Option<Pin<Box<dyn Future<Output = NextEvent> + 'a>>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_over: bool,
     lifecycle: Lifecycle,
     connections: Connections,
     flush: Flush,
@@ -117,55 +125,78 @@ struct Extension {
     log: Log,
 }
 
-impl Extension {
-    async fn serve(mut self, api: &Api) -> Counts {
-        let mut next = None;
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
+impl Extension<'_> {
+    async fn serve(mut self) -> Counts {
         self.handle(Input::Registered);
         loop {
-            for action in std::mem::take(&mut self.actions) {
-                match action {
-                    Action::Send { daemon, documents } => {
-                        self.flush.send(daemon, documents).await;
-                    }
-                    Action::AskNext => {
-                        self.report_invocation();
-                        next = Some(Box::pin(api.next()));
-                    }
-                    Action::SetTimer(at) => timer = Some(Box::pin(sleep(until(at)))),
-                    Action::ClearTimer => timer = None,
-                    Action::Exit => return self.counts(),
-                }
+            self.act().await;
+            if self.is_over {
+                return self.counts();
             }
             tokio::select! {
                 biased;
-                event = ready(&mut next) => {
-                    next = None;
+                event = ready(&mut self.next) => {
+                    self.next = None;
                     self.reconnect_after_long_pause();
-                    self.sweep();
+                    self.sweep().await;
                     let input = self.input(event);
                     self.handle(input);
                 }
-                () = ready(&mut timer) => {
-                    timer = None;
-                    self.sweep();
-                    self.handle(Input::Timer);
+                () = ready(&mut self.timer) => {
+                    self.timer = None;
+                    self.sweep().await;
+                    self.act().await;
+                    // A begin message that was read now has set the deadline's timer.
+                    if self.timer.is_none() {
+                        self.handle(Input::Timer);
+                    }
                 }
-                () = self.connections.readable() => self.sweep(),
+                () = self.connections.readable() => self.sweep().await,
             }
         }
     }
 
-    fn sweep(&mut self) {
+    /// Reads everything that the function has written. What is read is sent on the way: so little
+    /// is kept, and the function has room again.
+    async fn sweep(&mut self) {
+        self.flush.begin_turn();
+        // The pauses between two steps must not delay the end of a function that it reports.
         let now = clock::wall().into();
+        self.connections.receive();
+        while self.step(now) {
+            self.act().await;
+        }
+    }
+
+    /// Returns true if there is more to read, see [`Connections::step`].
+    fn step(&mut self, now: Timestamp) -> bool {
         let (lifecycle, actions) = (&mut self.lifecycle, &mut self.actions);
-        self.connections.sweep(&mut |session, event| {
+        self.connections.step(&mut |session, event| {
             let input = match event {
                 SessionEvent::Message(message) => Input::Message { session, message },
                 SessionEvent::Disconnected => Input::Disconnected { session },
             };
             lifecycle.handle(now, input, actions);
-        });
+        })
+    }
+
+    /// Carries out what the machine has decided, then releases in the rings what was sent.
+    async fn act(&mut self) {
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Send { daemon, documents } => self.flush.send(daemon, documents).await,
+                Action::AskNext => {
+                    self.report_invocation();
+                    self.next = Some(Box::pin(self.api.next()));
+                }
+                Action::SetTimer(at) => self.timer = Some(Box::pin(sleep(until(at)))),
+                Action::ClearTimer => self.timer = None,
+                Action::Exit => self.is_over = true,
+            }
+        }
+        let lifecycle = &self.lifecycle;
+        self.connections
+            .release(|session| !lifecycle.has_unsent(session));
     }
 
     fn input(&mut self, event: NextEvent) -> Input<'static> {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -35,15 +34,6 @@ impl fmt::Display for BindError {
             Self::Io(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
-}
-
-/// A connection of this process's user.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    /// Reads without waiting.
-    pub(crate) stream: UnixStream,
-    /// A duplicate for the event loop.
-    pub(crate) wake: tokio::net::UnixStream,
 }
 
 /// The listening socket. Its file is removed on drop.
@@ -89,7 +79,10 @@ impl Socket {
     }
 
     /// Like [`Socket::accept`], but waits.
-    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Peer>>> {
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<tokio::net::UnixStream>>> {
         self.wake
             .poll_accept(cx)
             .map(|accepted| self.examine(accepted?.0))
@@ -98,7 +91,7 @@ impl Socket {
     /// Accepts a waiting connection, if there is one. Returns `Some(Ok(None))` for another user's,
     /// which is closed at once, and `Some(Err(_))` if the system refuses, for example because there
     /// are no file descriptors left.
-    pub(crate) fn accept(&self) -> Option<io::Result<Option<Peer>>> {
+    pub(crate) fn accept(&self) -> Option<io::Result<Option<tokio::net::UnixStream>>> {
         loop {
             let accepted = self.listener.accept().and_then(|(stream, _)| {
                 stream.set_nonblocking(true)?;
@@ -113,12 +106,12 @@ impl Socket {
         }
     }
 
-    fn examine(&self, wake: tokio::net::UnixStream) -> io::Result<Option<Peer>> {
-        if wake.peer_cred()?.uid() != self.user {
-            return Ok(None);
-        }
-        let stream = wake.as_fd().try_clone_to_owned()?.into();
-        Ok(Some(Peer { stream, wake }))
+    fn examine(
+        &self,
+        stream: tokio::net::UnixStream,
+    ) -> io::Result<Option<tokio::net::UnixStream>> {
+        let is_own = stream.peer_cred()?.uid() == self.user;
+        Ok(is_own.then_some(stream))
     }
 }
 

@@ -25,7 +25,8 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use tracestitch::sqs::Consumer;
-use tracestitch_wire::handoff::{Decoder, Message};
+use tracestitch_ring::{Reader, receive_file};
+use tracestitch_wire::handoff::Message;
 
 const BATCHES: usize = 100;
 const MESSAGES: usize = 10;
@@ -242,23 +243,22 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
     Some((first, String::from_utf8(body).unwrap()))
 }
 
-/// Passes on what is closed, from every connection.
+/// Passes finished documents on whenever a message on the socket wakes it.
 fn serve_extension(listener: &UnixListener, documents: &Sender<Value>) {
-    for mut stream in listener.incoming().flatten() {
-        let documents = documents.clone();
-        thread::spawn(move || {
-            let (mut decoder, mut bytes) = (Decoder::default(), [0; 64 * 1024]);
-            while let Ok(read @ 1..) = stream.read(&mut bytes) {
-                decoder.push(&bytes[..read]);
-                while let Some(message) = decoder.next().unwrap() {
-                    if let Message::Close { document, .. } = message {
-                        let document = serde_json::from_slice(document).unwrap();
-                        // The test is over once its receiver is gone.
-                        let _ = documents.send(document);
-                    }
-                }
+    let (mut socket, _) = listener.accept().unwrap();
+    let mut bytes = [0; 64 * 1024];
+    let (_, file) = receive_file(&socket, &mut bytes).unwrap();
+    let mut reader = Reader::open(file.unwrap()).unwrap();
+    while let Ok(1..) = socket.read(&mut bytes) {
+        let pass_on = |frame: &[u8]| {
+            if let Message::Close { document, .. } = Message::decode(frame).unwrap() {
+                let document = serde_json::from_slice(document).unwrap();
+                // The test is over once its receiver is gone.
+                let _ = documents.send(document);
             }
-        });
+        };
+        reader.read(pass_on).unwrap();
+        reader.release().unwrap();
     }
 }
 

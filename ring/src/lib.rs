@@ -8,18 +8,20 @@
 //! ```
 //! # #[cfg(target_os = "linux")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::os::fd::AsFd;
+//! use std::os::unix::net::UnixStream;
 //!
-//! use tracestitch_ring::{CAPACITY, Reader, Writer};
+//! use tracestitch_ring::{CAPACITY, Reader, Writer, receive_file, send_file};
 //!
 //! // The function creates the ring, and passes the file over a Unix socket.
 //! let writer = Writer::sealed(CAPACITY)?;
-//! let file = writer.as_fd().try_clone_to_owned()?;
+//! let (function, extension) = UnixStream::pair()?;
+//! send_file(&function, b"hello", &writer)?;
 //! let pushed = writer.push(&[b"a frame ", b"in two parts"])?;
 //! assert!(!pushed.half_full);
 //!
 //! // The extension reads it, passes its content on, and releases the space.
-//! let mut reader = Reader::open(file)?;
+//! let (_, file) = receive_file(&extension, &mut [0; 5])?;
+//! let mut reader = Reader::open(file.ok_or("no file")?)?;
 //! reader.read(|frame| assert_eq!(frame, b"a frame in two parts"))?;
 //! reader.release()?;
 //! # Ok(())
@@ -95,6 +97,8 @@ mod sync;
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(not(loom))]
+mod pass;
 // loom's atomics are no words of memory: the model has the queue alone.
 #[cfg(not(loom))]
 mod reader;
@@ -104,6 +108,8 @@ mod system;
 mod writer;
 
 pub use error::{Error, Refused};
+#[cfg(not(loom))]
+pub use pass::{receive_file, send_file};
 pub use queue::layout::{CAPACITY, MAX_FRAME, MIN_CAPACITY};
 pub use queue::sender::Pushed;
 #[cfg(not(loom))]

@@ -94,6 +94,20 @@ impl Reader {
         self.receiver.read(deliver)
     }
 
+    /// Like [`Reader::read`], but stops after the frame that completes `bytes` bytes of the ring,
+    /// in which a frame takes up to 15 bytes more than its length. Returns the number of these
+    /// bytes that were read. Less than `bytes` means that everything was.
+    ///
+    /// A reader that passes on and releases what it has read before it reads more keeps little in
+    /// memory, and frees space while it works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub fn read_some(&mut self, bytes: u64, deliver: impl FnMut(&[u8])) -> Result<u64, Error> {
+        self.receiver.read_some(bytes, deliver)
+    }
+
     /// Releases the space of all frames that were read, so that the writer uses it again. Neither
     /// another reader nor [`Writer::reclaim`](crate::Writer::reclaim) returns them from now on.
     ///

@@ -82,6 +82,12 @@ impl Writer {
         self.is_sealed
     }
 
+    /// True in a process that was forked from the one that created the ring, where every frame is
+    /// refused with [`Refused::Forked`]. Makes no system call.
+    pub fn is_forked(&self) -> bool {
+        !self.owner.is_this_process()
+    }
+
     /// Copies `parts`, one after the other, into the ring as one frame and publishes it. From then
     /// on the frame reaches the reader even if this process dies.
     ///
@@ -90,7 +96,7 @@ impl Writer {
     /// If there is no room, or the frame is empty or too long, see [`Refused`]. The ring is
     /// unchanged, and nothing waits.
     pub fn push(&self, parts: &[&[u8]]) -> Result<Pushed, Refused> {
-        if !self.owner.is_this_process() {
+        if self.is_forked() {
             return Err(Refused::Forked);
         }
         self.sender.push(parts)
@@ -108,7 +114,7 @@ impl Writer {
     /// the socket, and the kernel closes the sockets of a process that dies after its last thread
     /// has stopped.
     pub fn reclaim(&self) -> Vec<Vec<u8>> {
-        if !self.owner.is_this_process() {
+        if self.is_forked() {
             return Vec::new();
         }
         self.sender.reclaim()

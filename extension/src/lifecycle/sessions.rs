@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::handoff::{Channel, Hello};
+use tracestitch_wire::handoff::Hello;
 use tracestitch_wire::time::Timestamp;
 
 /// Most invocations of one session that have begun and not ended. More than one at a time occurs
-/// when a begin overtakes the end before it, which is on another connection.
+/// when a begin, which is in the ring, overtakes the end before it, which is on the socket.
 pub(super) const MAX_BEGUN: usize = 16;
 
 /// Most ends that are remembered until their invocation's event arrives.
@@ -17,15 +17,13 @@ pub(super) const EARLY_ENDS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Session {
     id: u64,
-    /// Has a signal connection, on which it can report the end of an invocation.
-    signals: bool,
     /// Invocations that it announced and has not ended, oldest first.
     pub(super) begun: VecDeque<Begun>,
     /// A wait for it was in vain, and it has ended no invocation since.
     in_vain: bool,
     /// Address of the daemon that it was given.
     daemon: Option<DaemonAddress>,
-    /// Time at which its connections ended. A session is kept while its open documents wait for
+    /// Time at which its connection ended. A session is kept while its open documents wait for
     /// the reason.
     ended: Option<Timestamp>,
     /// An invocation's event came after its end, and no reason with it.
@@ -53,7 +51,7 @@ pub(super) enum Announced {
 
 impl Session {
     fn is_awaitable(&self) -> bool {
-        self.ended.is_none() && self.signals && !self.in_vain
+        self.ended.is_none() && !self.in_vain
     }
 
     fn begin(&mut self, request_id: &str, early: bool) {
@@ -88,16 +86,13 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Begins or completes a session.
+    /// Begins a session.
     pub(super) fn greet(&mut self, session: u64, hello: &Hello) {
-        let session = self.get_or_add(session);
-        session.signals |= hello.channel == Channel::Signal;
-        if let Some(daemon) = hello.daemon.as_ref().and_then(|text| text.parse().ok()) {
-            session.daemon = Some(daemon);
-        }
+        let daemon = hello.daemon.as_ref().and_then(|text| text.parse().ok());
+        self.get_or_add(session).daemon = daemon;
     }
 
-    /// Records that the connections of `session` ended.
+    /// Records that the connection of `session` ended.
     pub(super) fn disconnect(&mut self, session: u64, at: Timestamp) {
         self.get_or_add(session).ended.get_or_insert(at);
     }
@@ -185,7 +180,7 @@ impl Sessions {
         self.get(session)?.daemon.as_ref()
     }
 
-    /// All sessions, and the time at which their connections ended.
+    /// All sessions, and the time at which their connection ended.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Option<Timestamp>)> {
         self.list.iter().map(|session| (session.id, session.ended))
     }
@@ -203,7 +198,7 @@ impl Sessions {
         outlived
     }
 
-    /// Forgets sessions whose connections have ended and for which `is_done` is true.
+    /// Forgets sessions whose connection has ended and for which `is_done` is true.
     pub(super) fn forget_ended(&mut self, is_done: impl Fn(u64) -> bool) {
         self.list
             .retain(|session| session.ended.is_none() || !is_done(session.id));

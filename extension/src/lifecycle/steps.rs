@@ -11,14 +11,14 @@ use crate::interrupted::Interruption;
 pub(crate) enum Input<'a> {
     /// The extension is registered.
     Registered,
-    /// A session sent a message. A hello begins or completes a session.
+    /// A session sent a message. A hello begins a session.
     Message {
-        /// Session of the connection.
+        /// The session.
         session: u64,
         /// The message.
         message: Message<'a>,
     },
-    /// The connections of a session have ended.
+    /// The connection of a session has ended.
     Disconnected {
         /// The session.
         session: u64,

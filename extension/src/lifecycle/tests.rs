@@ -1,4 +1,4 @@
-use tracestitch_wire::handoff::{Channel, VERSION};
+use tracestitch_wire::handoff::VERSION;
 use tracestitch_wire::id::SegmentId;
 
 use super::sessions::{EARLY_ENDS, MAX_BEGUN};
@@ -42,21 +42,14 @@ impl World {
         self.give(Input::Message { session, message })
     }
 
-    fn hello(&mut self, session: u64, channel: Channel) -> Vec<Action> {
+    fn connect(&mut self, session: u64) -> Vec<Action> {
         self.send(
             session,
             Message::Hello(Hello {
                 version: VERSION,
-                channel,
-                session,
                 daemon: None,
             }),
         )
-    }
-
-    fn connect(&mut self, session: u64) {
-        self.hello(session, Channel::Data);
-        self.hello(session, Channel::Signal);
     }
 
     fn open(&mut self, session: u64, id: u64) {
@@ -184,19 +177,6 @@ fn first_event_is_asked_for_after_the_registration() {
 fn invocation_is_released_at_once_if_nothing_is_connected() {
     let mut world = World::new();
     assert_eq!(world.invoke("r"), [Action::AskNext]);
-}
-
-#[test]
-fn session_that_cannot_signal_is_not_waited_for() {
-    let mut world = World::new();
-    world.hello(1, Channel::Data);
-    assert_eq!(world.invoke("r-1"), [Action::AskNext]);
-    world.begin(1, "r-2");
-    assert_eq!(
-        world.invoke("r-2"),
-        [Action::ClearTimer, Action::AskNext],
-        "it cannot report the end"
-    );
 }
 
 #[test]
@@ -538,8 +518,6 @@ fn documents_go_to_the_daemon_that_their_session_named() {
     for session in [1, 2] {
         let hello = Hello {
             version: VERSION,
-            channel: Channel::Data,
-            session,
             daemon: Some(daemon(session)),
         };
         world.send(session, Message::Hello(hello));
@@ -567,8 +545,6 @@ fn documents_go_to_the_daemon_that_their_session_named() {
     let mut world = World::new();
     let hello = Hello {
         version: VERSION,
-        channel: Channel::Data,
-        session: 2,
         daemon: Some(daemon(2)),
     };
     world.send(2, Message::Hello(hello));
@@ -601,8 +577,8 @@ fn open_documents_without_a_reason_are_closed_by_the_next_event() {
         "it may have died in this one"
     );
     assert_eq!(sent(&invoked.invoke("r-2")), lost);
-    assert_eq!(sent(&left_open().hello(2, Channel::Data)), lost);
-    assert_eq!(sent(&left_open().hello(1, Channel::Data)), lost);
+    assert_eq!(sent(&left_open().connect(2)), lost);
+    assert_eq!(sent(&left_open().connect(1)), lost);
 }
 
 #[test]
@@ -711,9 +687,8 @@ fn drain_sends_finished_documents() {
 #[test]
 fn without_invocation_events_documents_leave_at_each_end_and_at_intervals() {
     let mut world = World::managed();
-    let actions = world.hello(1, Channel::Data);
+    let actions = world.connect(1);
     assert!(matches!(actions[..], [Action::SetTimer(_)]));
-    assert_eq!(world.hello(1, Channel::Signal), []);
     world.begin(1, "r");
     world.close(1, 1);
     assert_eq!(sent(&world.end(1, "r")), [finished("1")]);

@@ -10,7 +10,7 @@ use super::support::{Function, World, send};
 
 fn close(function: &mut Function, document: &[u8]) {
     let id = SegmentId::new();
-    send(&mut function.data, &Message::Close { id, document });
+    function.publish(&Message::Close { id, document });
 }
 
 fn usual(n: usize) -> Vec<u8> {
@@ -24,17 +24,14 @@ fn thousands_of_documents_of_a_killed_function_arrive_within_the_shutdown() {
         let mut world = World::new();
         world.start(&[("TRACESTITCH_LOG", "info")]);
         world.wait_until_asked(1);
-        let mut function = world.function(1);
+        let mut function = world.function();
         function.begin("r-1");
         world.invoke("r-1");
         let reader = Reader::start(&world.daemon);
         for n in 0..COUNT {
             let (id, document) = (SegmentId::new(), usual(n));
             let document = document.as_slice();
-            send(&mut function.data, &Message::Open { id, document });
-            if n % 50 == 49 {
-                function.drain();
-            }
+            function.publish(&Message::Open { id, document });
         }
         drop(function);
         world.wait_until_asked(2);
@@ -60,15 +57,12 @@ fn twenty_thousand_documents_of_one_invocation_arrive() {
         let mut world = World::new();
         world.start(&[("TRACESTITCH_LOG", "info")]);
         world.wait_until_asked(1);
-        let mut function = world.function(1);
+        let mut function = world.function();
         function.begin("r-1");
         world.invoke("r-1");
         let reader = Reader::start(&world.daemon);
         for n in 0..COUNT {
             close(&mut function, &usual(n));
-            if n % 100 == 99 {
-                function.drain();
-            }
         }
         function.end("r-1");
         world.wait_until_asked(2);
@@ -89,20 +83,17 @@ fn leaked_open_documents_keep_out_no_finished_one() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_LOG", "warn")]);
     world.wait_until_asked(1);
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     for n in 1..=LEAKED {
         function.open(&format!("{n:016x}"));
-        if n % 100 == 0 {
-            function.drain();
-        }
     }
     function.close("ffffffffffffffff");
     function.end("r-1");
     world.wait_until_asked(2);
     assert_eq!(world.document_already_there()["id"], "ffffffffffffffff");
-    send(&mut function.signal, &Message::Leave);
+    send(&mut function.socket, &Message::Leave);
     drop(function);
     let log = world.spin_down();
     let (warning, closing) = log.split_once('\n').unwrap();
@@ -121,7 +112,7 @@ fn largest_frames_are_split_trimmed_and_counted() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_LOG", "info")]);
     world.wait_until_asked(1);
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     let filler = |bytes| "x".repeat(bytes);

@@ -13,6 +13,7 @@ mod orphan;
 mod protocol;
 mod reader;
 mod security;
+mod shared_memory;
 mod support;
 
 use std::path::Path;
@@ -31,7 +32,7 @@ const HANDLER: &str = "4c721bf33e3caf8f";
 #[test]
 fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_for() {
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
@@ -52,7 +53,7 @@ fn documents_of_an_invocation_reach_the_daemon_before_the_next_event_is_asked_fo
 #[test]
 fn documents_of_many_invocations_leave_before_their_ends() {
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     for n in 1..=50 {
         let request_id = format!("r-{n}");
         function.begin(&request_id);
@@ -74,7 +75,7 @@ fn documents_of_many_invocations_leave_before_their_ends() {
 #[test]
 fn documents_that_a_timeout_leaves_open_are_closed_with_the_reason() {
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
@@ -103,7 +104,7 @@ fn documents_that_a_timeout_leaves_open_are_closed_with_the_reason() {
 #[test]
 fn function_that_outlives_the_shutdown_event_loses_nothing() {
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.open(HANDLER);
@@ -131,7 +132,7 @@ fn nothing_is_held_without_a_function() {
 #[test]
 fn deadline_of_zero_does_not_release_at_once() {
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke_until("r-1", 0);
     function.close(CALL);
@@ -154,7 +155,7 @@ fn documents_leave_if_lambda_refuses_invocation_events() {
             r#"{"events":["SHUTDOWN"]}"#
         ]
     );
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.close(CALL);
     function.end("r-1");
     assert_eq!(world.document()["id"], CALL);
@@ -192,7 +193,7 @@ fn losses_without_a_daemon_are_reported_in_one_line() {
     let mut world = World::new();
     world.start(&[("TRACESTITCH_DAEMON_ADDRESS", &absent)]);
     world.wait_until_asked(1);
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);
@@ -230,7 +231,7 @@ fn log_level_off_silences_everything() {
         ("TRACESTITCH_DAEMON_ADDRESS", "host.invalid:2000"),
     ]);
     world.wait_until_asked(1);
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracestitch_wire::handoff::Message;
 
-use super::support::{World, segment, send};
+use super::support::{World, segment};
 
 const INVOCATIONS: u64 = 40;
 const PROCESSES: u64 = 3;
@@ -19,9 +19,7 @@ fn concurrent_invocations_of_several_processes_arrive() {
     world.refuse_invoke();
     world.start(&[("TRACESTITCH_LOG", "info")]);
     world.wait_until_asked(1);
-    let mut functions: Vec<_> = (0..PROCESSES)
-        .map(|process| world.function(process))
-        .collect();
+    let mut functions: Vec<_> = (0..PROCESSES).map(|_| world.function()).collect();
     let mut expected = BTreeMap::new();
     // All invocations begin, then all continue, then all but the last end: the steps of one are
     // interleaved with the steps of all others.
@@ -81,16 +79,13 @@ fn call_without_an_end_is_closed_when_its_process_is_replaced() {
     world.refuse_invoke();
     world.start(&[]);
     world.wait_until_asked(1);
-    let mut first = world.function(1);
+    let mut first = world.function();
     first.open(&id(1, 1, 0));
-    send(
-        &mut first.data,
-        &Message::Discard {
-            id: segment(&id(1, 1, 9)),
-        },
-    );
+    first.publish(&Message::Discard {
+        id: segment(&id(1, 1, 9)),
+    });
     drop(first);
-    let _second = world.function(2);
+    let _second = world.function();
     let document = world.document();
     let exception = &document["cause"]["exceptions"][0];
     assert_eq!(exception["type"], "FunctionLost");

@@ -6,9 +6,10 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
+use tracestitch_ring::{CAPACITY, Writer, send_file};
+use tracestitch_wire::handoff::{Message, VERSION};
 
-use super::support::{PATIENCE, World, segment, send};
+use super::support::{PATIENCE, World, hello, segment};
 
 const CALL: &str = "53995c3f42cd8ad8";
 
@@ -57,7 +58,7 @@ fn tables(process: u32, name: &str) -> Vec<(String, String)> {
 fn nothing_listens_on_the_network() {
     const LISTEN: &str = "0A";
     let mut world = World::started();
-    let mut function = world.function(1);
+    let mut function = world.function();
     function.begin("r-1");
     world.invoke("r-1");
     function.close(CALL);
@@ -108,34 +109,38 @@ fn log_contains_no_value_of_the_environment_or_the_function() {
         stream.write_all(bytes).unwrap();
     };
     let log = plant("debug", &|world| {
-        let mut function = world.function(1);
+        let mut function = world.function();
         let document = format!(r#"{{"name":"{SECRET}","start_time":1.0,"in_progress":true}}"#);
         for (id, document) in [(CALL, document.as_str()), ("4c721bf33e3caf8f", SECRET)] {
             let (id, document) = (segment(id), document.as_bytes());
-            send(&mut function.data, &Message::Open { id, document });
+            function.publish(&Message::Open { id, document });
         }
     });
     assert!(log.contains("malformed"), "it was read: {log}");
     let log = plant("debug", &|world| {
-        let mut function = world.function(1);
-        let mut frame = vec![0, 0, 0, 14, 5, 0xff];
-        frame.extend(SECRET.as_bytes());
-        function.data.write_all(SECRET.as_bytes()).unwrap();
-        // The extension may have closed both by now.
-        let _ = function.signal.write_all(&frame);
+        let mut function = world.function();
+        let frame = [&[5, 0xff], SECRET.as_bytes()];
+        let _ = function.ring.push(&frame).unwrap();
+        function.socket.write_all(SECRET.as_bytes()).unwrap();
     });
     assert!(log.contains("cannot be read"), "it was read: {log}");
     let log = plant("debug", &|world| raw(world, SECRET.as_bytes()));
     assert!(log.contains("something else than a hello"), "{log}");
     let log = plant("debug", &|world| {
-        let mut stream = UnixStream::connect(world.socket()).unwrap();
-        let hello = Hello {
-            version: VERSION,
-            channel: Channel::Data,
-            session: 1,
-            daemon: Some(format!("http://user:{SECRET}@daemon")),
-        };
-        send(&mut stream, &Message::Hello(hello));
+        let stream = UnixStream::connect(world.socket()).unwrap();
+        let hello = hello(VERSION, Some(format!("http://user:{SECRET}@daemon")));
+        let ring = Writer::sealed(CAPACITY).unwrap();
+        send_file(&stream, &hello, &ring).unwrap();
     });
     assert!(log.contains("no usable daemon address"), "{log}");
+    let log = plant("debug", &|world| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(SECRET.repeat(1000).as_bytes()).unwrap();
+        let stream = UnixStream::connect(world.socket()).unwrap();
+        send_file(&stream, &hello(VERSION, None), &file).unwrap();
+    });
+    assert!(log.contains("shared memory cannot be used"), "{log}");
+    // The first bytes of the file as a number.
+    let number = u64::from_ne_bytes(*SECRET.as_bytes().first_chunk().unwrap());
+    assert!(!log.contains(&number.to_string()), "{log}");
 }

@@ -10,8 +10,9 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tracestitch_ring::{CAPACITY, Refused, Writer, send_file};
 use tracestitch_wire::datagram;
-use tracestitch_wire::handoff::{Channel, Hello, Message, VERSION};
+use tracestitch_wire::handoff::{Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
 
 /// Longest time of a wait before the test fails.
@@ -144,26 +145,24 @@ impl World {
         self.lambda.1.notify_all();
     }
 
-    /// Connects both channels of a function.
-    pub(crate) fn function(&self, session: u64) -> Function {
-        let daemon = self.daemon.local_addr().unwrap().to_string();
-        let connect = |channel| {
-            let mut stream = UnixStream::connect(self.socket()).unwrap();
-            send(
-                &mut stream,
-                &Message::Hello(Hello {
-                    version: VERSION,
-                    channel,
-                    session,
-                    daemon: Some(daemon.clone()),
-                }),
-            );
-            stream
-        };
-        Function {
-            data: connect(Channel::Data),
-            signal: connect(Channel::Signal),
-        }
+    /// Connects a function.
+    pub(crate) fn function(&self) -> Function {
+        self.function_with(Writer::sealed(CAPACITY).unwrap())
+    }
+
+    /// Connects a function that shares `ring`.
+    pub(crate) fn function_with(&self, ring: Writer) -> Function {
+        let socket = UnixStream::connect(self.socket()).unwrap();
+        let hello = hello(VERSION, Some(self.daemon.local_addr().unwrap().to_string()));
+        assert_eq!(send_file(&socket, &hello, &ring).unwrap(), hello.len());
+        Function { ring, socket }
+    }
+
+    /// Kills the extension, as the kernel does if memory runs out.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("the extension was started");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Waits for the next document that reaches the daemon.
@@ -231,43 +230,64 @@ impl Drop for World {
     }
 }
 
-/// The function's side of the handoff.
+/// The function's end of the handoff.
 pub(crate) struct Function {
-    pub(crate) data: UnixStream,
-    pub(crate) signal: UnixStream,
+    pub(crate) ring: Writer,
+    pub(crate) socket: UnixStream,
 }
 
 impl Function {
     pub(crate) fn open(&mut self, id: &str) {
         let document = format!(r#"{{"name":"n","id":"{id}","start_time":1.5,"in_progress":true}}"#);
-        let message = Message::Open {
+        self.publish(&Message::Open {
             id: segment(id),
             document: document.as_bytes(),
-        };
-        send(&mut self.data, &message);
+        });
     }
 
     pub(crate) fn close(&mut self, id: &str) {
         let document = format!(r#"{{"name":"n","id":"{id}","start_time":1.5,"end_time":2.5}}"#);
-        let message = Message::Close {
+        self.publish(&Message::Close {
             id: segment(id),
             document: document.as_bytes(),
-        };
-        send(&mut self.data, &message);
+        });
+    }
+
+    /// Publishes a message in the ring. Requests a drain and waits for room if it is full.
+    pub(crate) fn publish(&mut self, message: &Message<'_>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match message.with_frame(|parts| self.ring.push(parts)) {
+                Ok(pushed) if pushed.half_full => return self.drain(),
+                Ok(_) => return,
+                Err(error) => {
+                    assert_eq!(error, Refused::Full);
+                    assert!(Instant::now() < deadline, "the ring is not drained");
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     /// Announces an invocation.
     pub(crate) fn begin(&mut self, request_id: &str) {
-        send(&mut self.data, &Message::Begin { request_id });
+        self.publish(&Message::Begin { request_id });
     }
 
     pub(crate) fn drain(&mut self) {
-        send(&mut self.signal, &Message::Drain);
+        send(&mut self.socket, &Message::Drain);
     }
 
     pub(crate) fn end(&mut self, request_id: &str) {
-        send(&mut self.signal, &Message::End { request_id });
+        send(&mut self.socket, &Message::End { request_id });
     }
+}
+
+/// Returns the bytes of a hello.
+pub(crate) fn hello(version: u16, daemon: Option<String>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Message::Hello(Hello { version, daemon }).encode(&mut bytes);
+    bytes
 }
 
 pub(crate) fn segment(id: &str) -> SegmentId {

@@ -115,12 +115,12 @@ impl Drop for Invocation {
     }
 }
 
-/// Longest time without progress for which documents wait after the reply, if the socket is full
-/// because the extension does not read. Then they go to the daemon directly: there may be no later
-/// invocation to take them along.
+/// Longest time without progress for which documents for the daemon wait after the reply, while its
+/// name is being resolved. Documents for the extension never wait.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Longest time for which documents wait in all.
+/// Longest time for which documents wait in all. Then they are sent without a pause: there may be no
+/// later invocation to take them along.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// First pause between two attempts. Each attempt without progress doubles it.
@@ -161,7 +161,7 @@ impl Wait {
     }
 }
 
-/// Wakes a task after a pause that leaves the processor to the extension.
+/// Wakes a task after a pause that leaves the processor to the daemon.
 ///
 /// The pause is on another thread: the runtime may have no timer, and its own thread may serve
 /// other invocations.
@@ -239,7 +239,7 @@ mod tests {
         transport::sink::Sink,
     };
 
-    /// A sink whose socket stays full.
+    /// A sink whose documents never leave.
     #[derive(Debug, Default)]
     struct Full(AtomicUsize);
 
@@ -258,7 +258,7 @@ mod tests {
 
     /// An attempt each millisecond would be 100 in the time that documents may wait.
     #[tokio::test]
-    async fn wait_for_a_full_socket_pauses_between_attempts_and_is_bounded() {
+    async fn wait_for_documents_that_never_leave_pauses_between_attempts_and_is_bounded() {
         let sink = Arc::new(Full::default());
         let tracer = Arc::new(Tracer::new("f".to_owned(), true, sink.clone()));
         let began = Instant::now();

@@ -1,6 +1,8 @@
 //! Helpers of this crate's tests, and tests across its modules.
 
+pub(crate) mod alone;
 pub(crate) mod carrying;
+pub(crate) mod extension;
 pub(crate) mod header;
 pub(crate) mod kept;
 mod mutations;

@@ -4,120 +4,84 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use tracestitch_wire::delivery::{Counters, Delivery, Loss};
 
 use crate::support::diagnostics::{self, Level};
 
 /// Shortest time between two reports of losses: an absent daemon is absent in every invocation.
 const LOSSES_AGAIN: Duration = Duration::from_secs(60);
 
-/// Why a document was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// Not JSON, or larger than a datagram and nothing left to trim.
-    TooLarge,
-    /// The daemon's name could not be resolved, or no socket opened.
-    DaemonUnknown,
-    /// The kernel rejected the datagram, or no process listened at the daemon's address.
-    NotSent,
-    /// The settings allow only the extension, which did not take the document.
-    NoExtension,
-    /// Neither an extension nor a daemon address: expected on a developer's machine.
-    Nowhere,
-}
-
-const LOSSES: [(Loss, &str); 5] = [
-    (Loss::TooLarge, "too_large"),
-    (Loss::DaemonUnknown, "daemon_unknown"),
-    (Loss::NotSent, "not_sent"),
-    (Loss::NoExtension, "no_extension"),
-    (Loss::Nowhere, "nowhere"),
-];
-
-/// Counters. When nothing waits: `documents + split = handed + sent + lost`.
+/// Counters. When nothing waits: `documents + split + taken_back = handed + sent + lost`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Finished documents.
     pub(crate) documents: u64,
-    /// Documents that came out of a larger one, beyond the first part.
-    pub(crate) split: u64,
-    /// Documents that the kernel took for the extension.
+    /// Finished documents that were published to the extension.
     pub(crate) handed: u64,
-    /// Documents that the kernel took for the daemon.
-    pub(crate) sent: u64,
-    /// Documents that lost a part of their content.
-    pub(crate) trimmed: u64,
+    /// Published documents that the extension left unread when it closed the session. They went to
+    /// the daemon.
+    pub(crate) taken_back: u64,
+    /// Finished documents for which the ring had no room. They went to the daemon.
+    pub(crate) ring_full: u64,
+    /// Versions of documents in progress that the extension does not know, because the ring had no
+    /// room.
+    pub(crate) untracked: u64,
     /// Subsegments beyond the limit of their invocation: no document was made.
     pub(crate) left_out: u64,
     /// Number of times that the extension was given up.
     pub(crate) gave_up: u64,
-    lost: [u64; LOSSES.len()],
+    /// Number of times that the system refused a file in memory.
+    pub(crate) no_memory_file: u64,
+    /// Number of times that there was no memory to share at all.
+    pub(crate) no_ring: u64,
+    /// Outcome of the documents for the daemon.
+    pub(crate) delivery: Delivery,
 }
 
 impl Counts {
-    pub(crate) fn lose(&mut self, reason: Loss, count: usize) {
-        self.lost[reason as usize] += count as u64;
-    }
-
-    #[cfg(test)]
-    pub(crate) fn lost(&self, reason: Loss) -> u64 {
-        self.lost[reason as usize]
-    }
-
-    /// Returns the sum with the counts of another part.
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        self.each(other, |own, other| *own += other);
-        self
-    }
-
-    /// Returns what was counted after `earlier`, a former value of these counts.
-    fn since(mut self, earlier: Self) -> Self {
-        // A datagram that is rejected later makes `sent` smaller.
-        self.each(earlier, |own, earlier| *own = own.saturating_sub(earlier));
-        self
-    }
-
-    fn each(&mut self, other: Self, change: fn(&mut u64, u64)) {
-        for (own, other) in [
-            (&mut self.documents, other.documents),
-            (&mut self.split, other.split),
-            (&mut self.handed, other.handed),
-            (&mut self.sent, other.sent),
-            (&mut self.trimmed, other.trimmed),
-            (&mut self.left_out, other.left_out),
-            (&mut self.gave_up, other.gave_up),
-        ]
-        .into_iter()
-        .chain(self.lost.iter_mut().zip(other.lost))
-        {
-            change(own, other);
-        }
-    }
-
     /// Returns true if documents were lost. A process without an address to send to loses none.
     fn has_losses(&self) -> bool {
-        let lost: u64 = self.lost.iter().sum();
-        lost > self.lost[Loss::Nowhere as usize]
+        let lost = &self.delivery.lost;
+        lost.total() > lost.of(Loss::Nowhere)
+    }
+}
+
+impl Counters for Counts {
+    fn zip_with(&mut self, other: &Self, change: fn(&mut u64, u64)) {
+        for (own, other) in [
+            (&mut self.documents, other.documents),
+            (&mut self.handed, other.handed),
+            (&mut self.taken_back, other.taken_back),
+            (&mut self.ring_full, other.ring_full),
+            (&mut self.untracked, other.untracked),
+            (&mut self.left_out, other.left_out),
+            (&mut self.gave_up, other.gave_up),
+            (&mut self.no_memory_file, other.no_memory_file),
+            (&mut self.no_ring, other.no_ring),
+        ] {
+            change(own, other);
+        }
+        self.delivery.zip_with(&other.delivery, change);
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lost: Map<String, Value> = LOSSES
-            .into_iter()
-            .map(|(reason, name)| (name, self.lost[reason as usize]))
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| (name.to_owned(), count.into()))
-            .collect();
         let line = json!({ "tracestitch": { "function": {
             "documents": self.documents,
-            "split": self.split,
+            "split": self.delivery.split,
             "handed": self.handed,
-            "sent": self.sent,
-            "trimmed": self.trimmed,
+            "taken_back": self.taken_back,
+            "ring_full": self.ring_full,
+            "untracked": self.untracked,
+            "sent": self.delivery.sent,
+            "trimmed": self.delivery.trimmed,
             "left_out": self.left_out,
             "gave_up": self.gave_up,
-            "lost": lost,
+            "no_memory_file": self.no_memory_file,
+            "no_ring": self.no_ring,
+            "lost": self.delivery.lost,
         } } });
         write!(f, "{line}")
     }
@@ -144,7 +108,7 @@ impl CountsReporter {
 
     fn unreported(&self, counts: Counts, now: Instant, always: bool) -> Option<Counts> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = counts.since(state.counts);
+        let new = counts.since(&state.counts);
         let again = |last| now.saturating_duration_since(last) >= LOSSES_AGAIN;
         let losses = new.has_losses() && state.losses.is_none_or(again);
         if losses {
@@ -159,6 +123,8 @@ impl CountsReporter {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -169,11 +135,11 @@ mod tests {
         for second in 0..150 {
             counts.documents += 1;
             if second >= 10 {
-                counts.lose(Loss::NotSent, 1);
+                counts.delivery.lose(Loss::NotSent, 1);
             }
             let now = start + Duration::from_secs(second);
             if let Some(new) = reporter.unreported(counts, now, false) {
-                lines.push((second, new.documents, new.lost(Loss::NotSent)));
+                lines.push((second, new.documents, new.delivery.lost.of(Loss::NotSent)));
             }
         }
         assert_eq!(lines, [(10, 11, 1), (70, 60, 60), (130, 60, 60)]);
@@ -188,7 +154,7 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(reporter.unreported(counts, now, false), None);
-        counts.lose(Loss::Nowhere, 1);
+        counts.delivery.lose(Loss::Nowhere, 1);
         assert_eq!(
             reporter.unreported(counts, now, false),
             None,

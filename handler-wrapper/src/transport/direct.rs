@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 
 use tracestitch_wire::{
     daemon::{DaemonAddress, preferred},
-    datagram::{self, Pace},
+    datagram::{self, Pace, Refusal},
+    delivery::{Delivery, Loss},
 };
 
-use super::{
-    counts::{Counts, Loss},
-    sink::Flushed,
-};
+use super::sink::Flushed;
 use crate::support::{clock, diagnostics::Once};
 
-/// Largest number of bytes that wait here: what a given-up extension has not taken, and as much
+/// Largest number of bytes that wait here: a ring that a dead extension has not read, and as much
 /// again. Beyond it, documents are sent faster than a receiver with default buffers may read them.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
@@ -27,9 +25,6 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Time after which a resolved name is looked up again, because the daemon may have moved.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-/// `EMSGSIZE` of Linux (errno(3)): the path carries no datagram of this size.
-const MESSAGE_TOO_LONG: i32 = 90;
 
 /// A socket that sends to the daemon.
 #[derive(Debug)]
@@ -47,7 +42,15 @@ struct Sender {
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     pace: Pace,
-    counts: Counts,
+    /// The end of the last pause of this process.
+    ///
+    /// The pace takes the time between two pauses for time in which the receiver reads. Only time
+    /// in which this process waited counts as that: while it was busy, or the machine did not let
+    /// it run, the receiver may not have run either.
+    resumed: Instant,
+    /// True if the caller pauses because datagrams wait.
+    is_pause: bool,
+    counts: Delivery,
     lost: Once,
 }
 
@@ -64,15 +67,18 @@ enum Destination {
 impl Direct {
     /// Opens the socket. A thread resolves a name, because that may take seconds.
     pub(crate) fn new(address: &DaemonAddress) -> Self {
+        let now = clock::monotonic();
         let direct = Self {
             address: address.clone(),
             state: Arc::new(Mutex::new(Sender {
                 destination: Destination::Resolving,
-                looked_up: clock::monotonic(),
+                looked_up: now,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
                 pace: Pace::default(),
-                counts: Counts::default(),
+                resumed: now,
+                is_pause: false,
+                counts: Delivery::default(),
                 lost: Once::new(),
             })),
         };
@@ -81,7 +87,7 @@ impl Direct {
     }
 
     /// Returns the counters of sent and lost documents.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Delivery {
         self.state().counts
     }
 
@@ -97,6 +103,8 @@ impl Direct {
     pub(crate) fn begin(&self) {
         let now = clock::monotonic();
         let mut state = self.state();
+        // The process waited for the event.
+        state.resumed = now;
         match state.destination {
             Destination::Failed { again } if again <= now => {
                 state.destination = Destination::Resolving
@@ -134,13 +142,18 @@ impl Direct {
         let mut state = self.state();
         state.waiting_bytes += datagram.len();
         state.waiting.push_back(datagram);
-        state.pump(clock::monotonic(), false);
+        state.pump(false);
     }
 
-    /// Sends waiting documents as far as the receiver has room.
+    /// Sends waiting documents as far as the receiver has room. The caller pauses before it calls
+    /// again, unless nothing waits.
     pub(crate) fn flush(&self) -> Flushed {
         let mut state = self.state();
-        state.pump(clock::monotonic(), false);
+        if state.is_pause {
+            state.resumed = clock::monotonic();
+        }
+        state.pump(false);
+        state.is_pause = !state.waiting.is_empty();
         match state.destination {
             _ if state.waiting.is_empty() => Flushed::All,
             // The receiver will have room soon.
@@ -152,7 +165,7 @@ impl Direct {
     /// Sends waiting documents even if the receiver may have no room, because no later call may
     /// follow. Only documents for a name that is still being resolved wait.
     pub(crate) fn finish(&self) {
-        self.state().pump(clock::monotonic(), true);
+        self.state().pump(true);
     }
 
     fn state(&self) -> MutexGuard<'_, Sender> {
@@ -182,7 +195,7 @@ impl Sender {
         };
     }
 
-    fn pump(&mut self, now: Instant, all: bool) {
+    fn pump(&mut self, all: bool) {
         while let Some(datagram) = self.waiting.front() {
             match &mut self.destination {
                 Destination::Resolving if self.waiting_bytes <= MAX_WAITING => return,
@@ -191,23 +204,25 @@ impl Sender {
                 }
                 Destination::Open(socket) => {
                     let all = all || self.waiting_bytes > MAX_WAITING;
-                    if !self.pace.admits(datagram.len(), now) && !all {
+                    if !self.pace.admits(datagram.len(), self.resumed) && !all {
                         return;
                     }
                     match send(socket, datagram, &mut self.counts) {
                         Ok(()) => self.counts.sent += 1,
-                        Err(error) if error.kind() == ErrorKind::WouldBlock && !all => return,
-                        Err(error) if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => {
-                            self.make_smaller();
-                            continue;
-                        }
-                        Err(error) => {
-                            self.counts.lose(Loss::NotSent, 1);
-                            self.lost.warn(format_args!(
-                                "a document could not be sent to the X-Ray daemon ({error}): it \
-                                 is lost and counted, and so may others be"
-                            ));
-                        }
+                        Err(error) => match Refusal::from(&error) {
+                            Refusal::Full if !all => return,
+                            Refusal::TooLong => {
+                                self.make_smaller();
+                                continue;
+                            }
+                            _ => {
+                                self.counts.lose(Loss::NotSent, 1);
+                                self.lost.warn(format_args!(
+                                    "a document could not be sent to the X-Ray daemon ({error}): \
+                                     it is lost and counted, and so may others be"
+                                ));
+                            }
+                        },
                     }
                 }
             }
@@ -226,10 +241,7 @@ impl Sender {
         let document = datagram.split_off(datagram::PREAMBLE.len());
         let half = document.len() / 2;
         let fitted = datagram::fit_within(document, half);
-        let parts = fitted.documents.len() + fitted.lost;
-        self.counts.split += parts.saturating_sub(1) as u64;
-        self.counts.trimmed += fitted.trimmed as u64;
-        self.counts.lose(Loss::TooLarge, fitted.lost);
+        self.counts.record_fit(&fitted);
         for part in fitted.documents.iter().rev() {
             let datagram = datagram::encode(part);
             self.waiting_bytes += datagram.len();
@@ -238,29 +250,28 @@ impl Sender {
     }
 }
 
-fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Counts) -> io::Result<()> {
+fn send(socket: &mut UdpSocket, datagram: &[u8], counts: &mut Delivery) -> io::Result<()> {
     let (mut refused, mut reopened) = (false, false);
     loop {
         let Err(error) = socket.send(datagram) else {
             return Ok(());
         };
-        match error.kind() {
-            ErrorKind::Interrupted => {}
-            // The kernel reports this for an earlier datagram and has not sent the current one.
-            ErrorKind::ConnectionRefused if !refused => {
+        match Refusal::from(&error) {
+            Refusal::Interrupted => {}
+            // Reported for an earlier datagram: this one was not sent.
+            Refusal::NoListener if !refused => {
                 refused = true;
-                counts.sent = counts.sent.saturating_sub(1);
-                counts.lose(Loss::NotSent, 1);
+                counts.record_refusal();
             }
-            // The receiver or the datagram is the cause: another socket would not help.
-            ErrorKind::WouldBlock | ErrorKind::ConnectionRefused => return Err(error),
-            _ if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Err(error),
-            _ if reopened => return Err(error),
-            _ => {
+            Refusal::Broken if !reopened => {
                 reopened = true;
                 // The process may be in another network than the one in which the socket was
                 // opened.
                 *socket = connect(socket.peer_addr()?)?;
+            }
+            // The receiver or the datagram is the cause: another socket would not help.
+            Refusal::Full | Refusal::NoListener | Refusal::TooLong | Refusal::Broken => {
+                return Err(error);
             }
         }
     }
@@ -311,7 +322,45 @@ mod tests {
             assert_eq!(received, document.as_bytes());
         }
         let counts = direct.counts();
-        assert_eq!((counts.sent, counts.lost(Loss::NotSent)), (3, 0));
+        assert_eq!((counts.sent, counts.lost.of(Loss::NotSent)), (3, 0));
+    }
+
+    /// A receiver that does not run gets no more than its buffer holds, however long the sender is
+    /// busy between two documents.
+    #[test]
+    fn busy_time_makes_no_room_at_the_receiver() {
+        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = daemon.local_addr().unwrap().to_string().parse().unwrap();
+        let direct = Direct::new(&address);
+        let fill = || {
+            while direct.state().waiting.is_empty() {
+                direct.send(&[b'x'; 500]);
+            }
+            direct.state().counts.sent
+        };
+        let busy = || {
+            let until = Instant::now() + 2 * Pace::PAUSE;
+            while Instant::now() < until {}
+        };
+        direct.begin();
+        let burst = fill();
+        for n in 0..10 {
+            busy();
+            direct.send(&[b'x'; 500]);
+            assert_eq!(direct.counts().sent, burst, "document {n}");
+        }
+        busy();
+        assert_eq!(direct.flush(), Flushed::Some, "no pause before the first");
+        assert_eq!(direct.counts().sent, burst);
+        busy();
+        assert_eq!(direct.flush(), Flushed::All, "the caller paused");
+        assert_eq!(direct.counts().sent, burst + 11);
+
+        let burst = fill();
+        busy();
+        direct.begin();
+        direct.send(b"{}");
+        assert!(direct.counts().sent > burst, "an invocation begins");
     }
 
     #[test]
@@ -352,7 +401,7 @@ mod tests {
             settled(&direct);
             assert_eq!(sender(&direct) != before, moves, "{reason}");
             let counts = direct.counts();
-            assert_eq!((counts.sent, counts.lost(Loss::NotSent)), (4, 0));
+            assert_eq!((counts.sent, counts.lost.of(Loss::NotSent)), (4, 0));
         }
     }
 }

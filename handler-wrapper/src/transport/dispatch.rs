@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracestitch_wire::{
     datagram::{self, MAX_DOCUMENT},
+    delivery::{Counters, Loss},
     id::{self, SegmentId},
 };
 
 use super::{
-    counts::{Counts, CountsReporter, Loss},
+    counts::{Counts, CountsReporter},
     direct::Direct,
     handoff::Handoff,
     sink::{Flushed, Sink},
@@ -23,17 +24,16 @@ use crate::{
 
 /// Sends documents to the extension if there is one, else to the daemon.
 ///
-/// Each finished document goes one of the two ways, never both. The extension is given up by a
-/// message ([`Message::Leave`](tracestitch_wire::handoff::Message::Leave)): documents that the
-/// kernel has taken for the extension stay with it, all others go to the daemon. Two losses remain.
-/// Documents in the kernel's buffer when the extension dies are lost, because nothing shows which
-/// of them it has read. Documents in progress when the extension is given up are not closed if the
-/// function is killed.
+/// Each finished document goes one of the two ways, never both. Documents in shared memory belong
+/// to the extension until it has closed its socket; then what it has not released goes to the
+/// daemon. If the extension dies after it sent a document and before it released it, that document
+/// arrives twice. Documents in progress when the extension dies or is given up are not closed if
+/// the function is killed.
 #[derive(Debug)]
 pub(crate) struct Transport {
     handoff: Option<Mutex<Handoff>>,
     direct: Option<Direct>,
-    /// Counters of finished, split and trimmed documents, of those left out, and of losses between
+    /// Counters of finished, split and trimmed documents, of work left out, and of losses between
     /// the two ways.
     counts: Mutex<Counts>,
     /// Reason of the loss if the extension does not take a document and there is no daemon.
@@ -49,8 +49,7 @@ impl Transport {
         let direct = (config.route != Route::Extension)
             .then(|| config.daemon.as_ref().map(Direct::new))
             .flatten();
-        let handoff = (config.route != Route::Direct)
-            .then(|| Mutex::new(Handoff::new(config, direct.is_some())));
+        let handoff = (config.route != Route::Direct).then(|| Mutex::new(Handoff::new(config)));
         Self {
             handoff,
             direct,
@@ -85,17 +84,23 @@ impl Transport {
                 .iter()
                 .for_each(|document| direct.send(document.as_ref())),
             None if documents.is_empty() => {}
-            None => lock(&self.counts).lose(self.no_daemon, documents.len()),
+            None => {
+                let count = documents.len() as u64;
+                lock(&self.counts).delivery.lose(self.no_daemon, count);
+            }
         }
     }
 
     /// Returns all counters of this process.
     fn counts(&self) -> Counts {
-        let own = *lock(&self.counts);
-        let handed = self.handoff().map(|handoff| handoff.counts());
-        let sent = self.direct.as_ref().map(Direct::counts);
-        own.and(handed.unwrap_or_default())
-            .and(sent.unwrap_or_default())
+        let mut counts = *lock(&self.counts);
+        if let Some(handoff) = self.handoff() {
+            counts = counts.and(&handoff.counts());
+        }
+        if let Some(direct) = &self.direct {
+            counts.delivery = counts.delivery.and(&direct.counts());
+        }
+        counts
     }
 }
 
@@ -158,12 +163,9 @@ impl Sink for Transport {
         }
         let fitted = datagram::fit(document.to_vec());
         {
-            let parts = fitted.documents.len() + fitted.lost;
             let mut counts = lock(&self.counts);
             counts.documents += 1;
-            counts.split += parts.saturating_sub(1) as u64;
-            counts.trimmed += fitted.trimmed as u64;
-            counts.lose(Loss::TooLarge, fitted.lost);
+            counts.delivery.record_fit(&fitted);
         }
         if fitted.documents.is_empty() {
             // The opened document must not be closed as a fault later.
@@ -186,15 +188,7 @@ impl Sink for Transport {
     }
 
     fn flush(&self) -> Flushed {
-        let handed = self.handoff().map(|mut handoff| handoff.flush());
-        let (handed, refused) = handed.unwrap_or((Flushed::All, Vec::new()));
-        self.send(&refused);
-        let sent = self.direct.as_ref().map(Direct::flush);
-        match (handed, sent.unwrap_or(Flushed::All)) {
-            (Flushed::All, Flushed::All) => Flushed::All,
-            (Flushed::Some, _) | (_, Flushed::Some) => Flushed::Some,
-            _ => Flushed::Nothing,
-        }
+        self.direct.as_ref().map_or(Flushed::All, Direct::flush)
     }
 
     fn end(&self, request_id: &str) {

@@ -1,143 +1,121 @@
-//! Hand-off to the extension, over two connections of a Unix stream socket
-//! (`tracestitch_wire::handoff`).
+//! Hand-off to the extension: documents in a ring in shared memory, messages on a Unix stream
+//! socket (`tracestitch_wire::handoff`).
 
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+mod connection;
+mod memory;
+
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use socket2::{SockAddr, Socket};
+use tracestitch_ring::{Pushed, Refused, Writer};
 use tracestitch_wire::{
-    handoff::{Channel, Hello, Message, VERSION},
+    handoff::{Hello, Message, VERSION},
     id::SegmentId,
 };
 
-use super::{counts::Counts, sink::Flushed};
+use self::{
+    connection::{Connection, Listener, Sent},
+    memory::Ways,
+};
+use super::counts::Counts;
 use crate::{
     settings::config::{Config, Route},
-    support::{
-        diagnostics::{self, Once},
-        memory::emptied,
-    },
+    support::diagnostics::{self, Once},
 };
 
-/// Unread bytes after which the extension is signalled to read. Linux buffers about 208 KiB in a
-/// Unix socket (`net.core.wmem_default`), including its bookkeeping for each write.
-const DRAIN_AFTER: usize = 96 * 1024;
-
-/// Linux's bookkeeping for one write, in bytes, rounded up.
-const WRITE_OVERHEAD: usize = 768;
-
-/// Largest number of bytes that wait in this process while the socket is full.
-const MAX_WAITING: usize = 4 * 1024 * 1024;
-
-/// Buffer size that leaves room for the last signal, however many are unread. Linux takes twice
-/// this number, and 208 KiB by default without doubling it.
-const LAST_ROOM: usize = 208 * 1024;
-
-/// Connection to the extension, and the frames that wait for room in it.
+/// The extension's session with this process. Nothing here waits.
+///
+/// Methods return the finished documents that cannot go this way.
 #[derive(Debug)]
 pub(crate) struct Handoff {
     path: PathBuf,
     daemon: Option<String>,
     required: bool,
-    /// True if documents that the extension does not take in time can go to the daemon.
-    has_other_way: bool,
+    ways: Ways,
+    /// Created when an extension is found: a process without one does not pay for it. Every
+    /// session uses the same.
+    ring: Option<Writer>,
     link: Link,
-    refused: Once,
+    absent: Once,
     counts: Counts,
 }
 
 #[derive(Debug)]
 enum Link {
-    /// No process listened at the last attempt.
-    Down,
-    Up(Connection),
-    /// The extension did not read and was given up. It is tried again once it has closed this old
-    /// signal connection, because it then reads again.
-    Left(Socket),
-    /// The extension closed the connection: it speaks another version, or it died, and Lambda
-    /// replaces the whole environment. Another connection would lose documents again.
-    Refused,
-}
-
-#[derive(Debug)]
-struct Connection {
-    data: Socket,
-    signal: Socket,
-    /// Frames that the data socket did not take, the first perhaps in part.
-    waiting: VecDeque<Frames>,
-    waiting_bytes: usize,
-    /// Buffer of the last written frames, reused for the next.
-    spare: Vec<u8>,
-    /// Bytes of the first waiting frames that are written.
-    written: usize,
-    /// Estimated bytes in the kernel since the extension was last signalled to read.
-    unread: usize,
-    /// Number of finished documents that the kernel has taken.
-    handed: u64,
-}
-
-/// Frames of one write: a write costs more than its bytes.
-#[derive(Debug)]
-struct Frames {
-    bytes: Vec<u8>,
-    /// Start of the finished document in the last frame, if it carries one.
-    finished: Option<usize>,
+    /// There is no session.
+    Down {
+        /// The listener that closed the last session, because it has another version or died. It
+        /// is not asked again; another one is.
+        closed_by: Option<Listener>,
+    },
+    /// The extension reads the ring.
+    Up {
+        connection: Connection,
+        /// True once the extension was there at the end of an invocation.
+        is_confirmed: bool,
+    },
+    /// The extension did not read its socket and was given up. Published documents remain its own.
+    /// It is asked again once it has closed this old connection, because it then reads again.
+    Left(Connection),
+    /// No session for the rest of the process: it has no ring, or is a fork of the process that
+    /// has one.
+    Off,
 }
 
 impl Handoff {
-    pub(crate) fn new(config: &Config, has_other_way: bool) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self::with(config, Ways::default())
+    }
+
+    fn with(config: &Config, ways: Ways) -> Self {
         let mut handoff = Self {
             path: config.socket.clone(),
             daemon: config.daemon.as_ref().map(ToString::to_string),
             required: config.route == Route::Extension,
-            has_other_way,
-            link: Link::Down,
-            refused: Once::new(),
+            ways,
+            ring: None,
+            link: Link::Down { closed_by: None },
+            absent: Once::new(),
             counts: Counts::default(),
         };
-        handoff.connect();
+        handoff.connect(None);
         handoff
     }
 
-    /// Returns the counters of handed-over documents and of given-up connections.
+    /// Returns the counters of handed-over documents, and of everything that prevented one.
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = self.counts;
-        if let Link::Up(connection) = &self.link {
-            counts.handed += connection.handed;
-        }
-        counts
+        self.counts
     }
 
-    /// Begins an invocation: connects unless connected, and checks that the extension is still
-    /// there. Returns the finished documents that cannot go this way.
+    /// Begins an invocation: connects unless connected. Makes no system call in a session that was
+    /// confirmed.
     pub(crate) fn begin(&mut self) -> Vec<Vec<u8>> {
-        match &self.link {
-            Link::Up(connection) if is_closed(&connection.signal) => {
-                return self.leave(&ErrorKind::ConnectionAborted.into());
+        self.leave_to_parent();
+        let returned = match &self.link {
+            // Closed at once by an extension of another version, for example.
+            Link::Up {
+                connection,
+                is_confirmed: false,
             }
-            Link::Left(signal) if is_closed(signal) => self.connect(),
-            Link::Down => self.connect(),
-            Link::Up(_) | Link::Left(_) | Link::Refused => {}
+            | Link::Left(connection)
+                if connection.is_closed() =>
+            {
+                self.take_back()
+            }
+            _ => Vec::new(),
+        };
+        if let Link::Down { closed_by } = self.link {
+            self.connect(closed_by);
         }
-        Vec::new()
-    }
-
-    /// Announces an invocation: the extension waits for its end. Returns the finished documents
-    /// that cannot go this way.
-    pub(crate) fn announce(&mut self, request_id: &str) -> Vec<Vec<u8>> {
-        self.write([Message::Begin { request_id }])
+        returned
     }
 
     /// Connects to the extension. Without one this costs one failed system call.
-    fn connect(&mut self) {
-        self.link = Link::Down;
-        match self.try_connect() {
-            Ok(connection) => self.link = Link::Up(connection),
+    fn connect(&mut self, closed_by: Option<Listener>) {
+        match self.try_connect(closed_by) {
+            Ok(link) => self.link = link,
             Err(error) if error.kind() == ErrorKind::NotFound && !self.required => {}
-            Err(error) => self.refused.warn(format_args!(
+            Err(error) => self.absent.warn(format_args!(
                 "no extension at {} ({error}): {}",
                 self.path.display(),
                 if self.required {
@@ -149,276 +127,198 @@ impl Handoff {
         }
     }
 
-    fn try_connect(&self) -> io::Result<Connection> {
-        let user = std::fs::metadata("/proc/self")?.uid();
-        check_place(&self.path, user)?;
-        let session = fastrand::u64(..);
-        let address = SockAddr::unix(&self.path)?;
-        let open = |channel| -> io::Result<Socket> {
-            let (socket, peer) = connected(&address)?;
-            if peer != user {
-                return Err(io::Error::other("another user listens there"));
-            }
-            let hello = Hello {
-                version: VERSION,
-                channel,
-                session,
-                daemon: self.daemon.clone(),
-            };
-            let mut frame = Vec::new();
-            Message::Hello(hello).encode(&mut frame);
-            // A new socket has room for a frame of this size.
-            (&socket).write_all(&frame)?;
-            Ok(socket)
+    fn try_connect(&mut self, closed_by: Option<Listener>) -> io::Result<Link> {
+        if Listener::find(&self.path).map(Some)? == closed_by {
+            return Ok(Link::Down { closed_by });
+        }
+        let connection = Connection::open(&self.path)?;
+        if self.ring.is_none() {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            self.ring = self.ways.create(folder, &mut self.counts);
+        }
+        let Some(ring) = &self.ring else {
+            return Ok(Link::Off);
         };
-        Ok(Connection {
-            data: open(Channel::Data)?,
-            signal: open(Channel::Signal)?,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            spare: Vec::new(),
-            written: 0,
-            unread: 0,
-            handed: 0,
+        let hello = Message::Hello(Hello {
+            version: VERSION,
+            daemon: self.daemon.clone(),
+        });
+        connection.send_hello(&hello, ring)?;
+        Ok(Link::Up {
+            connection,
+            is_confirmed: false,
         })
-    }
-
-    pub(crate) fn open(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
-        self.write([Message::Open { id, document }])
     }
 
     /// Returns true if the extension takes documents, as far as is known.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.link, Link::Up(_))
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// Announces an invocation: the extension waits for its end.
+    pub(crate) fn announce(&mut self, request_id: &str) -> Vec<Vec<u8>> {
+        match self.push(&Message::Begin { request_id }) {
+            Ok(returned) => returned,
+            // Its documents arrive nevertheless, at the latest in the next invocation.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn open(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
+        match self.push(&Message::Open { id, document }) {
+            Ok(returned) => returned,
+            Err(refused) => {
+                self.counts.untracked += 1;
+                self.react(refused);
+                Vec::new()
+            }
+        }
     }
 
     pub(crate) fn close(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
-        if self.is_up() {
-            self.write([Message::Close { id, document }])
-        } else {
-            vec![document.to_vec()]
+        if !self.is_up() {
+            return vec![document.to_vec()];
+        }
+        match self.push(&Message::Close { id, document }) {
+            Ok(returned) => {
+                self.counts.handed += 1;
+                returned
+            }
+            Err(refused) => {
+                self.counts.ring_full += 1;
+                self.react(refused);
+                // The extension must not close it as interrupted later.
+                let mut returned = self.discard(&[id]);
+                returned.push(document.to_vec());
+                returned
+            }
         }
     }
 
     pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
-        self.with(|connection| connection.discard(ids))
-    }
-
-    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> Vec<Vec<u8>> {
-        self.with(|connection| connection.write(messages))
-    }
-
-    /// Calls `tell` with the connection. Returns the finished documents that cannot go this way.
-    fn with(&mut self, tell: impl FnOnce(&mut Connection) -> io::Result<()>) -> Vec<Vec<u8>> {
-        let Link::Up(connection) = &mut self.link else {
-            return Vec::new();
-        };
-        match tell(connection) {
-            Ok(()) => Vec::new(),
-            Err(error) => self.leave(&error),
+        let mut returned = Vec::new();
+        for id in ids {
+            let message = Message::Discard { id: *id };
+            returned.extend(match self.push(&message) {
+                Ok(returned) => returned,
+                Err(Refused::Full) => self.send(&message),
+                Err(refused) => {
+                    self.react(refused);
+                    Vec::new()
+                }
+            });
         }
+        returned
     }
 
-    /// Writes waiting frames as far as there is room.
-    pub(crate) fn flush(&mut self) -> (Flushed, Vec<Vec<u8>>) {
-        let Link::Up(connection) = &mut self.link else {
-            return (Flushed::All, Vec::new());
-        };
-        match connection.flush() {
-            Ok(_) if connection.waiting.is_empty() => (Flushed::All, Vec::new()),
-            Ok(0) => (Flushed::Nothing, Vec::new()),
-            Ok(_) => (Flushed::Some, Vec::new()),
-            Err(error) => (Flushed::All, self.leave(&error)),
-        }
-    }
-
-    /// Signals the end of the invocation. Documents that the extension has not taken go to the
-    /// daemon, if there is one, because no further invocation may follow.
+    /// Reports the end of the invocation.
     pub(crate) fn end(&mut self, request_id: &str) -> Vec<Vec<u8>> {
-        let Link::Up(connection) = &mut self.link else {
+        self.leave_to_parent();
+        let returned = self.send(&Message::End { request_id });
+        if let Link::Up { is_confirmed, .. } = &mut self.link {
+            *is_confirmed = true;
+        }
+        returned
+    }
+
+    /// Publishes a message in the ring, if the extension reads it. Wakes the extension when the
+    /// ring is half full.
+    fn push(&mut self, message: &Message<'_>) -> Result<Vec<Vec<u8>>, Refused> {
+        let (Link::Up { .. }, Some(ring)) = (&self.link, &self.ring) else {
+            return Ok(Vec::new());
+        };
+        let Pushed { half_full } = message.with_frame(|parts| ring.push(parts))?;
+        Ok(if half_full {
+            self.send(&Message::Drain)
+        } else {
+            Vec::new()
+        })
+    }
+
+    /// Sends a message on the socket, if the extension reads it.
+    fn send(&mut self, message: &Message<'_>) -> Vec<Vec<u8>> {
+        let Link::Up { connection, .. } = &self.link else {
             return Vec::new();
         };
-        match connection.end(request_id) {
-            Ok(()) if connection.waiting.is_empty() || !self.has_other_way => Vec::new(),
-            Ok(()) => self.leave(&io::Error::other("it does not read")),
-            Err(error) => self.leave(&error),
+        match connection.send(message) {
+            Sent::Yes => Vec::new(),
+            Sent::Full => {
+                self.leave("it does not read its socket");
+                Vec::new()
+            }
+            Sent::Closed => self.take_back(),
         }
     }
 
-    /// Gives the extension up. It still reads what the kernel has taken. Returns the other finished
-    /// documents, and withdraws the open ones.
+    /// Ends a session whose ring takes no frames any more.
     #[cold]
-    fn leave(&mut self, error: &io::Error) -> Vec<Vec<u8>> {
-        let Link::Up(connection) = std::mem::replace(&mut self.link, Link::Refused) else {
-            return Vec::new();
+    fn react(&mut self, refused: Refused) {
+        match refused {
+            Refused::Full | Refused::Empty | Refused::TooLong => {}
+            Refused::InvalidReader => self.leave("it wrote an invalid position"),
+            Refused::Forked => self.leave_to_parent(),
+        }
+    }
+
+    /// Gives the extension up. Documents that were published remain its own, open ones are
+    /// withdrawn.
+    #[cold]
+    fn leave(&mut self, reason: &str) {
+        let link = std::mem::replace(&mut self.link, Link::Off);
+        let Link::Up { connection, .. } = link else {
+            self.link = link;
+            return;
         };
         diagnostics::debug(format_args!(
-            "the extension does not listen any more ({error}): documents go another way"
+            "the extension was given up ({reason}): documents go another way"
         ));
-        self.counts.handed += connection.handed;
         self.counts.gave_up += 1;
-        let signal = connection.signal;
-        // If this fails, the extension is gone, and with it all documents that could be sent twice.
-        let told = signal
-            .set_send_buffer_size(LAST_ROOM)
-            .and_then(|()| say(&signal, &Message::Leave))
-            .and_then(|()| signal.shutdown(Shutdown::Write));
-        if told.is_ok() && !is_closed(&signal) {
-            self.link = Link::Left(signal);
+        connection.leave();
+        self.link = Link::Left(connection);
+    }
+
+    /// Ends the session that the extension has closed. Nothing reads the ring any more, so what is
+    /// in it was not sent. Returns its finished documents.
+    #[cold]
+    fn take_back(&mut self) -> Vec<Vec<u8>> {
+        let closed_by = match &self.link {
+            Link::Up { connection, .. } => Some(connection.listener()),
+            // It reads again, and closed a session that was over.
+            Link::Left(_) | Link::Down { .. } | Link::Off => None,
+        };
+        if closed_by.is_some() {
+            diagnostics::debug(format_args!(
+                "the extension has closed the session: documents go another way"
+            ));
+            self.counts.gave_up += 1;
         }
-        connection
-            .waiting
+        self.link = Link::Down { closed_by };
+        let frames = self.ring.as_ref().map(Writer::reclaim);
+        let returned: Vec<_> = frames
+            .unwrap_or_default()
             .into_iter()
-            .filter_map(Frames::into_finished)
-            .collect()
+            .filter_map(finished)
+            .collect();
+        self.counts.taken_back += returned.len() as u64;
+        returned
     }
-}
 
-/// Returns a nonblocking socket, and the user id of the process that listens.
-#[cfg(target_os = "linux")]
-fn connected(address: &SockAddr) -> io::Result<(Socket, u32)> {
-    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-    use socket2::{Domain, Type};
-
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.connect(address)?;
-    let user = getsockopt(&socket, PeerCredentials)?.uid();
-    Ok((socket, user))
-}
-
-/// Fails on other systems: extensions run in Lambda, which is Linux.
-#[cfg(not(target_os = "linux"))]
-fn connected(_address: &SockAddr) -> io::Result<(Socket, u32)> {
-    Err(ErrorKind::NotFound.into())
-}
-
-/// Rejects a socket that another user could have created. The extension runs as the same user.
-fn check_place(path: &Path, user: u32) -> io::Result<()> {
-    // Links are not followed: neither is one of ours.
-    let found = std::fs::symlink_metadata(path)?;
-    if !found.file_type().is_socket() {
-        return Err(io::Error::other(
-            "expected a socket, found another kind of file",
-        ));
-    }
-    if found.uid() != user {
-        return Err(io::Error::other("expected a socket of this process's user"));
-    }
-    let folder = std::fs::symlink_metadata(path.parent().unwrap_or(path))?;
-    if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o022 != 0 {
-        return Err(io::Error::other(
-            "expected it in a folder of this process's user to which nobody else may write",
-        ));
-    }
-    Ok(())
-}
-
-/// Returns true if the extension has closed this connection. It never writes.
-fn is_closed(mut signal: &Socket) -> bool {
-    match signal.read(&mut [0; 1]) {
-        Ok(count) => count == 0,
-        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-    }
-}
-
-impl Frames {
-    /// Encodes `messages` into `bytes`, an empty buffer.
-    fn new<'a>(messages: impl IntoIterator<Item = Message<'a>>, mut bytes: Vec<u8>) -> Self {
-        let mut finished = None;
-        for message in messages {
-            message.encode(&mut bytes);
-            if let Message::Close { document, .. } = message {
-                finished = Some(bytes.len() - document.len());
-            }
+    /// Leaves session and ring to the process that this one was forked from.
+    fn leave_to_parent(&mut self) {
+        if self.ring.as_ref().is_some_and(Writer::is_forked) {
+            // The parent's socket stays open, because the parent has it, too.
+            self.link = Link::Off;
         }
-        Self { bytes, finished }
-    }
-
-    fn into_finished(mut self) -> Option<Vec<u8>> {
-        self.finished.map(|start| self.bytes.split_off(start))
     }
 }
 
-impl Connection {
-    fn write<'a>(&mut self, messages: impl IntoIterator<Item = Message<'a>>) -> io::Result<()> {
-        let frames = Frames::new(messages, std::mem::take(&mut self.spare));
-        self.unread += frames.bytes.len() + WRITE_OVERHEAD;
-        self.waiting_bytes += frames.bytes.len();
-        self.waiting.push_back(frames);
-        self.flush()?;
-        if self.waiting_bytes > MAX_WAITING {
-            return Err(io::Error::other("it has not read for 4 MiB"));
-        }
-        if self.unread >= DRAIN_AFTER {
-            self.unread = 0;
-            say(&self.signal, &Message::Drain)?;
-        }
-        Ok(())
-    }
-
-    fn discard(&mut self, ids: &[SegmentId]) -> io::Result<()> {
-        let discards = || ids.iter().map(|id| Message::Discard { id: *id });
-        self.write(discards())?;
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        // Some discarded documents are already in the kernel's buffer but this discard is not. Also
-        // send it on the signal channel, or the extension would close them as interrupted if the
-        // process dies now.
-        say_all(&self.signal, &Frames::new(discards(), Vec::new()).bytes)
-    }
-
-    /// Writes waiting frames as far as there is room. Returns the number of bytes taken. Signals an
-    /// extension that has made room again, because it sleeps once it has read everything.
-    fn flush(&mut self) -> io::Result<usize> {
-        let mut taken = 0;
-        while let Some(frames) = self.waiting.front() {
-            let sent = send(&self.data, &frames.bytes[self.written..])?;
-            taken += sent;
-            self.written += sent;
-            if self.written < frames.bytes.len() {
-                if taken > 0 {
-                    say(&self.signal, &Message::Drain)?;
-                }
-                break;
-            }
-            self.waiting_bytes -= frames.bytes.len();
-            self.handed += u64::from(frames.finished.is_some());
-            self.written = 0;
-            if let Some(written) = self.waiting.pop_front() {
-                self.spare = emptied(written.bytes);
-            }
-        }
-        Ok(taken)
-    }
-
-    fn end(&mut self, request_id: &str) -> io::Result<()> {
-        self.flush()?;
-        self.unread = 0;
-        say(&self.signal, &Message::End { request_id })
-    }
-}
-
-fn say(signal: &Socket, message: &Message<'_>) -> io::Result<()> {
-    let mut frame = Vec::with_capacity(64);
-    message.encode(&mut frame);
-    say_all(signal, &frame)
-}
-
-fn say_all(signal: &Socket, frames: &[u8]) -> io::Result<()> {
-    if send(signal, frames)? == frames.len() {
-        Ok(())
-    } else {
-        Err(io::Error::other("it does not read its signals"))
-    }
-}
-
-/// Sends bytes. Returns how many the socket took; 0 if it is full.
-fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-    match socket.write(bytes) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        result => result,
-    }
+/// Returns the finished document in a frame of the ring.
+fn finished(mut frame: Vec<u8>) -> Option<Vec<u8>> {
+    let length = match Message::decode(&frame) {
+        Ok(Message::Close { document, .. }) => document.len(),
+        _ => return None,
+    };
+    Some(frame.split_off(frame.len() - length))
 }
 
 #[cfg(test)]

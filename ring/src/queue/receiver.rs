@@ -52,6 +52,20 @@ impl Receiver {
 
     /// See [`Reader::read`](crate::Reader::read).
     pub(crate) fn read(&mut self, mut deliver: impl FnMut(&[u8])) -> Result<usize, Error> {
+        let mut count = 0;
+        self.read_some(self.capacity, |frame| {
+            count += 1;
+            deliver(frame);
+        })?;
+        Ok(count)
+    }
+
+    /// See [`Reader::read_some`](crate::Reader::read_some).
+    pub(crate) fn read_some(
+        &mut self,
+        bytes: u64,
+        mut deliver: impl FnMut(&[u8]),
+    ) -> Result<u64, Error> {
         let published = self.published()?;
         if published == self.position {
             return Ok(0);
@@ -59,14 +73,15 @@ impl Receiver {
         // Loaded after a published position that this reader has not released: until it does, the
         // writer does not change the base.
         let base = self.source.base()?;
-        let mut frames = Frames::new(self.position, published, base, self.capacity)?;
-        let mut count = 0;
-        while frames.next(&*self.source, &mut self.frame)? {
+        let start = self.position;
+        let mut frames = Frames::new(start, published, base, self.capacity)?;
+        while self.position.wrapping_sub(start) < bytes
+            && frames.next(&*self.source, &mut self.frame)?
+        {
             self.position = frames.position();
-            count += 1;
             deliver(&self.frame);
         }
-        Ok(count)
+        Ok(self.position.wrapping_sub(start))
     }
 
     /// See [`Reader::release`](crate::Reader::release).

@@ -267,3 +267,20 @@ fn accepted_frames_of_each_thread_arrive_in_order() {
     receive();
     assert_eq!(accepted, received);
 }
+
+#[test]
+fn step_ends_after_the_frame_that_completes_it() {
+    let (memory, writer) = ring(1024);
+    let mut reader = reader(&memory).unwrap();
+    // Each takes 24 bytes.
+    for number in 0..7 {
+        assert!(writer.push(&[&frame(number, 16)]).is_ok());
+    }
+    let mut frames = Vec::new();
+    for (bytes, read) in [(0, 0), (1, 24), (24, 24), (25, 48), (100, 72), (100, 0)] {
+        let result = reader.read_some(bytes, |frame| frames.push(frame.to_vec()));
+        assert_eq!(result.unwrap(), read, "of {bytes}");
+        reader.release().unwrap();
+    }
+    assert_eq!(frames, (0..7).map(|n| frame(n, 16)).collect::<Vec<_>>());
+}

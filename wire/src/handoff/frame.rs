@@ -1,6 +1,6 @@
 //! Encoding and decoding of messages.
 
-use super::{MAX_FRAME, Message};
+use super::message::{MAX_FRAME, Message};
 use crate::{Error, id::SegmentId};
 
 const LENGTH: usize = 4;
@@ -15,8 +15,35 @@ const DRAIN: u8 = 6;
 const LEAVE: u8 = 7;
 const BEGIN: u8 = 8;
 
-impl Message<'_> {
-    /// Appends the message to `out`, as one frame.
+impl<'a> Message<'a> {
+    /// Passes the parts of this message's frame to `write`: concatenated, they are the frame,
+    /// without a length. The document is not copied.
+    ///
+    /// ```
+    /// use tracestitch_wire::handoff::Message;
+    ///
+    /// let bytes = Message::End { request_id: "r-1" }.with_frame(|parts| parts.concat());
+    /// assert_eq!(bytes, [5, b'r', b'-', b'1']);
+    /// ```
+    pub fn with_frame<R>(&self, write: impl FnOnce(&[&[u8]]) -> R) -> R {
+        match self {
+            Self::Hello(hello) => {
+                // Strings and numbers written to memory cannot fail.
+                let json = serde_json::to_vec(hello).unwrap_or_default();
+                write(&[&[HELLO], &json])
+            }
+            Self::Open { id, document } => write(&[&[OPEN], &id.to_bytes(), document]),
+            Self::Close { id, document } => write(&[&[CLOSE], &id.to_bytes(), document]),
+            Self::Discard { id } => write(&[&[DISCARD], &id.to_bytes()]),
+            Self::Begin { request_id } => write(&[&[BEGIN], request_id.as_bytes()]),
+            Self::End { request_id } => write(&[&[END], request_id.as_bytes()]),
+            Self::Drain => write(&[&[DRAIN]]),
+            Self::Leave => write(&[&[LEAVE]]),
+            Self::Unknown(kind) => write(&[&[*kind]]),
+        }
+    }
+
+    /// Appends the message to `out` as one frame of the socket, with its length.
     ///
     /// ```
     /// use tracestitch_wire::handoff::Message;
@@ -26,79 +53,64 @@ impl Message<'_> {
     /// assert_eq!(bytes, [0, 0, 0, 4, 5, b'r', b'-', b'1']);
     /// ```
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        if let Self::Open { document, .. } | Self::Close { document, .. } = self {
-            out.reserve(LENGTH + 1 + ID + document.len());
-        }
-        out.extend([0; LENGTH]);
-        match self {
-            Self::Hello(hello) => {
-                out.push(HELLO);
-                // Strings and numbers written to memory cannot fail.
-                let _ = serde_json::to_writer(&mut *out, hello);
-            }
-            Self::Open { id, document } => {
-                out.push(OPEN);
-                out.extend(id.to_bytes());
-                out.extend_from_slice(document);
-            }
-            Self::Close { id, document } => {
-                out.push(CLOSE);
-                out.extend(id.to_bytes());
-                out.extend_from_slice(document);
-            }
-            Self::Discard { id } => {
-                out.push(DISCARD);
-                out.extend(id.to_bytes());
-            }
-            Self::Begin { request_id } => {
-                out.push(BEGIN);
-                out.extend_from_slice(request_id.as_bytes());
-            }
-            Self::End { request_id } => {
-                out.push(END);
-                out.extend_from_slice(request_id.as_bytes());
-            }
-            Self::Drain => out.push(DRAIN),
-            Self::Leave => out.push(LEAVE),
-            Self::Unknown(kind) => out.push(*kind),
-        }
-        let length = (out.len() - start - LENGTH) as u32;
-        out[start..start + LENGTH].copy_from_slice(&length.to_be_bytes());
+        self.with_frame(|parts| {
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            out.reserve(LENGTH + length);
+            out.extend((length as u32).to_be_bytes());
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        });
+    }
+
+    /// Returns the message in a frame without a length.
+    ///
+    /// ```
+    /// use tracestitch_wire::handoff::Message;
+    ///
+    /// assert_eq!(Message::decode(b"\x05r-1")?, Message::End { request_id: "r-1" });
+    /// # Ok::<(), tracestitch_wire::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the frame is empty, or its payload does not match its kind.
+    pub fn decode(frame: &'a [u8]) -> Result<Self, Error> {
+        let Some((kind, payload)) = frame.split_first() else {
+            return Err(Error::expected_bytes("a frame of 1 to 131072 bytes", frame));
+        };
+        let with_id = || -> Result<(SegmentId, &'a [u8]), Error> {
+            payload
+                .split_first_chunk::<ID>()
+                .map(|(id, rest)| (SegmentId::from_bytes(*id), rest))
+                .ok_or_else(|| {
+                    Error::expected_bytes("a frame that begins with a segment id", payload)
+                })
+        };
+        let request_id = || {
+            std::str::from_utf8(payload)
+                .map_err(|_| Error::expected_bytes("a request id in UTF-8", payload))
+        };
+        Ok(match *kind {
+            HELLO => Self::Hello(
+                serde_json::from_slice(payload)
+                    .map_err(|_| Error::expected_bytes("a hello with a version", payload))?,
+            ),
+            OPEN => with_id().map(|(id, document)| Self::Open { id, document })?,
+            CLOSE => with_id().map(|(id, document)| Self::Close { id, document })?,
+            DISCARD => with_id().map(|(id, _)| Self::Discard { id })?,
+            BEGIN => Self::Begin {
+                request_id: request_id()?,
+            },
+            END => Self::End {
+                request_id: request_id()?,
+            },
+            DRAIN => Self::Drain,
+            LEAVE => Self::Leave,
+            unknown => Self::Unknown(unknown),
+        })
     }
 }
 
-fn parse(kind: u8, payload: &[u8]) -> Result<Message<'_>, Error> {
-    let with_id = || -> Result<(SegmentId, &[u8]), Error> {
-        payload
-            .split_first_chunk::<ID>()
-            .map(|(id, rest)| (SegmentId::from_bytes(*id), rest))
-            .ok_or_else(|| Error::expected_bytes("a frame that begins with a segment id", payload))
-    };
-    let request_id = || {
-        std::str::from_utf8(payload)
-            .map_err(|_| Error::expected_bytes("a request id in UTF-8", payload))
-    };
-    Ok(match kind {
-        HELLO => Message::Hello(serde_json::from_slice(payload).map_err(|_| {
-            Error::expected_bytes("a hello with version, channel and session", payload)
-        })?),
-        OPEN => with_id().map(|(id, document)| Message::Open { id, document })?,
-        CLOSE => with_id().map(|(id, document)| Message::Close { id, document })?,
-        DISCARD => with_id().map(|(id, _)| Message::Discard { id })?,
-        BEGIN => Message::Begin {
-            request_id: request_id()?,
-        },
-        END => Message::End {
-            request_id: request_id()?,
-        },
-        DRAIN => Message::Drain,
-        LEAVE => Message::Leave,
-        unknown => Message::Unknown(unknown),
-    })
-}
-
-/// Reassembles messages from a stream of bytes in pieces of any size.
+/// Reassembles the messages of a socket from bytes in pieces of any size.
 ///
 /// ```
 /// use tracestitch_wire::handoff::{Decoder, Message};
@@ -154,7 +166,7 @@ impl Decoder {
             return Ok(None);
         };
         self.read += LENGTH + length;
-        parse(frame[0], &frame[1..]).map(Some)
+        Message::decode(frame).map(Some)
     }
 
     /// Number of bytes that wait for the rest of their message.

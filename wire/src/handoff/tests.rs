@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::SegmentId;
 
 fn id() -> SegmentId {
     "53995c3f42cd8ad8".parse().unwrap()
@@ -9,8 +10,6 @@ fn id() -> SegmentId {
 fn hello() -> Hello {
     Hello {
         version: VERSION,
-        channel: Channel::Data,
-        session: 7,
         daemon: Some("169.254.79.129:2000".to_owned()),
     }
 }
@@ -51,20 +50,19 @@ fn encode(messages: &[Message<'_>]) -> Vec<u8> {
 /// the end.
 #[test]
 fn frames_match_the_golden_file() {
-    let golden = include_bytes!("../../golden/handoff_v1.bin");
+    let golden = include_bytes!("../../golden/handoff_v2.bin");
     assert_eq!(encode(&messages()), golden);
 }
 
 #[test]
 fn unknown_members_of_hello_are_skipped() {
-    let payload = br#"{"version":1,"channel":"signal","session":7,"later":[1]}"#;
+    let payload = br#"{"version":2,"later":[1]}"#;
     let mut bytes = (payload.len() as u32 + 1).to_be_bytes().to_vec();
     bytes.push(1);
     bytes.extend(payload);
     let mut decoder = Decoder::default();
     decoder.push(&bytes);
     let expected = Hello {
-        channel: Channel::Signal,
         daemon: None,
         ..hello()
     };
@@ -85,6 +83,16 @@ fn malformed_frames_are_errors() {
         decoder.push(bytes);
         assert!(decoder.next().is_err(), "no error although {reason}");
     }
+}
+
+#[test]
+fn frame_of_the_ring_is_the_frame_of_the_socket_without_its_length() {
+    for message in messages() {
+        let frame = message.with_frame(|parts| parts.concat());
+        assert_eq!(encode(std::slice::from_ref(&message))[4..], frame);
+        assert_eq!(Message::decode(&frame), Ok(message));
+    }
+    assert!(Message::decode(b"").is_err());
 }
 
 proptest! {

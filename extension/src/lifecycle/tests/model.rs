@@ -17,7 +17,6 @@ const IDS: u64 = 6;
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Connect(u64),
-    ConnectData(u64),
     Open(u64, u64),
     Close(u64, u64),
     /// Opens a finished document, which is sent only if its function dies.
@@ -86,8 +85,7 @@ impl Random {
     fn step(&mut self) -> Step {
         let (session, id) = (self.below(SESSIONS), self.below(IDS));
         match self.below(64) {
-            0..8 => Step::Connect(session),
-            8 => Step::ConnectData(session),
+            0..9 => Step::Connect(session),
             9..17 => Step::Open(session, id),
             17..21 => Step::OpenFinished(session, id),
             21..35 => Step::Close(session, id),
@@ -118,7 +116,6 @@ impl Random {
 /// A connected session.
 #[derive(Debug, Default)]
 struct Connected {
-    signals: bool,
     /// Invocations that it announced and has not ended, and whether their events are still to
     /// come.
     begun: BTreeMap<u64, bool>,
@@ -128,7 +125,7 @@ struct Connected {
 
 impl Connected {
     fn can_be_awaited(&self) -> bool {
-        self.signals && !self.in_vain
+        !self.in_vain
     }
 }
 
@@ -416,11 +413,9 @@ impl Run {
         self.give(Input::Message { session, message })
     }
 
-    fn hello(&mut self, session: u64, channel: Channel) -> Result<(), String> {
+    fn hello(&mut self, session: u64) -> Result<(), String> {
         let hello = Hello {
             version: VERSION,
-            channel,
-            session,
             daemon: None,
         };
         self.send(session, Message::Hello(hello))
@@ -430,20 +425,8 @@ impl Run {
         let connected = |session| self.model.connected.contains_key(session);
         match step {
             Step::Connect(s) if !connected(&s) => {
-                let signals = true;
-                self.model.connected.insert(
-                    s,
-                    Connected {
-                        signals,
-                        ..Connected::default()
-                    },
-                );
-                self.hello(s, Channel::Data)?;
-                self.hello(s, Channel::Signal)?;
-            }
-            Step::ConnectData(s) if !connected(&s) => {
                 self.model.connected.insert(s, Connected::default());
-                self.hello(s, Channel::Data)?;
+                self.hello(s)?;
             }
             Step::Open(s, id) if connected(&s) => {
                 let name = self.model.name();

@@ -1,14 +1,16 @@
 use std::net::UdpSocket;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracestitch_wire::handoff::{Decoder, Message};
+use tracestitch_wire::handoff::Message;
 
 use super::*;
-use crate::settings::config::Route;
+use crate::{
+    settings::config::Route,
+    tests::{alone::alone, extension::Extension},
+};
 
 /// Longest time that a step may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,7 +76,7 @@ fn burst_of_thousands_reaches_the_daemon_whole() {
     }
     transport.end("r-1");
     read_all(&socket, &mut read);
-    assert_eq!(transport.counts().sent, 2_000);
+    assert_eq!(transport.counts().delivery.sent, 2_000);
     assert_eq!((read.len(), read == documents), (2_000, true));
 }
 
@@ -86,7 +88,7 @@ fn waiting_documents_leave_at_the_end() {
         transport.close(SegmentId::new(), &document(n));
     }
     transport.end("r-1");
-    assert_eq!(transport.counts().sent, 100);
+    assert_eq!(transport.counts().delivery.sent, 100);
     assert_eq!(
         receive(&socket, 100, IDLE).len(),
         100,
@@ -105,8 +107,11 @@ fn absent_daemon_costs_only_the_documents() {
     transport.end("r-1");
     let counts = transport.counts();
     // The kernel reports the last one with the next send only.
-    assert!(counts.lost(Loss::NotSent) >= 9, "{counts}");
-    assert_eq!(counts.sent + counts.lost(Loss::NotSent), 10);
+    assert!(counts.delivery.lost.of(Loss::NotSent) >= 9, "{counts}");
+    assert_eq!(
+        counts.delivery.sent + counts.delivery.lost.of(Loss::NotSent),
+        10
+    );
 }
 
 #[test]
@@ -123,7 +128,7 @@ fn document_too_large_for_the_path_is_made_smaller() {
     assert!(String::from_utf8_lossy(&read[0]).contains("trimmed"));
     let counts = direct.counts();
     assert_eq!((counts.sent, counts.trimmed), (1, 1));
-    assert_eq!(counts.lost(Loss::TooLarge), 1);
+    assert_eq!(counts.lost.of(Loss::TooLarge), 1);
 }
 
 #[test]
@@ -146,7 +151,7 @@ fn name_is_resolved_beside_the_handler() {
 
     let nobody = Transport::new(&named("nobody.invalid"));
     nobody.close(SegmentId::new(), &document(2));
-    while nobody.counts().lost(Loss::DaemonUnknown) == 0 {
+    while nobody.counts().delivery.lost.of(Loss::DaemonUnknown) == 0 {
         nobody.end("r-1");
         assert!(Instant::now() < deadline, "it is still being looked for");
         thread::yield_now();
@@ -174,91 +179,183 @@ fn socket_is_reopened_after_a_restore() {
     assert_eq!(sender(3), after, "only for the first invocation");
 }
 
-/// An extension that reads on request.
-struct Extension {
-    listener: UnixListener,
-    _folder: tempfile::TempDir,
-    config: Config,
-    _daemon: UdpSocket,
+/// Settings of a function whose extension and daemon are the test.
+fn both(extension: &Extension) -> (UdpSocket, Config) {
+    let (daemon, config) = daemon();
+    daemon.set_nonblocking(true).unwrap();
+    let config = Config {
+        route: Route::Auto,
+        socket: extension.path(),
+        ..config
+    };
+    (daemon, config)
 }
 
-impl Extension {
-    fn listen() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        let (daemon, config) = daemon();
-        Self {
-            listener: UnixListener::bind(&path).unwrap(),
-            _folder: folder,
-            config: Config {
-                route: Route::Auto,
-                socket: path,
-                ..config
-            },
-            _daemon: daemon,
-        }
+/// Sends all waiting documents, and returns what the daemon received.
+fn flush_to(daemon: &UdpSocket, transport: &Transport) -> Vec<Vec<u8>> {
+    let (mut read, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    while transport.flush() != Flushed::All {
+        assert!(Instant::now() < deadline, "it never gets done");
+        read_all(daemon, &mut read);
     }
-
-    fn accept(&self) -> (UnixStream, UnixStream) {
-        let data = self.listener.accept().unwrap().0;
-        data.set_nonblocking(true).unwrap();
-        (data, self.listener.accept().unwrap().0)
-    }
-}
-
-/// Returns the closed documents among the frames on `data`.
-fn closed(mut data: &UnixStream, decoder: &mut Decoder) -> Vec<Vec<u8>> {
-    let (mut documents, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
-    while let Ok(length) = data.read(&mut chunk) {
-        if length == 0 {
-            break;
-        }
-        decoder.push(&chunk[..length]);
-        while let Some(message) = decoder.next().unwrap() {
-            if let Message::Close { document, .. } = message {
-                documents.push(document.to_vec());
-            }
-        }
-    }
-    documents
+    read_all(daemon, &mut read);
+    read
 }
 
 #[test]
 fn document_goes_one_way_whenever_the_extension_stops_reading() {
+    let document = |n: usize| format!("{n:06}{}", "x".repeat(10_000)).into_bytes();
     // Number of documents that the extension reads before it hangs.
     for reads in [0, 1, 57, 400] {
         let extension = Extension::listen();
-        let transport = Transport::new(&extension.config);
-        let (data, _signal) = extension.accept();
-        let mut decoder = Decoder::default();
-        let mut read = Vec::new();
+        let (daemon, config) = both(&extension);
+        let transport = Transport::new(&config);
+        let mut session = extension.accept();
+        let (mut handed, mut sent) = (Vec::new(), Vec::new());
         for n in 0..1_000 {
+            transport.open(SegmentId::new(), b"{}");
             transport.close(SegmentId::new(), &document(n));
             if n < reads {
-                read.extend(closed(&data, &mut decoder));
+                handed.extend(session.closed());
             }
+            read_all(&daemon, &mut sent);
         }
-        let stuck = transport.flush();
-        assert_eq!(stuck, Flushed::Nothing);
+        sent.extend(flush_to(&daemon, &transport));
         transport.end("r-1");
-        read.extend(closed(&data, &mut decoder));
+        handed.extend(session.closed());
         let counts = transport.counts();
-        assert_eq!(counts.handed as usize, read.len());
-        assert_eq!(counts.handed + counts.sent, 1_000);
-        assert_eq!((counts.documents, counts.gave_up), (1_000, 1));
-        read.sort();
-        let before = read.len();
-        read.dedup();
-        assert_eq!(read.len(), before);
+        assert_eq!(counts.handed as usize, handed.len(), "{reads}");
+        assert_eq!(counts.delivery.sent as usize, sent.len(), "{reads}");
+        assert_eq!(counts.documents, 1_000, "{reads}");
+        let mut all = [handed, sent].concat();
+        all.sort();
+        assert!(all == (0..1_000).map(document).collect::<Vec<_>>());
     }
+}
+
+/// The extension sends what it releases. It dies at any moment between reading and releasing, and
+/// another one may take its place.
+#[test]
+fn document_arrives_once_whenever_the_extension_dies() {
+    for seed in 0..100 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut extension = Extension::listen();
+        let (daemon, config) = both(&extension);
+        let transport = Transport::new(&config);
+        let mut session = extension.try_accept();
+        let (mut arrived, mut read, mut documents) = (Vec::new(), Vec::new(), 0);
+        for invocation in 0..20 {
+            let request_id = invocation.to_string();
+            transport.begin();
+            session = extension.try_accept().or(session);
+            transport.announce(&request_id);
+            for _ in 0..random.usize(..10) {
+                match (random.u8(..10), &mut session) {
+                    (0, _) => {
+                        session = None;
+                        read.clear();
+                    }
+                    (1, _) => {
+                        session = None;
+                        read.clear();
+                        extension.restart();
+                    }
+                    (2, Some(session)) => session.peek(|message| {
+                        if let Message::Close { document, .. } = message {
+                            read.push(document.to_vec());
+                        }
+                    }),
+                    (3, Some(session)) => {
+                        arrived.append(&mut read);
+                        arrived.extend(session.closed());
+                    }
+                    _ => {
+                        let id = SegmentId::new();
+                        transport.open(id, b"{}");
+                        transport.close(id, format!("{documents}").as_bytes());
+                        documents += 1;
+                    }
+                }
+            }
+            transport.end(&request_id);
+            arrived.extend(flush_to(&daemon, &transport));
+        }
+        if let Some(session) = &mut session {
+            arrived.append(&mut read);
+            arrived.extend(session.closed());
+        }
+        arrived.sort_by_key(|document| String::from_utf8_lossy(document).parse::<usize>().unwrap());
+        let expected: Vec<_> = (0..documents)
+            .map(|n: usize| n.to_string().into_bytes())
+            .collect();
+        assert_eq!(arrived, expected, "seed {seed}");
+        let counts = transport.counts();
+        assert_eq!(
+            counts.documents + counts.taken_back,
+            counts.handed + counts.delivery.sent,
+            "{counts}"
+        );
+    }
+}
+
+#[test]
+fn forked_process_leaves_ring_and_socket_to_its_parent() {
+    let name = "transport::dispatch::tests::forked_process_leaves_ring_and_socket_to_its_parent";
+    alone(name, || {
+        let extension = Extension::listen();
+        let (daemon, config) = both(&extension);
+        let transport = Transport::new(&config);
+        let mut session = extension.accept();
+        let invoke = |request_id: &str| {
+            transport.begin();
+            transport.announce(request_id);
+            let id = SegmentId::new();
+            transport.open(id, b"{}");
+            transport.close(id, request_id.as_bytes());
+            transport.discard(&[SegmentId::new()]);
+            transport.end(request_id);
+        };
+        invoke("parent");
+        match fork::fork().unwrap() {
+            fork::Fork::Child => {
+                invoke("child");
+                std::process::exit(0);
+            }
+            fork::Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0),
+        }
+        invoke("parent again");
+        let sent = receive(&daemon, 1, PATIENCE);
+        assert_eq!(sent, [b"child"]);
+        assert_eq!(session.messages(), ["Hello", "End", "End"]);
+        assert_eq!(session.closed(), [&b"parent"[..], b"parent again"]);
+        assert!(extension.try_accept().is_none(), "one session");
+        drop(transport);
+        assert!(session.is_over(), "the child holds no socket");
+    });
+}
+
+#[test]
+fn document_that_may_go_nowhere_else_is_counted() {
+    let extension = Extension::listen();
+    let (_daemon, config) = both(&extension);
+    let transport = Transport::new(&Config {
+        route: Route::Extension,
+        ..config
+    });
+    let session = extension.accept();
+    transport.close(SegmentId::new(), b"{}");
+    drop(session);
+    transport.end("r-1");
+    let counts = transport.counts();
+    assert_eq!(counts.delivery.lost.of(Loss::NoExtension), 1, "{counts}");
 }
 
 #[test]
 fn large_documents_are_split_and_trimmed_before_they_leave() {
     let extension = Extension::listen();
-    let transport = Transport::new(&extension.config);
-    let (data, _signal) = extension.accept();
-    let mut decoder = Decoder::default();
+    let (_daemon, config) = both(&extension);
+    let transport = Transport::new(&config);
+    let mut session = extension.accept();
     let filler = |bytes| "x".repeat(bytes);
     let frame = r#"{"path":"src/main.rs","line":1,"label":"main"}"#;
     let stack = vec![frame; 10_000].join(",");
@@ -297,16 +394,7 @@ fn large_documents_are_split_and_trimmed_before_they_leave() {
         let before = transport.counts();
         transport.open(id, text.as_bytes());
         transport.close(id, text.as_bytes());
-        let mut read = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let flushed = transport.flush();
-            read.extend(closed(&data, &mut decoder));
-            if flushed == Flushed::All && read.len() >= documents {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{reason}: {}", read.len());
-        }
+        let read = session.closed();
         assert_eq!(read.len(), documents, "{reason}");
         for document in &read {
             assert!(document.len() <= MAX_DOCUMENT, "{reason}");
@@ -315,37 +403,15 @@ fn large_documents_are_split_and_trimmed_before_they_leave() {
             assert_eq!(mark.is_string(), trimmed == 1, "{reason}");
         }
         let after = transport.counts();
-        assert_eq!(after.trimmed - before.trimmed, trimmed, "{reason}");
-        let lost = after.lost(Loss::TooLarge) - before.lost(Loss::TooLarge);
+        let change = after.since(&before).delivery;
+        assert_eq!(change.trimmed, trimmed, "{reason}");
+        let lost = change.lost.of(Loss::TooLarge);
         assert_eq!(lost, u64::from(documents == 0), "{reason}");
     }
     let counts = transport.counts();
     assert_eq!(
-        counts.documents + counts.split,
-        counts.handed + counts.lost(Loss::TooLarge),
+        counts.documents + counts.delivery.split,
+        counts.handed + counts.delivery.lost.of(Loss::TooLarge),
         "{counts}"
     );
-}
-
-#[test]
-fn documents_beyond_the_waiting_limit_go_to_the_daemon() {
-    let extension = Extension::listen();
-    let transport = Transport::new(&extension.config);
-    let (data, _signal) = extension.accept();
-    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(50_000));
-    for _ in 0..100 {
-        transport.close(SegmentId::new(), large.as_bytes());
-    }
-    let deadline = Instant::now() + PATIENCE;
-    while transport.flush() != Flushed::All {
-        assert!(Instant::now() < deadline, "{}", transport.counts());
-    }
-    let read = closed(&data, &mut Decoder::default()).len();
-    let counts = transport.counts();
-    assert_eq!(
-        (counts.handed, counts.gave_up),
-        (read as u64, 1),
-        "{counts}"
-    );
-    assert_eq!(counts.sent, 100 - counts.handed, "{counts}");
 }
