@@ -1,42 +1,58 @@
-//! The cost of tracing: instructions, system calls and CPU time of a subsegment, an invocation, an
-//! AWS SDK call and a message, beside those of other tracers for Rust.
+//! Measures the cost of tracing, beside other tracers for Rust:
 //!
 //! ```sh
-//! cargo cost                # prints a table
-//! cargo cost --check        # fails when a row exceeds its bar; measures no times
-//! cargo cost --write        # also writes the table to docs/performance.md
-//! cargo cost post-reply     # how long the extension holds an invocation after its reply
+//! cargo cost                # instructions, system calls and CPU time of pieces of work
+//! cargo cost --check        # fails when one of them exceeds its bar; measures no times
+//! cargo cost function       # what the crate adds to the smallest function
 //! cargo cost start          # what the extension costs in a cold start
+//! cargo cost warm           # an invocation of real processes, with tracing and without
+//! cargo cost post-reply     # how long the extension holds an invocation after its reply
+//! cargo cost drain          # how fast the extension sends documents
+//! cargo cost --write        # measures all tables and writes them to docs/performance.md
+//! cargo cost start --write  # the same for one table
 //! ```
-//!
-//! callgrind counts instructions in user space and system calls. Both are the difference between
-//! many and few repetitions, which removes the start of the process, and are repeatable to a few
-//! instructions. CPU time is the median of interleaved rounds.
 //!
 //! Needs valgrind. The measured work runs in this same program, started again as a child whose
 //! environment is that of a Lambda function.
 
 #![expect(
     clippy::print_stdout,
-    reason = "a command line program that prints a table"
+    reason = "a command line program that prints tables"
 )]
 
+mod build;
+mod child;
+mod cold_start;
+mod document;
+mod drain;
+mod function;
 mod measure;
 mod peers;
 mod post_reply;
-mod report;
 mod rows;
 mod start;
+mod system_calls;
+mod table;
+mod warm;
 mod work;
+mod work_table;
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
 
-use crate::measure::{Counts, Figures};
-use crate::rows::{ROWS, Row};
+/// Name and measurement of a table.
+type Measurement = (&'static str, fn() -> io::Result<String>);
 
-/// Rounds of the time measurement.
-const ROUNDS: usize = 31;
+/// The tables. The first one is the default.
+const TABLES: [Measurement; 6] = [
+    ("work", || Ok(work_table::all())),
+    ("function", function::table),
+    ("start", start::table),
+    ("warm", warm::table),
+    ("post-reply", post_reply::table),
+    ("drain", drain::table),
+];
 
 fn main() -> ExitCode {
     if let Ok(work) = env::var("BENCH_WORK") {
@@ -46,83 +62,49 @@ fn main() -> ExitCode {
     if post_reply::was_bare_extension() {
         return ExitCode::SUCCESS;
     }
-    match env::args().nth(1).as_deref() {
-        Some("post-reply") => return post_reply::run(),
-        Some("start") => return start::run(),
-        _ => {}
-    }
-    let wanted = |flag| env::args().any(|argument| argument == flag);
-    if wanted("--check") {
-        return check();
-    }
-    let figures = measured(&ROWS.iter().collect::<Vec<_>>(), ROUNDS);
-    print!("{}", report::terminal(&figures));
-    if wanted("--write")
-        && let Err(error) = report::write(&figures)
-    {
-        println!("{}: {error}", report::DOCUMENT);
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
-}
-
-/// Measures the rows with a bar and the rows that they are compared with.
-fn check() -> ExitCode {
-    let bases = |row: &Row| [row.over, row.most.map(|(name, _)| name)];
-    let mut rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_checked()).collect();
-    while let Some(base) = rows
-        .iter()
-        .flat_map(|row| bases(row))
-        .flatten()
-        .find(|name| rows.iter().all(|row| row.name != *name))
-    {
-        rows.insert(0, rows::named(base));
-    }
-    let figures = measured(&rows, 0);
-    print!("{}", report::terminal(&figures));
-    match figures.iter().any(Figures::is_over) {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
-    }
-}
-
-/// Returns the figures of each row, without those of the row that it is compared with.
-fn measured(rows: &[&'static Row], rounds: usize) -> Vec<Figures> {
-    let counts: Vec<Counts> = rows.iter().map(|row| measure::counts(row)).collect();
-    let round = |_| -> Vec<f64> { rows.iter().map(|row| measure::nanoseconds(row)).collect() };
-    let times: Vec<Vec<f64>> = (0..rounds).map(round).collect();
-    let place = |name| rows.iter().position(|row| row.name == name);
-    let added = |index: usize, row: &'static Row| {
-        let base = row.over.and_then(place);
-        // Of the same round: a busy moment of the machine affects both.
-        let times = times
-            .iter()
-            .map(|round| round[index] - base.map_or(0.0, |base| round[base]));
-        Figures {
-            row,
-            counts: counts[index].without(base.map(|base| counts[base])),
-            nanoseconds: median(times),
-            most: None,
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            println!("not measured: {error}");
+            ExitCode::FAILURE
         }
-    };
-    let mut figures: Vec<_> = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| added(index, row))
-        .collect();
-    for index in 0..figures.len() {
-        let most = figures[index].row.most;
-        figures[index].most = most.and_then(|(name, factor)| {
-            let other = figures.iter().find(|figures| figures.row.name == name)?;
-            Some(other.counts.instructions * factor)
-        });
     }
-    figures
 }
 
-/// Returns the median; `None` of nothing.
-fn median(times: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut times: Vec<f64> = times.collect();
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied()
+fn run(arguments: &[&str]) -> io::Result<ExitCode> {
+    let (tables, writes) = match arguments {
+        [] => (&TABLES[..1], false),
+        ["--check"] => {
+            let (table, holds) = work_table::check();
+            print!("{table}");
+            return Ok(if holds {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        ["--write"] => (&TABLES[..], true),
+        [name] => (named(name)?, false),
+        [name, "--write"] => (named(name)?, true),
+        _ => return Err(usage()),
+    };
+    for (name, measure) in tables {
+        let table = measure()?;
+        println!("{table}");
+        if writes {
+            document::write(name, &table)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(name: &str) -> io::Result<&'static [Measurement]> {
+    let place = TABLES.iter().position(|(table, _)| *table == name);
+    place.map(|place| &TABLES[place..=place]).ok_or_else(usage)
+}
+
+fn usage() -> io::Error {
+    let names = TABLES.map(|(name, _)| name).join(", ");
+    io::Error::other(format!("expected --check, or one of {names}, and --write"))
 }

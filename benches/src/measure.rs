@@ -1,22 +1,15 @@
-//! Runs the work of a row in a child process: under callgrind for its counts, alone for its time.
+//! Measures rows: instructions under callgrind, system calls under ptrace, CPU time alone.
 
-use std::env;
-use std::io::Read;
-use std::net::UdpSocket;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-
-use tracestitch_ring::{Reader, receive_file};
-
-use crate::rows::{Row, Send};
+use crate::child;
+use crate::rows::Row;
+use crate::system_calls;
 
 /// Counts of one repetition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
     /// In user space.
     pub(crate) instructions: f64,
+    /// Of the thread on which the handler runs.
     pub(crate) system_calls: f64,
 }
 
@@ -42,47 +35,56 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Returns whether the row has more instructions than its bar.
+    /// Returns the lowest bar of instructions.
+    pub(crate) fn bar(&self) -> Option<f64> {
+        let bars = [self.row.bar.map(f64::from), self.most];
+        bars.into_iter().flatten().reduce(f64::min)
+    }
+
+    /// Returns whether the row has more instructions or system calls than its bars.
     pub(crate) fn is_over(&self) -> bool {
-        let bars = [self.row.bar.map(|bar| bar as f64), self.most];
-        bars.into_iter()
-            .flatten()
-            .any(|bar| self.counts.instructions > bar)
+        self.bar().is_some_and(|bar| self.counts.instructions > bar)
+            || (self.row.most_calls).is_some_and(|most| self.counts.system_calls > most)
     }
 }
 
-/// Counts of one repetition: the difference between many and few.
+/// Measures the counts of one repetition: the difference between many and few.
 pub(crate) fn counts(row: &Row) -> Counts {
-    let run = |repeat: u32| -> [f64; 2] {
-        let mut command = Command::new("valgrind");
-        command.args([
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-            "--collect-systime=yes",
-        ]);
-        let output = run_child(command.arg(this_program()), row, repeat);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        // `Events : Ir sysCount sysTime`, `Collected : 126559 57 375`.
-        let mut collected = text
-            .lines()
-            .find_map(|line| line.split("Collected :").nth(1))
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(|count| count.parse().ok());
-        let counts = [(); 2].map(|()| collected.next().flatten());
-        counts.map(|count| count.unwrap_or_else(|| panic!("no counts by callgrind in\n{text}")))
-    };
-    let few = row.repeat.0;
-    let (many, few, times) = (run(3 * few), run(few), f64::from(2 * few * row.units));
     Counts {
-        instructions: (many[0] - few[0]) / times,
-        system_calls: (many[1] - few[1]) / times,
+        instructions: difference(row, instructions),
+        system_calls: difference(row, calls),
     }
 }
 
-/// Nanoseconds of CPU time of one repetition, with a small part of the start.
+fn difference(row: &Row, count: impl Fn(&Row, u32) -> u64) -> f64 {
+    let few = row.repeat.0;
+    let (many, few, times) = (count(row, 3 * few), count(row, few), 2 * few * row.units);
+    // Fewer only by chance: of a cost of 0.
+    many.saturating_sub(few) as f64 / f64::from(times)
+}
+
+fn calls(row: &Row, repeat: u32) -> u64 {
+    let (child, _folder) = child::start(&mut child::command(&[]), row, repeat);
+    system_calls::count(child)
+}
+
+fn instructions(row: &Row, repeat: u32) -> u64 {
+    let launcher = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+    ];
+    let output = run(&launcher, row, repeat);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines()
+        .find_map(|line| line.split("Collected :").nth(1))
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or_else(|| panic!("callgrind reported no count:\n{text}"))
+}
+
+/// Measures nanoseconds of CPU time of one repetition, with a small part of the start.
 pub(crate) fn nanoseconds(row: &Row) -> f64 {
-    let output = run_child(&mut Command::new(this_program()), row, row.repeat.1);
+    let output = run(&[], row, row.repeat.1);
     let nanos: f64 = String::from_utf8_lossy(&output.stdout)
         .trim()
         .parse()
@@ -90,41 +92,9 @@ pub(crate) fn nanoseconds(row: &Row) -> f64 {
     nanos / f64::from(row.repeat.1 * row.units)
 }
 
-fn this_program() -> std::path::PathBuf {
-    env::current_exe().expect("the path of this program is known")
-}
-
-fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Output {
-    let folder = tempfile::tempdir().expect("a temporary folder can be created");
-    let socket = folder.path().join("handoff.sock");
-    if row.send == Send::ToExtension {
-        read_as_the_extension_does(&socket);
-    }
-    let child = command
-        .env_clear()
-        .envs([
-            ("BENCH_WORK", row.work),
-            ("BENCH_HEADER", row.header),
-            ("BENCH_REPEAT", &repeat.to_string()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "bench"),
-            ("_X_AMZN_TRACE_ID", row.header),
-            ("TRACESTITCH_TRANSPORT", "extension"),
-            ("TRACESTITCH_LOG", "off"),
-            ("AWS_XRAY_DAEMON_ADDRESS", daemon()),
-            (
-                "TRACESTITCH_SOCKET",
-                socket.to_str().expect("the path is UTF-8"),
-            ),
-            ("PATH", &env::var("PATH").unwrap_or_default()),
-        ])
-        .envs(
-            row.errors_always
-                .then_some(("TRACESTITCH_ERRORS", "always")),
-        )
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?} does not start ({error}); is it installed?"));
+fn run(launcher: &[&str], row: &Row, repeat: u32) -> std::process::Output {
+    let (child, _folder) = child::start(&mut child::command(launcher), row, repeat);
+    // Closes standard input first.
     let output = child
         .wait_with_output()
         .expect("the child's output can be read");
@@ -134,41 +104,4 @@ fn run_child(command: &mut Command, row: &Row, repeat: u32) -> std::process::Out
         String::from_utf8_lossy(&output.stderr)
     );
     output
-}
-
-/// Reads documents only when a message on the socket wakes it, as the extension does.
-fn read_as_the_extension_does(socket: &Path) {
-    let listener = UnixListener::bind(socket).expect("the socket can be bound");
-    std::thread::spawn(move || {
-        let Ok((mut function, _)) = listener.accept() else {
-            return;
-        };
-        let mut buffer = vec![0; 1 << 16];
-        let Ok((_, Some(file))) = receive_file(&function, &mut buffer) else {
-            return;
-        };
-        let mut reader = Reader::open(file).expect("a ring");
-        while function.read(&mut buffer).is_ok_and(|length| length > 0) {
-            reader.read(|_| {}).expect("valid frames");
-            reader
-                .release()
-                .expect("a ring that only this reader reads");
-        }
-    });
-}
-
-/// Returns the address of a daemon that discards everything, one for all children.
-fn daemon() -> &'static str {
-    static ADDRESS: OnceLock<String> = OnceLock::new();
-    ADDRESS.get_or_init(listen)
-}
-
-fn listen() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port is free");
-    let address = socket.local_addr().expect("its address is known");
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 1 << 16];
-        while socket.recv(&mut buffer).is_ok() {}
-    });
-    address.to_string()
 }

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use tracestitch::{LogLayer, SpanLayer, TraceLayer, aws::TraceInterceptor};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::peers;
+use crate::{child, peers};
 
 /// Does the work called `work` as often as the environment demands.
 pub(crate) fn run(work: &str) {
@@ -26,6 +26,7 @@ pub(crate) fn run(work: &str) {
         .parse()
         .expect("BENCH_REPEAT is a number");
     let header = env::var("BENCH_HEADER").expect("BENCH_HEADER is set");
+    child::wait_for_start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -48,9 +49,10 @@ pub(crate) fn run(work: &str) {
                     in_invocation(&header, instrumented(count)).await;
                 }
             }
-            "invocation" => {
+            "invocation" | "long invocation" => {
+                let count = if work == "invocation" { 5 } else { 50 };
                 for _ in 0..repeat {
-                    in_invocation(&header, subsegments(5)).await;
+                    in_invocation(&header, subsegments(count)).await;
                 }
             }
             "invocation, bare" => {

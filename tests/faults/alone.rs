@@ -183,9 +183,7 @@ async fn socket_without_a_listener_is_ignored() {
 /// Starts the victim with a listener in the extension's place, which passes the connection to
 /// `treat`. The listener is closed before that, so that no further connection is made. The receiver
 /// reports the return of `treat`.
-async fn impostor(
-    treat: impl FnOnce(UnixStream) + Send + 'static,
-) -> (Victim, mpsc::Receiver<()>) {
+async fn impostor(treat: impl FnOnce(UnixStream) + Send + 'static) -> (Victim, mpsc::Receiver<()>) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("handoff.sock");
     let listener = UnixListener::bind(&socket).unwrap();
