@@ -21,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracestitch_ring::{CAPACITY, Refused, Writer, send_file};
+use tracestitch_wire::datagram::{Pace, encode as encode_datagram};
 use tracestitch_wire::handoff::{Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
 
@@ -51,6 +52,43 @@ fn main() {
             COUNT as f64 / wall.as_secs_f64(),
         );
     }
+    let floor = datagrams_alone(500).as_secs_f64() / COUNT as f64;
+    println!(
+        "| the datagrams of 500 bytes alone | {:.2} | {:.0} | | |",
+        floor * 1e6,
+        1.0 / floor
+    );
+}
+
+/// Starts a daemon that reads all the time. Returns its address.
+fn daemon() -> String {
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = daemon.local_addr().unwrap().to_string();
+    thread::spawn(move || while daemon.recv(&mut [0; 65_536]).is_ok() {});
+    address
+}
+
+/// Returns the processor time in which the kernel sends the datagrams, in bursts like the ones of
+/// the extension: nothing that sends each document can take less.
+fn datagrams_alone(length: usize) -> Duration {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(daemon()).unwrap();
+    let datagram = encode_datagram(&vec![b'x'; length]);
+    let cpu = || cpu_time(Path::new("/proc/thread-self/schedstat"));
+    let before = cpu();
+    for n in 0..COUNT {
+        if n % 56 == 0 {
+            thread::sleep(Pace::PAUSE);
+        }
+        socket.send(&datagram).unwrap();
+    }
+    cpu() - before
+}
+
+/// Time for which a thread ran (proc(5), schedstat).
+fn cpu_time(schedstat: &Path) -> Duration {
+    let schedstat = fs::read_to_string(schedstat).unwrap();
+    Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
 }
 
 /// One extension with its environment.
@@ -78,9 +116,6 @@ impl Run {
                 thread::spawn(move || serve(&stream, &to_give, &asking));
             }
         });
-        let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = daemon.local_addr().unwrap().to_string();
-        thread::spawn(move || while daemon.recv(&mut [0; 65_536]).is_ok() {});
         let socket = folder.path().join("s");
         let program = std::env::var_os("TRACESTITCH_TEST_EXTENSION");
         let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tracestitch-extension").into());
@@ -96,7 +131,7 @@ impl Run {
             events,
             asked,
             socket,
-            daemon: address,
+            daemon: daemon(),
             _folder: folder,
         }
     }
@@ -143,19 +178,18 @@ impl Run {
         (self.cpu() - cpu, began.elapsed(), self.own_memory())
     }
 
-    fn proc(&self, name: &str) -> String {
+    fn proc(&self, name: &str) -> PathBuf {
         let folder = Path::new("/proc").join(self.process.id().to_string());
-        fs::read_to_string(folder.join(name)).unwrap()
+        folder.join(name)
     }
 
-    /// Time for which the process's only busy thread ran (proc(5), schedstat).
+    /// Processor time of the extension, which has one busy thread.
     fn cpu(&self) -> Duration {
-        let schedstat = self.proc("schedstat");
-        Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+        cpu_time(&self.proc("schedstat"))
     }
 
     fn own_memory(&self) -> u64 {
-        let status = self.proc("status");
+        let status = fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("RssAnon"));
         let number = line.unwrap().split_whitespace().nth(1).unwrap();
         number.parse().unwrap()

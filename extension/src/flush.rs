@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracestitch_wire::daemon::DaemonAddress;
-use tracestitch_wire::datagram::{self, Pace, Refusal};
+use tracestitch_wire::datagram::{self, PREAMBLE, Pace, Refusal};
 use tracestitch_wire::delivery::{Delivery, Loss};
 
 use self::route::{Route, Unreachable, connect};
@@ -35,6 +35,8 @@ pub(crate) struct Flush {
     routes: Vec<Route>,
     turn: Instant,
     budget: Duration,
+    /// The datagram that is sent. One buffer serves all.
+    datagram: Vec<u8>,
     warnings: Warnings,
     counts: Delivery,
 }
@@ -49,6 +51,7 @@ impl Flush {
             routes: Vec::new(),
             turn: clock::monotonic(),
             budget: BUDGET,
+            datagram: Vec::new(),
             warnings: Warnings::new(log),
             counts: Delivery::default(),
         }
@@ -93,6 +96,7 @@ impl Flush {
             began: self.turn,
             resumed: now,
             budget: self.budget,
+            datagram: &mut self.datagram,
             socket,
             max_document: &mut route.max_document,
             pace: &mut route.pace,
@@ -141,6 +145,7 @@ struct Batch<'a> {
     /// datagram let several bursts follow each other into a buffer that holds two.
     resumed: Instant,
     budget: Duration,
+    datagram: &'a mut Vec<u8>,
     socket: UdpSocket,
     max_document: &'a mut usize,
     pace: &'a mut Pace,
@@ -175,13 +180,19 @@ impl Batch<'_> {
     }
 
     async fn send_part(&mut self, part: &[u8]) -> io::Result<()> {
-        let datagram = datagram::encode(part);
-        while !self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() {
+        self.datagram.clear();
+        self.datagram.extend_from_slice(PREAMBLE);
+        self.datagram.extend_from_slice(part);
+        while !self
+            .pace
+            .admits(self.datagram.len(), self.resumed.into_std())
+            && self.is_in_time()
+        {
             self.pause().await;
         }
         let (mut reopened, mut refused) = (false, false);
         loop {
-            let Err(error) = self.socket.send(&datagram) else {
+            let Err(error) = self.socket.send(self.datagram) else {
                 return Ok(());
             };
             match Refusal::from(&error) {

@@ -44,8 +44,8 @@ pub(crate) struct Handoff {
 enum Link {
     /// There is no session.
     Down {
-        /// The listener that closed the last session, because it has another version or died. It
-        /// is not asked again; another one is.
+        /// The listener that closed the last session, because it has another version or died. No
+        /// other session is offered to it, but to a listener that takes its place.
         closed_by: Option<Listener>,
     },
     /// The extension reads the ring.
@@ -55,7 +55,7 @@ enum Link {
         is_confirmed: bool,
     },
     /// The extension did not read its socket and was given up. Published documents remain its own.
-    /// It is asked again once it has closed this old connection, because it then reads again.
+    /// Once it has closed this old connection it reads again, and is offered another session.
     Left(Connection),
     /// No session for the rest of the process: it has no ring, or is a fork of the process that
     /// has one.
@@ -164,6 +164,7 @@ impl Handoff {
         }
     }
 
+    /// Publishes a document in progress.
     pub(crate) fn open(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
         match self.push(&Message::Open { id, document }) {
             Ok(returned) => returned,
@@ -175,6 +176,7 @@ impl Handoff {
         }
     }
 
+    /// Publishes a finished document.
     pub(crate) fn close(&mut self, id: SegmentId, document: &[u8]) -> Vec<Vec<u8>> {
         if !self.is_up() {
             return vec![document.to_vec()];
@@ -195,6 +197,7 @@ impl Handoff {
         }
     }
 
+    /// Withdraws documents in progress.
     pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
         let mut returned = Vec::new();
         for id in ids {

@@ -33,20 +33,21 @@ impl<'a> Fill<'a> {
     }
 
     /// Appends `bytes`.
-    pub(super) fn put(&mut self, mut bytes: &[u8]) {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        let mut tail = bytes;
         if self.rest_length > 0 {
-            let (head, tail) = bytes.split_at(bytes.len().min(WORD - self.rest_length));
-            self.rest |= join(head) << (8 * self.rest_length);
-            self.rest_length += head.len();
+            let taken = bytes.len().min(WORD - self.rest_length);
+            self.rest |= first(bytes, taken) << (8 * self.rest_length);
+            self.rest_length += taken;
             if self.rest_length < WORD {
                 return;
             }
             self.store_word(self.rest.to_le());
-            bytes = tail;
+            tail = &bytes[taken..];
         }
-        let (words, rest) = bytes.as_chunks();
+        let (words, rest) = tail.as_chunks();
         self.store_words(words);
-        self.rest = join(rest);
+        self.rest = last(bytes, rest.len());
         self.rest_length = rest.len();
     }
 
@@ -74,6 +75,24 @@ impl<'a> Fill<'a> {
 
     fn advance(&mut self, words: usize) {
         self.at = (self.at + words) & (self.data.len() - 1);
+    }
+}
+
+/// The first `count` of `bytes`, less than 8, as a number whose lowest byte is the first of them.
+/// `count` is 0 only if there are no bytes.
+fn first(bytes: &[u8], count: usize) -> u64 {
+    match bytes.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word) & (u64::MAX >> (8 * (WORD - count))),
+        None => join(&bytes[..count]),
+    }
+}
+
+/// The last `count` of `bytes`, less than 8, as a number whose lowest byte is the first of them.
+fn last(bytes: &[u8], count: usize) -> u64 {
+    match bytes.last_chunk() {
+        Some(word) if count > 0 => u64::from_le_bytes(*word) >> (8 * (WORD - count)),
+        Some(_) => 0,
+        None => join(&bytes[bytes.len() - count..]),
     }
 }
 
