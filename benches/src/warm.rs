@@ -16,8 +16,9 @@ pub(crate) fn table() -> io::Result<String> {
             "bench",
             "--profile",
             "dev",
-            "--package",
-            "e2e",
+            // For a selection of packages cargo would choose other features and compile the AWS
+            // SDK a second time.
+            "--workspace",
             "--bench",
             "warm",
         ])
