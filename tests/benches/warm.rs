@@ -48,7 +48,11 @@ async fn main() {
         environments.push(function.start().await.unwrap());
     }
     let mut times = [const { (Vec::new(), Vec::new()) }; 2];
+    let mut before = Vec::new();
     for round in 0..WARM_UP + ROUNDS {
+        if round == WARM_UP {
+            before = environments.iter().map(cpu_times).collect();
+        }
         for (environment, (replied, settled)) in environments.iter().zip(&mut times) {
             let [reply, end] = invoke(environment, round).await;
             if round >= WARM_UP {
@@ -57,7 +61,7 @@ async fn main() {
             }
         }
     }
-    print(&environments, times);
+    print(&environments, times, &before);
     for environment in environments {
         environment.shutdown().await;
     }
@@ -95,11 +99,11 @@ fn event(round: usize) -> String {
     .to_string()
 }
 
-fn print(environments: &[Environment], times: [(Vec<f64>, Vec<f64>); 2]) {
+fn print(environments: &[Environment], times: [(Vec<f64>, Vec<f64>); 2], before: &[[f64; 2]]) {
     println!(
-        "| order-api | reply p50, µs | ratio | p99 | ratio | end p50, µs | ratio | p99 | ratio | function, KB | extension, KB |"
+        "| order-api | reply p50, µs | ratio | p99 | ratio | end p50, µs | ratio | p99 | ratio | CPU of function, µs | CPU of extension, µs | function, KB | extension, KB |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     let percentiles = times.map(|(replied, settled)| {
         let (replied, settled) = (sorted(replied), sorted(settled));
         [
@@ -111,23 +115,48 @@ fn print(environments: &[Environment], times: [(Vec<f64>, Vec<f64>); 2]) {
         .map(|(times, percent)| times[(times.len() - 1) * percent / 100])
     });
     let names = ["`TRACESTITCH_ENABLED=false`, no extension", "both halves"];
-    for ((name, figures), environment) in names.iter().zip(percentiles).zip(environments) {
+    for (index, (name, figures)) in names.iter().zip(percentiles).enumerate() {
         let cells: String = figures
             .iter()
             .zip(percentiles[0])
             .map(|(figure, base)| format!(" {figure:.0} | {:.2} |", figure / base))
             .collect();
-        let resident = |pids: &[u32]| {
-            let sizes: Vec<String> = pids.iter().map(|&pid| resident(pid)).collect();
-            sizes.join(", ")
-        };
-        let function: Vec<u32> = environment.function_pid().into_iter().collect();
+        let now = cpu_times(&environments[index]);
+        let [function, extension] =
+            [0, 1].map(|process| (now[process] - before[index][process]) / ROUNDS as f64);
+        let resident = processes(&environments[index]).map(|pids| total(&pids, resident));
+        let [of_function, of_extension] = resident;
         println!(
-            "| {name} |{cells} {} | {} |",
-            resident(&function),
-            resident(&environment.extension_pids())
+            "| {name} |{cells} {function:.0} | {extension:.0} | {of_function:.0} | {of_extension:.0} |"
         );
     }
+}
+
+/// Returns the processes of the function and of extensions.
+fn processes(environment: &Environment) -> [Vec<u32>; 2] {
+    let function = environment.function_pid().into_iter().collect();
+    [function, environment.extension_pids()]
+}
+
+/// Returns microseconds of CPU time of the function and of extensions so far.
+fn cpu_times(environment: &Environment) -> [f64; 2] {
+    processes(environment).map(|pids| total(&pids, cpu_time))
+}
+
+fn total(pids: &[u32], of: fn(u32) -> f64) -> f64 {
+    pids.iter().map(|&pid| of(pid)).sum()
+}
+
+/// Returns microseconds for which the threads of a process ran (proc(5), schedstat).
+fn cpu_time(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanos = tasks.map(|task| {
+        // A thread may have ended since it was listed.
+        let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap_or_default();
+        let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+        nanos.unwrap_or(0.0)
+    });
+    nanos.sum::<f64>() / 1e3
 }
 
 fn sorted(mut times: Vec<f64>) -> Vec<f64> {
@@ -136,8 +165,9 @@ fn sorted(mut times: Vec<f64>) -> Vec<f64> {
 }
 
 /// Returns resident kilobytes of a process (proc(5), status).
-fn resident(pid: u32) -> String {
+fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS"));
-    line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
 }
