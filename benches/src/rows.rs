@@ -77,12 +77,16 @@ pub(crate) const RATIOS: [(&str, &str); 5] = [
     ("message, in a batch of 10,000, not sent", SMALL_BATCH),
 ];
 
-/// Documents are copied to memory. The signal at an invocation's end, and those that ask the
-/// extension to make room, are divided among the subsegments.
-const NO_CALL: Option<f64> = Some(0.02);
+/// Documents are copied to memory. The signal at an invocation's end is divided among hundreds of
+/// subsegments.
+const NO_CALL: Option<f64> = Some(0.01);
 
-/// The signal after the reply. A longer invocation may also ask for room.
-const ONE_CALL: Option<f64> = Some(1.1);
+/// The signal after the reply.
+const ONE_CALL: Option<f64> = Some(1.05);
+
+/// Repetitions that publish less than half of the ring. Beyond that, the number of signals that ask
+/// for room depends on the reader.
+const IN_HALF_A_RING: u32 = 500;
 
 const SUBSEGMENT: Row = Row {
     name: "subsegment, sampled, not sent",
@@ -135,6 +139,7 @@ pub(crate) const ROWS: [Row; 32] = [
         send: Send::ToExtension,
         most_calls: NO_CALL,
         goal: Some(700),
+        repeat: (IN_HALF_A_RING, 50_000),
         ..SUBSEGMENT
     },
     Row {
@@ -174,6 +179,7 @@ pub(crate) const ROWS: [Row; 32] = [
         send: Send::ToExtension,
         most_calls: NO_CALL,
         goal: Some(1_500),
+        repeat: (IN_HALF_A_RING, 50_000),
         ..SUBSEGMENT
     },
     Row {
@@ -196,6 +202,7 @@ pub(crate) const ROWS: [Row; 32] = [
         most: Some((INVOCATION_OF_XRAY_LITE, 0.45)),
         most_calls: ONE_CALL,
         goal: Some(8_000),
+        repeat: (IN_HALF_A_RING / 5, 50_000),
         ..SUBSEGMENT
     },
     Row {
@@ -205,7 +212,7 @@ pub(crate) const ROWS: [Row; 32] = [
         over: Some("invocation, bare"),
         most: Some((INVOCATION, 10.5)),
         most_calls: ONE_CALL,
-        repeat: (100, 5_000),
+        repeat: (IN_HALF_A_RING / 50, 5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -216,6 +223,7 @@ pub(crate) const ROWS: [Row; 32] = [
         errors_always: true,
         over: Some("invocation, bare"),
         most_calls: ONE_CALL,
+        repeat: (IN_HALF_A_RING / 5, 50_000),
         ..SUBSEGMENT
     },
     Row {
@@ -283,7 +291,8 @@ pub(crate) const ROWS: [Row; 32] = [
     Row {
         name: "search of a message body of 100 KB",
         work: "search",
-        bar: Some(650_000),
+        // 18 a byte. A parser of our own needed 6, and was not worth its size.
+        bar: Some(2_000_000),
         repeat: (20, 1_000),
         ..SUBSEGMENT
     },
