@@ -146,6 +146,7 @@ pub(crate) const ROWS: [Row; 32] = [
         name: SUBSEGMENT_OF_XRAY_LITE,
         work: "subsegment of xray-lite",
         send: Send::ToDaemon,
+        repeat: (1_000, 20_000),
         ..SUBSEGMENT
     },
     Row {
@@ -186,11 +187,13 @@ pub(crate) const ROWS: [Row; 32] = [
         name: SPAN_OF_TRACING_OPENTELEMETRY,
         work: "instrumented for tracing-opentelemetry",
         send: Send::ToDaemon,
+        repeat: (1_000, 20_000),
         ..SUBSEGMENT
     },
     Row {
         name: "invocation, bare",
         work: "invocation, bare",
+        repeat: (1_000, 5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -202,7 +205,7 @@ pub(crate) const ROWS: [Row; 32] = [
         most: Some((INVOCATION_OF_XRAY_LITE, 0.45)),
         most_calls: ONE_CALL,
         goal: Some(8_000),
-        repeat: (IN_HALF_A_RING / 5, 50_000),
+        repeat: (IN_HALF_A_RING / 5, 5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -212,7 +215,7 @@ pub(crate) const ROWS: [Row; 32] = [
         over: Some("invocation, bare"),
         most: Some((INVOCATION, 10.5)),
         most_calls: ONE_CALL,
-        repeat: (IN_HALF_A_RING / 50, 5_000),
+        repeat: (IN_HALF_A_RING / 50, 1_000),
         ..SUBSEGMENT
     },
     Row {
@@ -223,7 +226,7 @@ pub(crate) const ROWS: [Row; 32] = [
         errors_always: true,
         over: Some("invocation, bare"),
         most_calls: ONE_CALL,
-        repeat: (IN_HALF_A_RING / 5, 50_000),
+        repeat: (IN_HALF_A_RING / 5, 5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -231,6 +234,7 @@ pub(crate) const ROWS: [Row; 32] = [
         work: "invocation of xray-lite",
         send: Send::ToDaemon,
         over: Some("invocation, bare"),
+        repeat: (1_000, 5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -238,6 +242,7 @@ pub(crate) const ROWS: [Row; 32] = [
         work: "invocation of opentelemetry",
         send: Send::ToDaemon,
         over: Some("invocation, bare"),
+        repeat: (1_000, 5_000),
         ..SUBSEGMENT
     },
     MESSAGE_BARE,
