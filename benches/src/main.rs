@@ -1,32 +1,58 @@
-//! Cost of tracing: instructions and time for a subsegment and for an AWS SDK call, beside
-//! xray-lite, the other X-Ray library for Rust.
+//! Measures the cost of tracing, beside other tracers for Rust:
 //!
-//! `cargo cost` prints a table of instructions and CPU time. Callgrind counts the instructions
-//! (user space, repeatable to a few instructions), as the difference between many and few
-//! repetitions, so that start-up does not count. CPU time is the median of interleaved rounds.
-//! `cargo cost --check` fails if a row has more instructions than its bar.
+//! ```sh
+//! cargo cost                # instructions, system calls and CPU time of pieces of work
+//! cargo cost --check        # fails when one of them exceeds its bar; measures no times
+//! cargo cost function       # what the crate adds to the smallest function
+//! cargo cost start          # what the extension costs in a cold start
+//! cargo cost warm           # an invocation of real processes, with tracing and without
+//! cargo cost post-reply     # how long the extension holds an invocation after its reply
+//! cargo cost drain          # how fast the extension sends documents
+//! cargo cost --write        # measures all tables and writes them to docs/performance.md
+//! cargo cost start --write  # the same for one table
+//! ```
 //!
-//! Needs valgrind. The measured work runs in this same binary, started again as a child with the
-//! environment of a Lambda function.
+//! Needs valgrind. The measured work runs in this same program, started again as a child whose
+//! environment is that of a Lambda function.
 
 #![expect(
     clippy::print_stdout,
-    reason = "a table on standard output is what it is for"
+    reason = "a command line program that prints tables"
 )]
 
+mod build;
+mod child;
+mod cold_start;
+mod document;
+mod drain;
+mod function;
 mod measure;
+mod peers;
 mod post_reply;
 mod rows;
 mod start;
+mod system_calls;
+mod table;
+mod warm;
 mod work;
+mod work_table;
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
 
-use crate::rows::ROWS;
+/// Name and measurement of a table.
+type Measurement = (&'static str, fn() -> io::Result<String>);
 
-/// Number of rounds of the time measurement.
-const ROUNDS: usize = 31;
+/// The tables. The first one is the default.
+const TABLES: [Measurement; 6] = [
+    ("work", || Ok(work_table::all())),
+    ("function", function::table),
+    ("start", start::table),
+    ("warm", warm::table),
+    ("post-reply", post_reply::table),
+    ("drain", drain::table),
+];
 
 fn main() -> ExitCode {
     if let Ok(work) = env::var("BENCH_WORK") {
@@ -36,54 +62,49 @@ fn main() -> ExitCode {
     if post_reply::was_bare_extension() {
         return ExitCode::SUCCESS;
     }
-    if env::args().nth(1).as_deref() == Some("post-reply") {
-        return post_reply::run();
-    }
-    if env::args().nth(1).as_deref() == Some("start") {
-        return start::run();
-    }
-    let check = env::args().any(|argument| argument == "--check");
-    let instructions: Vec<u64> = ROWS.iter().map(measure::instructions).collect();
-    let times = times(if check { 1 } else { ROUNDS });
-    let mut passed = true;
-    println!(
-        "{:<50}{:>14}{:>10}{:>10}",
-        "", "instructions", "bar", "CPU ns"
-    );
-    for (index, row) in ROWS.iter().enumerate() {
-        let base = row
-            .over
-            .and_then(|name| ROWS.iter().position(|row| row.name == name));
-        let count = instructions[index] - base.map_or(0, |base| instructions[base]);
-        let time = median(times.iter().map(|round| {
-            // From the same round: a busy moment of the machine affects both.
-            round[index] - base.map_or(0.0, |base| round[base])
-        }));
-        let name = format!("{}{}", if base.is_some() { "+ " } else { "" }, row.name);
-        let bar = row.bar.map_or_else(String::new, |bar| bar.to_string());
-        let over = row.bar.is_some_and(|bar| count > bar);
-        passed &= !over;
-        println!(
-            "{name:<50}{count:>14}{bar:>10}{time:>10.0}{}",
-            if over { "  OVER" } else { "" }
-        );
-    }
-    println!("rows with + show what is added to the bare row above them");
-    if check && !passed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            println!("not measured: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// Returns the time of each row in each round.
-fn times(rounds: usize) -> Vec<Vec<f64>> {
-    let round = |_| ROWS.iter().map(measure::nanoseconds).collect();
-    (0..rounds).map(round).collect()
+fn run(arguments: &[&str]) -> io::Result<ExitCode> {
+    let (tables, writes) = match arguments {
+        [] => (&TABLES[..1], false),
+        ["--check"] => {
+            let (table, holds) = work_table::check();
+            print!("{table}");
+            return Ok(if holds {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        ["--write"] => (&TABLES[..], true),
+        [name] => (named(name)?, false),
+        [name, "--write"] => (named(name)?, true),
+        _ => return Err(usage()),
+    };
+    for (name, measure) in tables {
+        let table = measure()?;
+        println!("{table}");
+        if writes {
+            document::write(name, &table)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn median(times: impl Iterator<Item = f64>) -> f64 {
-    let mut times: Vec<f64> = times.collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+fn named(name: &str) -> io::Result<&'static [Measurement]> {
+    let place = TABLES.iter().position(|(table, _)| *table == name);
+    place.map(|place| &TABLES[place..=place]).ok_or_else(usage)
+}
+
+fn usage() -> io::Error {
+    let names = TABLES.map(|(name, _)| name).join(", ");
+    io::Error::other(format!("expected --check, or one of {names}, and --write"))
 }

@@ -8,13 +8,16 @@ use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracestitch_ring::{CAPACITY, Writer, send_file};
 use tracestitch_wire::handoff::{Hello, Message, VERSION};
 use tracestitch_wire::id::SegmentId;
+
+use crate::build;
+use crate::table::Table;
 
 const ROUNDS: usize = 500;
 
@@ -51,53 +54,24 @@ fn bare_extension(api: &str) -> std::io::Result<()> {
     }
 }
 
-/// Measures and prints.
-pub(crate) fn run() -> ExitCode {
-    let program = match build_extension() {
-        Ok(program) => program,
-        Err(error) => {
-            println!("the extension could not be built: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match measure(&program) {
-        Ok(([bare, idle, full, silent], first)) => {
-            println!("from the end of an invocation to the question for the next, µs (median)");
-            for (name, times) in [
-                ("a bare extension's turn", &bare),
-                ("tracestitch, nothing recorded", &idle),
-                ("tracestitch, 20 subsegments", &full),
-                ("tracestitch, session without a begin", &silent),
-                ("the same, its first invocation", &first),
-            ] {
-                println!("{name:<40}{:>8.0}{:>8.2} times", times, times / bare);
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("not measured: {error}");
-            ExitCode::FAILURE
-        }
+/// Measures.
+pub(crate) fn table() -> std::io::Result<String> {
+    let ([bare, idle, full, silent], first) = measure(&build::extension()?)?;
+    let mut table = Table::new(&["extension", "median, µs", "ratio"]);
+    for (name, time) in [
+        ("a bare extension's turn", bare),
+        ("tracestitch, nothing recorded", idle),
+        ("tracestitch, 20 subsegments", full),
+        ("tracestitch, session without a begin", silent),
+        ("the same, its first invocation", first),
+    ] {
+        table.push([
+            name.to_owned(),
+            format!("{time:.0}"),
+            format!("{:.2}", time / bare),
+        ]);
     }
-}
-
-/// Builds the extension as it is in the layer, beside this program.
-fn build_extension() -> std::io::Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = [
-        "build",
-        "--package",
-        "tracestitch-extension",
-        "--profile",
-        "layer",
-    ];
-    let status = Command::new(cargo).args(arguments).status()?;
-    if !status.success() {
-        return Err(std::io::Error::other(format!("cargo build: {status}")));
-    }
-    let program = env::current_exe()?;
-    let target = program.ancestors().nth(2).unwrap_or_else(|| Path::new("."));
-    Ok(target.join("layer/tracestitch-extension"))
+    Ok(table.to_string())
 }
 
 /// Returns the medians of the rows, and the first time of the last one.

@@ -1,8 +1,9 @@
-//! Measured work. Each runs in a separate process, for a given number of repetitions.
+//! The measured work, which runs in its own process.
 
 use std::env;
 use std::time::Duration;
 
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,33 +16,46 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use tower::{Layer, Service};
 use tracestitch::{LogLayer, SpanLayer, TraceLayer, aws::TraceInterceptor};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
-use xray_lite::{Context as _, CustomNamespace, DaemonClient, SubsegmentContext};
-use xray_lite_aws_sdk::ContextExt as _;
 
-/// Runs the work of this name.
+use crate::{child, peers};
+
+/// Does the work called `work` as often as the environment demands.
 pub(crate) fn run(work: &str) {
     let repeat: u32 = env::var("BENCH_REPEAT")
-        .expect("set above")
+        .expect("BENCH_REPEAT is set")
         .parse()
-        .expect("a number");
-    let header = env::var("BENCH_HEADER").expect("set above");
+        .expect("BENCH_REPEAT is a number");
+    let header = env::var("BENCH_HEADER").expect("BENCH_HEADER is set");
+    child::wait_for_start();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.expect("a runtime").block_on(async {
+    runtime.expect("a runtime can be built").block_on(async {
         let started = cpu_time();
+        if peers::run(work, &header, repeat).await {
+            return println!("{}", (cpu_time() - started).as_nanos());
+        }
         match work {
             "subsegment" => {
                 for count in chunks(repeat) {
                     in_invocation(&header, subsegments(count)).await;
                 }
             }
-            "invocation" => {
-                for _ in 0..repeat {
-                    in_invocation(&header, subsegments(5)).await;
+            "instrumented" => {
+                tracing_subscriber::registry()
+                    .with(SpanLayer::new().filtered())
+                    .init();
+                for count in chunks(repeat) {
+                    in_invocation(&header, instrumented(count)).await;
                 }
             }
-            "invocation-bare" => {
+            "invocation" | "long invocation" => {
+                let count = if work == "invocation" { 5 } else { 50 };
+                for _ in 0..repeat {
+                    in_invocation(&header, subsegments(count)).await;
+                }
+            }
+            "invocation, bare" => {
                 for _ in 0..repeat {
                     bare_invocation(&header).await;
                 }
@@ -52,46 +66,42 @@ pub(crate) fn run(work: &str) {
                     assert!(tracestitch::embed::extract_body(body.as_bytes()).is_some());
                 }
             }
-            "subsegment-xray-lite" => subsegments_of_xray_lite(repeat),
-            "call" | "call-bare" => {
+            "call" | "call, bare" => {
                 let dynamodb = client(work == "call");
                 for count in chunks(repeat) {
                     in_invocation(&header, calls(&dynamodb, count)).await;
                 }
             }
-            "call-with-layers" | "call-bare-with-layers" => {
+            "call with layers" | "call with layers, bare" => {
                 tracing_subscriber::registry()
                     .with(SpanLayer::new().filtered())
                     .with(LogLayer::from_env().filtered())
                     .init();
-                let dynamodb = client(work == "call-with-layers");
+                let dynamodb = client(work == "call with layers");
                 for count in chunks(repeat) {
                     in_invocation(&header, calls(&dynamodb, count)).await;
                 }
             }
-            "call-xray-lite" => {
-                let dynamodb = client(false);
-                for count in chunks(repeat) {
-                    in_invocation(&header, calls_of_xray_lite(&dynamodb, count)).await;
-                }
-            }
-            unknown => panic!("no such work: {unknown}"),
+            batch => match batch.strip_prefix("batch of ") {
+                Some(batch) => batches(&header, batch, repeat).await,
+                None => panic!("unknown work: {work}"),
+            },
         }
         println!("{}", (cpu_time() - started).as_nanos());
     });
 }
 
-/// Splits repetitions into invocations. One invocation records at most 1000 subsegments, or 200 if
-/// they are kept until it fails.
+/// Divides repetitions into invocations: at most 1000 subsegments of an invocation are recorded,
+/// and 200 of one that is held back until it fails.
 fn chunks(repeat: u32) -> impl Iterator<Item = u32> {
-    let kept_back = env::var_os("TRACESTITCH_ERRORS").is_some();
-    let most = if kept_back { 200 } else { 500 };
+    let held = env::var_os("TRACESTITCH_ERRORS").is_some();
+    let most = if held { 200 } else { 500 };
     (0..repeat)
         .step_by(most as usize)
         .map(move |done| most.min(repeat - done))
 }
 
-/// Returns a message of 100 KB with a header at its end.
+/// Returns a message of 100 KB that has a header after everything else.
 fn body() -> String {
     let order = r#"{"orderId":"o-1234","customer":{"id":7,"name":"Ada Example"},"items":[{"sku":"lamp-3","quantity":2,"price":19.95}],"note":"at the door, \"please\"","paid":true}"#;
     let orders = vec![order; 100_000 / order.len()].join(",");
@@ -107,6 +117,69 @@ async fn subsegments(repeat: u32) {
         })
         .await;
     }
+}
+
+pub(crate) async fn instrumented(repeat: u32) {
+    for _ in 0..repeat {
+        price_the_order("o-1234", 3).await;
+    }
+}
+
+#[tracing::instrument]
+async fn price_the_order(order_id: &str, items: u32) {
+    std::hint::black_box(items);
+}
+
+/// Handles batches of the size that begins `batch`, each message in its producer's trace or, if it
+/// ends with `bare`, without tracing.
+async fn batches(header: &str, batch: &str, repeat: u32) {
+    let (size, bare) = match batch.strip_suffix(", bare") {
+        Some(size) => (size, true),
+        None => (batch, false),
+    };
+    let event = messages(size.parse().expect("the size of a batch is a number"));
+    for _ in 0..repeat {
+        let event = event.clone();
+        let handle = async |message: SqsMessage| {
+            std::hint::black_box(message);
+            Ok::<_, Error>(())
+        };
+        let work = async {
+            if bare {
+                for message in event.records {
+                    handle(message).await.expect("a message that does not fail");
+                }
+            } else {
+                tracestitch::sqs::each(event, handle).await;
+            }
+        };
+        in_invocation(header, work).await;
+    }
+}
+
+/// Returns a batch of this size, each message with another trace.
+fn messages(size: usize) -> SqsEvent {
+    let mut event = SqsEvent::default();
+    event.records = (0..size)
+        .map(|number| {
+            let mut message = SqsMessage::default();
+            message.message_id = Some(format!("message-{number}"));
+            message.body = Some(r#"{"orderId":"o-1234","quantity":3}"#.to_owned());
+            message.event_source = Some("aws:sqs".to_owned());
+            message.event_source_arn = Some("arn:aws:sqs:eu-west-1:123456789012:orders".to_owned());
+            let header = format!("Root=1-5759e988-{number:024x};Parent=53995c3f42cd8ad8;Sampled=1");
+            let attributes = [
+                ("AWSTraceHeader", header.as_str()),
+                ("ApproximateReceiveCount", "1"),
+                ("SentTimestamp", "1795176000000"),
+            ];
+            message.attributes = attributes
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+            message
+        })
+        .collect();
+    event
 }
 
 fn event(header: &str) -> LambdaEvent<()> {
@@ -145,7 +218,7 @@ async fn in_invocation(header: &str, work: impl Future<Output = ()>) {
         .expect("a handler that does not fail");
 }
 
-fn client(traced: bool) -> aws_sdk_dynamodb::Client {
+pub(crate) fn client(traced: bool) -> aws_sdk_dynamodb::Client {
     let mut config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
@@ -157,35 +230,13 @@ fn client(traced: bool) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// Makes the subsegments of `subsegments` with xray-lite, without annotations.
-fn subsegments_of_xray_lite(repeat: u32) {
-    let context = xray_lite_context();
-    for _ in 0..repeat {
-        drop(context.enter_subsegment(CustomNamespace::new("price the order")));
-    }
-}
-
-fn xray_lite_context() -> SubsegmentContext<DaemonClient> {
-    let client = DaemonClient::from_lambda_env().expect("a daemon's address");
-    SubsegmentContext::from_lambda_env(client).expect("a trace header")
-}
-
 async fn calls(dynamodb: &aws_sdk_dynamodb::Client, repeat: u32) {
     for _ in 0..repeat {
         get_item(dynamodb).send().await.expect("an answer");
     }
 }
 
-async fn calls_of_xray_lite(dynamodb: &aws_sdk_dynamodb::Client, repeat: u32) {
-    let context = xray_lite_context();
-    for _ in 0..repeat {
-        let interceptor = context.intercept_operation("DynamoDB", "GetItem");
-        let call = get_item(dynamodb).customize().interceptor(interceptor);
-        call.send().await.expect("an answer");
-    }
-}
-
-fn get_item(dynamodb: &aws_sdk_dynamodb::Client) -> GetItemFluentBuilder {
+pub(crate) fn get_item(dynamodb: &aws_sdk_dynamodb::Client) -> GetItemFluentBuilder {
     let key = AttributeValue::S("o-1234".to_owned());
     dynamodb.get_item().table_name("orders").key("orderId", key)
 }
@@ -196,7 +247,7 @@ struct Instantly;
 
 impl HttpConnector for Instantly {
     fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
-        let status = 200.try_into().expect("a status");
+        let status = 200.try_into().expect("200 is a status");
         let mut response = HttpResponse::new(status, SdkBody::from("{}"));
         response
             .headers_mut()
@@ -217,7 +268,7 @@ impl HttpClient for Instantly {
 
 /// Returns the CPU time of this process so far (proc(5), `schedstat`: nanoseconds on a processor).
 fn cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/schedstat").expect("a kernel with schedstat");
+    let text = std::fs::read_to_string("/proc/self/schedstat").expect("the kernel has schedstat");
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.expect("nanoseconds come first"))
+    Duration::from_nanos(nanos.expect("schedstat begins with nanoseconds"))
 }
