@@ -65,27 +65,34 @@ pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
     })
 }
 
-/// Returns the text of a field of `tracing`, at least its first `most` bytes.
+/// Returns the text of a field of `tracing`, at least its first `most` bytes. The rest is not even
+/// written: it may have no end.
 #[cfg(feature = "tracing")]
 pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
-    let write = || {
-        let mut shown = Shown {
-            text: String::new(),
-            most,
-        };
-        // Fails if the value reports it; what it wrote before that stays.
-        let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
-        shown.text
+    let mut shown = Shown {
+        text: String::new(),
+        most,
     };
-    contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+    // Fails when there is enough, or the value reports it; what it wrote before that stays. Some
+    // values unwrap the result and panic.
+    let written = contained(|| std::fmt::write(&mut shown, format_args!("{value:?}")));
+    if written.is_none() && !shown.is_full() {
+        return "a value that panicked while it was shown".to_owned();
+    }
+    shown.text
 }
 
-/// A buffer for the beginning of a text. It never fails: some implementations of `Debug` and
-/// `Display` unwrap the result of a write.
 #[cfg(feature = "tracing")]
 struct Shown {
     text: String,
     most: usize,
+}
+
+#[cfg(feature = "tracing")]
+impl Shown {
+    fn is_full(&self) -> bool {
+        self.text.len() >= self.most
+    }
 }
 
 #[cfg(feature = "tracing")]
@@ -94,6 +101,33 @@ impl std::fmt::Write for Shown {
         let room = self.most.saturating_sub(self.text.len());
         let end = text.ceil_char_boundary(room);
         self.text.push_str(&text[..end]);
-        Ok(())
+        if self.is_full() {
+            Err(std::fmt::Error)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use super::*;
+
+    /// A value that unwraps its writes.
+    struct Unwrapping;
+
+    impl std::fmt::Debug for Unwrapping {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            for _ in 0..100 {
+                assert!(f.write_str("part ").is_ok(), "no write fails");
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn value_that_unwraps_its_writes_is_shown_up_to_the_limit() {
+        assert_eq!(shown(&Unwrapping, 10), "part part ");
+        assert_eq!(shown(&Unwrapping, 1000), "part ".repeat(100));
     }
 }
