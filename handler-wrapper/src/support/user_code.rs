@@ -65,25 +65,26 @@ pub(crate) fn cause_of(cause: impl FnOnce() -> Cause) -> Cause {
     })
 }
 
-/// Returns the text of a field of `tracing`, at least its first `most` bytes.
+/// Returns the text of a field of `tracing`, at least its first `most` bytes. A value that writes
+/// much more is stopped: it may have no end.
 #[cfg(feature = "tracing")]
 pub(crate) fn shown(value: &dyn std::fmt::Debug, most: usize) -> String {
-    let write = || {
-        let mut shown = Shown {
-            text: String::new(),
-            most,
-            ignored: 0,
-        };
-        // Fails if the value reports it; what it wrote before that stays.
-        let _ = std::fmt::write(&mut shown, format_args!("{value:?}"));
-        shown.text
+    let mut shown = Shown {
+        text: String::new(),
+        most,
+        ignored: 0,
     };
-    contained(write).unwrap_or_else(|| "a value that panicked while it was shown".to_owned())
+    // Fails when the value is stopped, or reports it; what it wrote before that stays.
+    let written = contained(|| std::fmt::write(&mut shown, format_args!("{value:?}")));
+    if written.is_none() && shown.ignored == 0 {
+        return "a value that panicked while it was shown".to_owned();
+    }
+    shown.text
 }
 
-/// Bytes beyond the kept ones after which a value is stopped: an endless one would hold the
-/// function. Shorter ones never see a failed write, because some implementations of `Debug` and
-/// `Display` unwrap its result.
+/// Bytes beyond the kept ones after which a value is stopped. Shorter values see no failed write:
+/// some implementations of `Debug` and `Display` unwrap the result and panic, which ends a process
+/// that is built with `panic = "abort"`.
 #[cfg(feature = "tracing")]
 const PATIENCE: usize = 256 * 1024;
 
@@ -92,6 +93,7 @@ const PATIENCE: usize = 256 * 1024;
 struct Shown {
     text: String,
     most: usize,
+    /// Bytes that were written and not kept.
     ignored: usize,
 }
 
