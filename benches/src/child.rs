@@ -61,8 +61,12 @@ pub(crate) fn start(command: &mut Command, row: &Row, repeat: u32) -> (Child, Te
     (child, folder)
 }
 
+/// First output of a child that waits for its start.
+pub(crate) const READY: &str = "ready\n";
+
 /// Waits until the parent has closed standard input.
 pub(crate) fn wait_for_start() {
+    print!("{READY}");
     // An error also means that the parent is ready, or gone.
     let _ = std::io::stdin().read(&mut [0]);
 }

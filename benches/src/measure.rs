@@ -85,10 +85,9 @@ fn instructions(row: &Row, repeat: u32) -> u64 {
 /// Measures nanoseconds of CPU time of one repetition, with a small part of the start.
 pub(crate) fn nanoseconds(row: &Row) -> f64 {
     let output = run(&[], row, row.repeat.1);
-    let nanos: f64 = String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .parse()
-        .expect("the child prints a number");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let nanos = text.lines().last().and_then(|nanos| nanos.parse().ok());
+    let nanos: f64 = nanos.expect("the child prints a number last");
     nanos / f64::from(row.repeat.1 * row.units)
 }
 

@@ -30,7 +30,8 @@ fn figures_in_readme_are_those_of_the_document() {
     let quoted = rows(&read("README.md"), "| work");
     assert!(quoted.len() > 5, "{quoted:?}");
     for row in quoted {
-        let is_quoted = |cells: &Vec<String>| cells[0] == row[0];
+        // A row that exceeds its bar is marked.
+        let is_quoted = |cells: &Vec<String>| cells[0].trim_end_matches(" (OVER)") == row[0];
         let source = measured.iter().find(|cells| is_quoted(cells));
         let source = source.unwrap_or_else(|| panic!("docs/performance.md lacks {row:?}"));
         assert_eq!([&row[1], &row[2]], [&source[1], &source[5]], "{}", row[0]);
