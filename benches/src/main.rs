@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Needs valgrind. The measured work runs in this same program, started again as a child whose
-//! environment is that of a Lambda function.
+//! environment is a Lambda function's.
 
 #![expect(
     clippy::print_stdout,

@@ -9,7 +9,7 @@ use crate::system_calls;
 pub(crate) struct Counts {
     /// In user space.
     pub(crate) instructions: f64,
-    /// Of the thread on which the handler runs.
+    /// On the thread of the handler.
     pub(crate) system_calls: f64,
 }
 

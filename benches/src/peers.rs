@@ -1,4 +1,4 @@
-//! The same work with other tracers, which send their documents to a daemon by UDP.
+//! Work that is recorded by other tracers, which send their documents to a daemon by UDP.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use xray_lite_aws_sdk::ContextExt as _;
 
 use crate::work;
 
-/// Does the work if it is that of a peer; returns whether it is.
+/// Does the work of a peer. Returns false if `work` names none.
 pub(crate) async fn run(work: &str, header: &str, repeat: u32) -> bool {
     match work {
         "subsegment of xray-lite" => subsegments(&xray_lite(&client_of_xray_lite()), repeat),

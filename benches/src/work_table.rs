@@ -31,7 +31,7 @@ pub(crate) fn check() -> (String, bool) {
     (table(&figures).to_string(), holds)
 }
 
-/// Returns the figures of each row, without those of the row that it is compared with.
+/// Returns the figures of each row, less the figures of the row that it is compared with.
 fn measured(rows: &[&'static Row], rounds: usize) -> Vec<Figures> {
     let counts: Vec<Counts> = rows.iter().map(|row| measure::counts(row)).collect();
     let round = |_| -> Vec<f64> { rows.iter().map(|row| measure::nanoseconds(row)).collect() };
