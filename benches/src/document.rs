@@ -13,7 +13,7 @@ const DOCUMENT: &str = "docs/performance.md";
 /// When the document cannot be read or written, or lacks the comments.
 pub(crate) fn write(name: &str, table: &str) -> io::Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let path = workspace.unwrap_or(Path::new(".")).join(DOCUMENT);
+    let path = workspace.unwrap_or_else(|| Path::new(".")).join(DOCUMENT);
     let text = fs::read_to_string(&path)?;
     let text = replaced(&text, name, table).ok_or_else(|| {
         let begin = begin(name);
