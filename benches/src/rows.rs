@@ -131,7 +131,7 @@ const MESSAGE_BARE: Row = Row {
 /// The rows. A row comes after the rows that it is compared with.
 pub(crate) const ROWS: [Row; 32] = [
     Row {
-        bar: Some(6_000),
+        bar: Some(6_300),
         ..SUBSEGMENT
     },
     Row {
@@ -158,7 +158,7 @@ pub(crate) const ROWS: [Row; 32] = [
     Row {
         name: "subsegment, not sampled",
         header: UNSAMPLED,
-        bar: Some(200),
+        bar: Some(280),
         // So short that the clock of CPU time does not notice fewer.
         repeat: (1_000, 500_000),
         ..SUBSEGMENT
@@ -201,7 +201,7 @@ pub(crate) const ROWS: [Row; 32] = [
         work: "invocation",
         send: Send::ToExtension,
         over: Some("invocation, bare"),
-        bar: Some(49_000),
+        bar: Some(50_500),
         most: Some((INVOCATION_OF_XRAY_LITE, 0.55)),
         most_calls: ONE_CALL,
         goal: Some(8_000),
@@ -314,7 +314,7 @@ pub(crate) const ROWS: [Row; 32] = [
     Row {
         name: "AWS call, sampled, to the extension",
         send: Send::ToExtension,
-        bar: Some(13_000),
+        bar: Some(15_500),
         most_calls: NO_CALL,
         goal: Some(2_800),
         ..CALL
