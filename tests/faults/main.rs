@@ -22,6 +22,7 @@
 mod afterwards;
 mod alone;
 mod batches;
+mod bursts;
 mod contexts;
 mod emulated;
 mod ends;

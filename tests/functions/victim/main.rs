@@ -47,6 +47,9 @@ pub(crate) struct Work {
     /// Number of turns of several contexts that take turns.
     #[serde(default)]
     turns: u32,
+    /// Number of subsegments that several threads record at once, with `bytes` of metadata each.
+    #[serde(default)]
+    burst: usize,
     /// The end of the work.
     #[serde(default)]
     then: Then,
@@ -144,6 +147,7 @@ pub(crate) async fn perform(
         step(&work, number).await;
     }
     weave(work.n, work.turns).await;
+    burst(&work);
     if work.call {
         journal::note("begin", work.n, "DynamoDB", "victim");
         let aws = json!({ "operation": "GetItem", "table_name": "orders" });
@@ -276,6 +280,28 @@ async fn strand(n: u64, name: &str, turns: u32) {
     };
     subsegment.context().scope(work).await;
     journal::finish(n, name, subsegment);
+}
+
+/// Threads of a burst.
+const THREADS: usize = 8;
+
+/// Records subsegments from several threads at once, as fast as possible and without the journal.
+fn burst(work: &Work) {
+    let context = Context::current();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let context = context.clone();
+            scope.spawn(move || {
+                context.sync_scope(|| {
+                    for _ in (thread..work.burst).step_by(THREADS) {
+                        let subsegment = Subsegment::begin("burst");
+                        subsegment.metadata("filler", "x".repeat(work.bytes));
+                        subsegment.finish();
+                    }
+                });
+            });
+        }
+    });
 }
 
 /// Records a subsegment of the handler in each turn.
