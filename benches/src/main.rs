@@ -30,6 +30,7 @@ mod measure;
 mod peers;
 mod post_reply;
 mod rows;
+mod run;
 mod start;
 mod system_calls;
 mod table;
@@ -56,7 +57,7 @@ const TABLES: [Measurement; 6] = [
 
 fn main() -> ExitCode {
     if let Ok(work) = env::var("BENCH_WORK") {
-        work::run(&work);
+        run::run(&work);
         return ExitCode::SUCCESS;
     }
     if post_reply::was_bare_extension() {

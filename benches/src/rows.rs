@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// Name of the work in [`work::run`](crate::work::run).
+    /// Name of the work in [`work::run`](crate::work::run) or in [`peers::run`](crate::peers::run).
     pub(crate) work: &'static str,
     pub(crate) header: &'static str,
     pub(crate) send: Send,

@@ -1,7 +1,6 @@
 //! The measured work, which runs in its own process.
 
 use std::env;
-use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
@@ -17,78 +16,64 @@ use tower::{Layer, Service};
 use tracestitch::{LogLayer, SpanLayer, TraceLayer, aws::TraceInterceptor};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{child, peers};
-
-/// Does the work called `work` as often as the environment demands.
-pub(crate) fn run(work: &str) {
-    let repeat: u32 = env::var("BENCH_REPEAT")
-        .expect("BENCH_REPEAT is set")
-        .parse()
-        .expect("BENCH_REPEAT is a number");
-    let header = env::var("BENCH_HEADER").expect("BENCH_HEADER is set");
-    child::wait_for_start();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime can be built").block_on(async {
-        let started = cpu_time();
-        if peers::run(work, &header, repeat).await {
-            return println!("{}", (cpu_time() - started).as_nanos());
+/// Does the work of this project that is called `work`, `repeat` times.
+///
+/// # Panics
+///
+/// If there is no such work.
+pub(crate) async fn run(work: &str, header: &str, repeat: u32) {
+    match work {
+        "subsegment" => {
+            for count in chunks(repeat) {
+                in_invocation(header, subsegments(count)).await;
+            }
         }
-        match work {
-            "subsegment" => {
-                for count in chunks(repeat) {
-                    in_invocation(&header, subsegments(count)).await;
-                }
+        "instrumented" => {
+            tracing_subscriber::registry()
+                .with(SpanLayer::new().filtered())
+                .init();
+            for count in chunks(repeat) {
+                in_invocation(header, instrumented(count)).await;
             }
-            "instrumented" => {
-                tracing_subscriber::registry()
-                    .with(SpanLayer::new().filtered())
-                    .init();
-                for count in chunks(repeat) {
-                    in_invocation(&header, instrumented(count)).await;
-                }
-            }
-            "invocation" | "long invocation" => {
-                let count = if work == "invocation" { 5 } else { 50 };
-                for _ in 0..repeat {
-                    in_invocation(&header, subsegments(count)).await;
-                }
-            }
-            "invocation, bare" => {
-                for _ in 0..repeat {
-                    bare_invocation(&header).await;
-                }
-            }
-            "search" => {
-                let body = body();
-                for _ in 0..repeat {
-                    assert!(tracestitch::embed::extract_body(body.as_bytes()).is_some());
-                }
-            }
-            "call" | "call, bare" => {
-                let dynamodb = client(work == "call");
-                for count in chunks(repeat) {
-                    in_invocation(&header, calls(&dynamodb, count)).await;
-                }
-            }
-            "call with layers" | "call with layers, bare" => {
-                tracing_subscriber::registry()
-                    .with(SpanLayer::new().filtered())
-                    .with(LogLayer::from_env().filtered())
-                    .init();
-                let dynamodb = client(work == "call with layers");
-                for count in chunks(repeat) {
-                    in_invocation(&header, calls(&dynamodb, count)).await;
-                }
-            }
-            batch => match batch.strip_prefix("batch of ") {
-                Some(batch) => batches(&header, batch, repeat).await,
-                None => panic!("unknown work: {work}"),
-            },
         }
-        println!("{}", (cpu_time() - started).as_nanos());
-    });
+        "invocation" | "long invocation" => {
+            let count = if work == "invocation" { 5 } else { 50 };
+            for _ in 0..repeat {
+                in_invocation(header, subsegments(count)).await;
+            }
+        }
+        "invocation, bare" => {
+            for _ in 0..repeat {
+                bare_invocation(header).await;
+            }
+        }
+        "search" => {
+            let body = body();
+            for _ in 0..repeat {
+                assert!(tracestitch::embed::extract_body(body.as_bytes()).is_some());
+            }
+        }
+        "call" | "call, bare" => {
+            let dynamodb = client(work == "call");
+            for count in chunks(repeat) {
+                in_invocation(header, calls(&dynamodb, count)).await;
+            }
+        }
+        "call with layers" | "call with layers, bare" => {
+            tracing_subscriber::registry()
+                .with(SpanLayer::new().filtered())
+                .with(LogLayer::from_env().filtered())
+                .init();
+            let dynamodb = client(work == "call with layers");
+            for count in chunks(repeat) {
+                in_invocation(header, calls(&dynamodb, count)).await;
+            }
+        }
+        batch => match batch.strip_prefix("batch of ") {
+            Some(batch) => batches(header, batch, repeat).await,
+            None => panic!("unknown work: {work}"),
+        },
+    }
 }
 
 /// Divides repetitions into invocations: at most 1000 subsegments of an invocation are recorded,
@@ -264,11 +249,4 @@ impl HttpClient for Instantly {
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
-}
-
-/// Returns the CPU time of this process so far (proc(5), `schedstat`: nanoseconds on a processor).
-fn cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/schedstat").expect("the kernel has schedstat");
-    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.expect("schedstat begins with nanoseconds"))
 }
