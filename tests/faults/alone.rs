@@ -13,7 +13,7 @@ use e2e::journal::Verb;
 use e2e::wait::{PATIENCE, PROMPT};
 use serde_json::{Value, json};
 
-use crate::strikes::{continue_extension, stop_extension};
+use crate::strikes::{continue_extension, extension_sleeps, stop_extension};
 use crate::victim::{Victim, plenty};
 
 /// Invokes it, and checks that it answers in time.
@@ -106,6 +106,9 @@ async fn killed_extension_loses_nothing() {
         Victim::start_with(|function, _| function.freeze(false).outlive_extensions(true)).await;
     invoke(&victim, 1, plenty()).await;
     victim.settled(1).await;
+    // A document that was sent and not released would arrive twice.
+    victim.arrived(1).await;
+    extension_sleeps(&victim.environment).await;
     stop_extension(&victim.environment).await;
     let go_on = victim.file("go on");
     let mut work = large();

@@ -18,29 +18,41 @@ fn send(pid: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
+/// Waits until the extension sleeps. It has then released the documents that it has sent.
+pub(crate) async fn extension_sleeps(environment: &Environment) {
+    for pid in environment.extension_pids() {
+        let sleeps = || is_in_state(pid, 'S').then_some(());
+        wait::until("the extension to sleep", sleeps).await;
+    }
+}
+
 /// Stops the extension and waits until it is stopped.
 pub(crate) async fn stop_extension(environment: &Environment) {
     for pid in environment.extension_pids() {
         send(pid, Signal::SIGSTOP);
-        wait::until("the extension to stop", || is_stopped(pid).then_some(())).await;
+        wait::until("the extension to stop", || {
+            is_in_state(pid, 'T').then_some(())
+        })
+        .await;
     }
 }
 
 /// Continues the extension, which must still be stopped.
 pub(crate) fn continue_extension(environment: &Environment) {
     for pid in environment.extension_pids() {
-        assert!(is_stopped(pid), "it was continued already");
+        assert!(is_in_state(pid, 'T'), "it was continued already");
         send(pid, Signal::SIGCONT);
     }
 }
 
-/// Returns whether all threads of a process are stopped (`/proc/pid/task/tid/stat`, proc(5)).
-fn is_stopped(pid: u32) -> bool {
+/// Returns true if all threads of a process are in this state: `S` is asleep, `T` is stopped
+/// (`/proc/pid/task/tid/stat`, proc(5)).
+fn is_in_state(pid: u32, state: char) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the extension runs");
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
         stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('T'))
+            .is_some_and(|(_, rest)| rest.starts_with(state))
     })
 }
 
