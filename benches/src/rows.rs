@@ -202,7 +202,7 @@ pub(crate) const ROWS: [Row; 32] = [
         send: Send::ToExtension,
         over: Some("invocation, bare"),
         bar: Some(50_500),
-        most: Some((INVOCATION_OF_XRAY_LITE, 0.55)),
+        most: Some((INVOCATION_OF_XRAY_LITE, 0.58)),
         most_calls: ONE_CALL,
         goal: Some(8_000),
         repeat: (IN_HALF_A_RING / 5, 5_000),
