@@ -65,7 +65,7 @@ struct State {
     id: String,
     /// Name of the work around it; empty if unknown.
     parent: String,
-    /// How often the environment settled since the work ended.
+    /// Number of times that the environment settled after the work ended.
     settled: usize,
     /// Its document may have been lost with the extension.
     gone: bool,

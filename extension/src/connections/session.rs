@@ -50,7 +50,7 @@ pub(super) enum Step {
     More,
     /// Everything that was due is delivered.
     Done,
-    /// The same, and nothing will follow.
+    /// Everything that was due is delivered, and nothing will follow.
     Ended,
     /// The rest cannot be read, for this reason.
     Invalid(String),
