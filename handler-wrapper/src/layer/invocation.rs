@@ -3,14 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, Waker, ready};
-use std::thread;
+use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::{
     incoming::{self, invocation::Carried},
     settings::sampling::{self, Candidate},
-    support::clock,
+    support::{alarm::Alarm, clock},
     trace::{
         context::{Context, Scope},
         deadline::Deadline,
@@ -151,28 +150,13 @@ impl Wait {
     }
 }
 
-/// Wakes a task after a pause that leaves the processor to the daemon.
-///
-/// The pause is on another thread: the runtime may have no timer, and its own thread may serve
-/// other invocations.
-fn wake_after(pause: Duration, waker: &Waker) {
-    let wake = waker.clone();
-    let sleeper = thread::Builder::new().spawn(move || {
-        thread::sleep(pause);
-        wake.wake();
-    });
-    if sleeper.is_err() {
-        waker.wake_by_ref();
-    }
-}
-
 pin_project! {
     /// The future of an invocation. Its work is dropped before the invocation ends.
     #[derive(Debug)]
     pub struct InvocationFuture<F: Future> {
         #[pin]
         work: Scope<F>,
-        output: Option<(F::Output, Wait)>,
+        output: Option<(F::Output, Wait, Alarm)>,
         invocation: Option<Invocation>,
     }
 }
@@ -194,17 +178,28 @@ impl<F: Future> Future for InvocationFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let (output, mut wait) = match this.output.take() {
-            Some(waiting) => waiting,
+            Some((output, wait, mut alarm)) => {
+                if Pin::new(&mut alarm).poll(cx).is_pending() {
+                    *this.output = Some((output, wait, alarm));
+                    return Poll::Pending;
+                }
+                (output, wait)
+            }
             None => {
                 let output = ready!(this.work.poll(cx));
                 (output, Wait::begin(clock::monotonic()))
             }
         };
-        if let Some(invocation) = this.invocation {
+        while let Some(invocation) = this.invocation {
             let flushed = invocation.trace.tracer.sink.flush();
-            if let Some(pause) = wait.next_pause(flushed, clock::monotonic()) {
-                *this.output = Some((output, wait));
-                wake_after(pause, cx.waker());
+            let now = clock::monotonic();
+            let Some(pause) = wait.next_pause(flushed, now) else {
+                break;
+            };
+            // The pause leaves the processor to the daemon.
+            let mut alarm = Alarm::at(now + pause);
+            if Pin::new(&mut alarm).poll(cx).is_pending() {
+                *this.output = Some((output, wait, alarm));
                 return Poll::Pending;
             }
         }

@@ -18,7 +18,8 @@ const STACK: usize = 128 * 1024;
 ///
 /// tokio's timers panic in a runtime without them, and a panic may end the process before it is
 /// caught: in the user's panic hook, or with `panic = "abort"`. This one waits on a thread, which
-/// begins when the future is first polled and ends when the future is dropped.
+/// begins when the future is first polled and ends when the future is dropped. The runtime's own
+/// threads stay free for other invocations.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     instant: Instant,
@@ -80,6 +81,10 @@ impl Future for Alarm {
             None => {
                 let begun = Ringing::begin(self.instant, cx.waker());
                 self.ringing = begun.map(|(ringing, _)| ringing);
+                if self.ringing.is_none() {
+                    // Without a thread, the task has to look itself.
+                    cx.waker().wake_by_ref();
+                }
             }
         }
         // After the waker is registered, so that no ring is missed.

@@ -1,6 +1,5 @@
 //! Helpers without a domain.
 
-#[cfg(any(feature = "sqs", feature = "streams"))]
 pub(crate) mod alarm;
 pub(crate) mod backtrace;
 pub(crate) mod clock;
