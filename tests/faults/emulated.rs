@@ -29,7 +29,6 @@ impl Emulated {
             .function("victim", binaries::victim())
             .timeout(timeout)
             .env("JOURNAL", "/tmp/journal")
-            .env("LIMIT_MB", "250")
             .env("TRACESTITCH_ERRORS", "always");
         let rie = function.start().await;
         let journal = rie.directory().join("tmp/journal");

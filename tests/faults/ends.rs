@@ -12,13 +12,9 @@ use tracestitch_local::store::Document;
 
 use crate::victim::{Victim, plenty};
 
-/// Address space of the function, which a function that allocates without end exceeds.
-const LIMIT_MB: &str = "250";
-
 /// Runs an invocation that ends as `then` says, and a complete one after it.
 async fn end(then: &str, why: &str, timeout: Duration) -> (InvocationResult, Vec<Document>) {
-    let victim =
-        Victim::start_with(|function, _| function.timeout(timeout).env("LIMIT_MB", LIMIT_MB)).await;
+    let victim = Victim::start_with(|function, _| function.timeout(timeout)).await;
     let mut work = plenty();
     work["then"] = then.into();
     let outcome = victim.invoke(1, work).await;

@@ -65,7 +65,6 @@ async fn main() -> Result<(), Error> {
         return ends::child().await;
     }
     journal::note("absent", 0, "start", "");
-    ends::limit_memory()?;
     if flag("SPANS") {
         let spans = SpanLayer::new().filtered();
         tracing_subscriber::registry().with(spans).init();
