@@ -22,6 +22,8 @@ mod text;
 mod url;
 mod value;
 
+use std::io::Write as _;
+
 use serde_json::Value;
 
 use self::json::{Json, Object, key, write_plain};
@@ -39,6 +41,7 @@ pub use self::{
     value::to_value,
 };
 use crate::{
+    decimal,
     id::{SegmentId, TraceId},
     time::Timestamp,
 };
@@ -316,6 +319,7 @@ impl Json for Link {
 }
 
 impl Json for TraceId {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         // At once, because each extension of `out` checks its capacity.
         let mut quoted = [b'"'; Self::LENGTH + 2];
@@ -325,6 +329,7 @@ impl Json for TraceId {
 }
 
 impl Json for SegmentId {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         let mut quoted = [b'"'; Self::LENGTH + 2];
         quoted[1..=Self::LENGTH].copy_from_slice(&self.print());
@@ -333,21 +338,24 @@ impl Json for SegmentId {
 }
 
 impl Json for Timestamp {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(self.as_micros()).as_bytes();
-        match digits.split_last_chunk::<6>() {
-            Some((seconds @ [_, ..], micros)) => {
-                out.extend_from_slice(seconds);
-                out.push(b'.');
-                out.extend_from_slice(micros);
-            }
-            // A clock that was never set is in the first second of 1970.
-            _ => {
-                out.extend_from_slice(b"0.000000");
-                let start = out.len() - digits.len();
-                out[start..].copy_from_slice(digits);
-            }
+        const MICROS: u64 = 1_000_000;
+        /// One more than eight digits.
+        const PART: u64 = 100_000_000;
+        let micros = self.as_micros();
+        let (high, low) = (micros / PART, micros % PART);
+        // Between the years 2001 and 2286 a time has ten digits of seconds.
+        if (PART / 10..PART).contains(&high) {
+            let mut text = [b'.'; 17];
+            let low = decimal::encode(low as u32);
+            text[..8].copy_from_slice(&decimal::encode(high as u32));
+            text[8..10].copy_from_slice(&low[..2]);
+            text[11..].copy_from_slice(&low[2..]);
+            out.extend_from_slice(&text);
+        } else {
+            // Bytes written to memory cannot fail.
+            let _ = write!(out, "{}.{:06}", micros / MICROS, micros % MICROS);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 /// Returns the eight digits of `value`. All are computed at once: each digit moves into a byte of
 /// its own, to which the character `0` is added and, from 10 on, the distance to `a`.
+#[inline]
 pub(crate) fn encode(value: u32) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let mut digits = u64::from(value);

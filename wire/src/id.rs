@@ -39,6 +39,7 @@ impl TraceId {
         Self(bytes)
     }
 
+    #[inline]
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = *b"1-00000000-000000000000000000000000";
         let (words, _) = self.0.as_chunks();
@@ -119,6 +120,7 @@ impl SegmentId {
         Self(bytes)
     }
 
+    #[inline]
     pub(crate) fn print(self) -> [u8; Self::LENGTH] {
         let mut text = [0; Self::LENGTH];
         let (words, _) = self.0.as_chunks();

@@ -35,6 +35,7 @@
 
 pub mod daemon;
 pub mod datagram;
+mod decimal;
 pub mod delivery;
 pub mod document;
 mod error;

@@ -83,6 +83,7 @@ impl<K: Clone + Eq + Hash, V> Fields<K, V> {
         Some(&self.entries[position].1)
     }
 
+    #[inline]
     fn position(&self, key: &K) -> Option<usize> {
         match &self.positions {
             Some(positions) => positions.get(key).copied(),

@@ -38,6 +38,8 @@ impl<'a> Object<'a> {
     }
 
     /// Writes a member unless its value is absent. `key` comes from [`key!`].
+    // Inlined, the name has a known length, and is copied without a call.
+    #[inline(always)]
     pub(super) fn member(&mut self, key: &'static str, value: &impl Json) -> &mut Self {
         if !value.is_absent() {
             self.out.extend_from_slice(key.as_bytes());
@@ -47,6 +49,7 @@ impl<'a> Object<'a> {
     }
 
     /// Writes a constant member if it is `present`. `member` begins with a comma.
+    #[inline(always)]
     pub(super) fn constant(&mut self, present: bool, member: &'static str) -> &mut Self {
         if present {
             self.out.extend_from_slice(member.as_bytes());
@@ -86,6 +89,7 @@ fn has_escaped(text: &[u8]) -> bool {
 }
 
 /// Appends `text` as a string, without escapes.
+#[inline]
 pub(super) fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -127,6 +131,7 @@ impl Json for bool {
 }
 
 impl<T: Json> Json for Option<T> {
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Some(value) => value.write(out),
