@@ -37,11 +37,13 @@ impl AnnotationKey {
 impl From<Cow<'static, str>> for AnnotationKey {
     fn from(key: Cow<'static, str>) -> Self {
         const PLAIN: [bool; 256] = table(b"_");
+        // Most keys are valid, and contain no URL then.
+        if !key.is_empty() && key.bytes().all(|byte| PLAIN[usize::from(byte)]) {
+            return Self(cut(key, KEY_LENGTH));
+        }
         let key = cleaned(key);
         let key = if key.is_empty() {
             Cow::Borrowed("_")
-        } else if key.bytes().all(|byte| PLAIN[usize::from(byte)]) {
-            key
         } else {
             key.chars()
                 .map(|c| match c {

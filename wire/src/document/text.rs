@@ -78,6 +78,12 @@ fn is_space(character: char) -> bool {
 
 impl From<Cow<'static, str>> for Name {
     fn from(name: Cow<'static, str>) -> Self {
+        /// Without the colon, which a URL has.
+        const COMMON: [bool; 256] = table(b" _./%&#=+-@");
+        let is_plain = name.bytes().all(|byte| COMMON[usize::from(byte)]);
+        if is_plain && name.len() <= NAME_LENGTH && name.as_bytes().first() > Some(&b' ') {
+            return Self(name);
+        }
         let name = cleaned(name);
         let name = if name.bytes().all(plain_in_name) || name.chars().all(allowed_in_name) {
             name
@@ -150,6 +156,7 @@ impl From<Cow<'static, str>> for Url {
 }
 
 /// The first `length` characters of `text`.
+#[inline]
 pub(super) fn start(text: &str, length: usize) -> &str {
     // A character takes at least one byte: a short text need not be counted.
     if text.len() <= length {
@@ -160,6 +167,7 @@ pub(super) fn start(text: &str, length: usize) -> &str {
 }
 
 /// Shortens `text` to its first `length` characters.
+#[inline]
 pub(super) fn cut(text: Cow<'static, str>, length: usize) -> Cow<'static, str> {
     match text {
         Cow::Borrowed(text) => start(text, length).into(),
