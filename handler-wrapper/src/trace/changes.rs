@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 /// A document in progress that can be handed over again.
 pub(crate) trait Changed: fmt::Debug + Send + Sync {
@@ -23,13 +23,15 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    fn documents(&self) -> MutexGuard<'_, Vec<Weak<dyn Changed>>> {
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a document whose facts are handed over next time.
     pub(crate) fn add(&self, document: Weak<dyn Changed>) {
-        let mut documents = self
-            .documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        documents.push(document);
+        self.documents().push(document);
         self.any.store(true, Ordering::Release);
     }
 
@@ -38,15 +40,13 @@ impl Changes {
         if !self.any.swap(false, Ordering::Acquire) {
             return;
         }
-        let documents = {
-            let mut documents = self
-                .documents
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *documents)
-        };
-        for document in documents.iter().filter_map(Weak::upgrade) {
-            document.hand_over();
+        // A redaction rule may change documents meanwhile, without end: those wait for the next time.
+        let count = self.documents().len();
+        for _ in 0..count {
+            let document = self.documents().pop();
+            if let Some(document) = document.as_ref().and_then(Weak::upgrade) {
+                document.hand_over();
+            }
         }
     }
 }
