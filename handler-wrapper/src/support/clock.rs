@@ -4,11 +4,19 @@
 
 use std::time::{Instant, SystemTime};
 
+use nix::time::ClockId;
 use tracestitch_wire::time::Timestamp;
 
 /// Wall-clock time, as documents want it.
 pub(crate) fn now() -> Timestamp {
-    SystemTime::now().into()
+    // Each subsegment reads it twice. `SystemTime`, which has to be subtracted from, takes more than
+    // twice the instructions.
+    let Ok(now) = ClockId::CLOCK_REALTIME.now() else {
+        return SystemTime::now().into();
+    };
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or_default();
+    let micros = u64::try_from(now.tv_nsec()).unwrap_or_default() / 1000;
+    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
 /// A clock that only goes forward, for waits.
