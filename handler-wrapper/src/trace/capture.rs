@@ -8,7 +8,7 @@ use std::task::{self, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{context::Context, failure::Failure, subsegment::Subsegment};
+use super::{ambient, context::Context, failure::Failure, subsegment::Subsegment};
 
 /// Runs `work` in a subsegment.
 ///
@@ -30,11 +30,10 @@ use super::{context::Context, failure::Failure, subsegment::Subsegment};
 /// # }
 /// ```
 pub async fn capture<F: Future>(name: impl Into<Cow<'static, str>>, work: F) -> F::Output {
-    let context = Context::current();
-    if !context.is_recording() {
+    let Some(parent) = ambient::recording() else {
         return work.await;
-    }
-    let subsegment = Subsegment::begin_in(&context, name);
+    };
+    let subsegment = Subsegment::begin_in(&Context::in_subsegment(parent), name);
     Recorded::new(subsegment.context(), subsegment, work, |output, _| output).await
 }
 
@@ -60,11 +59,10 @@ where
     F: Future<Output = Result<T, E>>,
     E: Failure<Kind>,
 {
-    let context = Context::current();
-    if !context.is_recording() {
+    let Some(parent) = ambient::recording() else {
         return work.await;
-    }
-    let subsegment = Subsegment::begin_in(&context, name);
+    };
+    let subsegment = Subsegment::begin_in(&Context::in_subsegment(parent), name);
     let judge = |output: Result<T, E>, subsegment: &Subsegment| {
         output.inspect_err(|error| subsegment.record_failure(error))
     };
@@ -112,11 +110,10 @@ fn run_sync<T>(
     work: impl FnOnce() -> T,
     judge: impl FnOnce(&T, &Subsegment),
 ) -> T {
-    let context = Context::current();
-    if !context.is_recording() {
+    let Some(parent) = ambient::recording() else {
         return work();
-    }
-    let subsegment = Subsegment::begin_in(&context, name);
+    };
+    let subsegment = Subsegment::begin_in(&Context::in_subsegment(parent), name);
     let mut running = Running::new(subsegment.context(), subsegment);
     let output = running.step(work);
     running.end(|subsegment| judge(&output, subsegment));
@@ -228,7 +225,9 @@ pin_project! {
     impl<F, J> PinnedDrop for Recorded<F, J> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            this.running.release(|| this.work.set(None));
+            if this.work.is_some() {
+                this.running.release(|| this.work.set(None));
+            }
         }
     }
 }
@@ -262,10 +261,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<T> {
         let this = self.project();
-        let work = this.work.as_pin_mut();
-        let polled = this
-            .running
-            .step(|| work.expect("only dropping takes the work away").poll(cx));
+        let mut work = this.work;
+        let polled = this.running.step(|| {
+            let running = work.as_mut().as_pin_mut();
+            let running = running.expect("a future is not polled after it was ready");
+            let polled = running.poll(cx);
+            if polled.is_ready() {
+                work.set(None);
+            }
+            polled
+        });
         let output = ready!(polled);
         let judge = this.judge.take();
         let judge = judge.expect("a future is not polled after it was ready");
@@ -300,5 +305,35 @@ mod tests {
         let exception = |name| kept.one(name)["cause"]["exceptions"][0].clone();
         assert_eq!(exception("failing")["type"], "ParseIntError");
         assert_eq!(exception("boxed")["message"], "no stock");
+    }
+
+    /// A future that puts an annotation when it is dropped.
+    struct Noting;
+
+    impl Future for Noting {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            crate::annotate("dropped", true);
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_is_ready_is_dropped_in_its_subsegment() {
+        let kept = Kept::default();
+        kept.invoke(SAMPLED, async {
+            crate::capture("noting", Noting).await;
+            Context::current().scope(Noting).await;
+        })
+        .await;
+        for name in ["noting", "order-worker"] {
+            assert_eq!(kept.one(name)["annotations"]["dropped"], true, "{name}");
+        }
     }
 }
