@@ -131,7 +131,7 @@ const MESSAGE_BARE: Row = Row {
 /// The rows. A row comes after the rows that it is compared with.
 pub(crate) const ROWS: [Row; 32] = [
     Row {
-        bar: Some(6_300),
+        bar: Some(5_000),
         ..SUBSEGMENT
     },
     Row {
@@ -158,7 +158,7 @@ pub(crate) const ROWS: [Row; 32] = [
     Row {
         name: "subsegment, not sampled",
         header: UNSAMPLED,
-        bar: Some(280),
+        bar: Some(200),
         // So short that the clock of CPU time does not notice fewer.
         repeat: (1_000, 500_000),
         ..SUBSEGMENT
@@ -201,8 +201,8 @@ pub(crate) const ROWS: [Row; 32] = [
         work: "invocation",
         send: Send::ToExtension,
         over: Some("invocation, bare"),
-        bar: Some(50_500),
-        most: Some((INVOCATION_OF_XRAY_LITE, 0.58)),
+        bar: Some(45_000),
+        most: Some((INVOCATION_OF_XRAY_LITE, 0.5)),
         most_calls: ONE_CALL,
         goal: Some(8_000),
         repeat: (IN_HALF_A_RING / 5, 5_000),
@@ -314,7 +314,7 @@ pub(crate) const ROWS: [Row; 32] = [
     Row {
         name: "AWS call, sampled, to the extension",
         send: Send::ToExtension,
-        bar: Some(15_500),
+        bar: Some(14_500),
         most_calls: NO_CALL,
         goal: Some(2_800),
         ..CALL

@@ -303,16 +303,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "extension-without-pace",
         effect: "the extension sends without its pace",
         krate: EXTENSION,
-        code: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
-               && self.is_in_time() {",
-        faulty: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
-                 && self.is_in_time() && !PLANTED {",
+        code: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time()",
+        faulty: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() \
+                 && !PLANTED",
     },
     Mutant {
         name: "direct-without-pace",
         effect: "the function sends to the daemon without its pace",
         krate: WRAPPER,
-        code: "if !self.pace.admits(datagram.len(), self.resumed) && !all {",
-        faulty: "if !self.pace.admits(datagram.len(), self.resumed) && !all && !PLANTED {",
+        code: "if !self.pace.admits(datagram.len(), now) && !all {",
+        faulty: "if !self.pace.admits(datagram.len(), now) && !all && !PLANTED {",
     },
 ];
