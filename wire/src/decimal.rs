@@ -6,13 +6,13 @@
 pub(crate) fn encode(value: u32) -> [u8; 8] {
     let value = u64::from(value);
     let split = |parts: u64, quotients: u64, divisor: u64, bits: u32| {
-        quotients | (parts - divisor * quotients) << bits
+        quotients | ((parts - divisor * quotients) << bits)
     };
     let fours = split(value, value / 10_000, 10_000, 32);
     // A multiplication and a shift divide exactly, because each part is below 10,000, then 100.
-    let hundredths = (fours * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundredths = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = split(fours, hundredths, 100, 16);
-    let tenths = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tenths = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = split(twos, tenths, 10, 8);
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
