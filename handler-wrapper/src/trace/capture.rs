@@ -328,7 +328,7 @@ mod tests {
     async fn work_that_is_ready_is_dropped_in_its_subsegment() {
         let kept = Kept::default();
         kept.invoke(SAMPLED, async {
-            crate::capture("noting", Noting).await;
+            capture("noting", Noting).await;
             Context::current().scope(Noting).await;
         })
         .await;
