@@ -10,6 +10,9 @@ pub(crate) trait Item {
     /// Name of the source in rules of sampling, and namespace of the item's metadata.
     const SOURCE: &'static str;
 
+    /// Word for an item in a sentence.
+    const NOUN: &'static str = "record";
+
     /// Returns the trace header that the item carries.
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader>;
 
@@ -17,8 +20,21 @@ pub(crate) trait Item {
     /// fails.
     fn group(&self) -> Option<&str>;
 
+    /// Returns the id of the message, or the sequence number of the record.
+    fn id(&self) -> Option<&str>;
+
+    /// Returns how many times the message was received, if its source counts that.
+    fn receive_count(&self) -> Option<u64> {
+        None
+    }
+
     /// Returns the name of the queue, stream or table that the item came from.
     fn came_from(&self) -> String;
+
+    /// Returns annotations for the item's segment, by which its trace is found.
+    fn annotations(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Returns metadata for the item's segment, without contents. `now` is in milliseconds since
     /// the epoch.

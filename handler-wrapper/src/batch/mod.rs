@@ -2,5 +2,6 @@
 
 pub(crate) mod item;
 mod lanes;
+pub(crate) mod report;
 pub(crate) mod schedule;
 pub(crate) mod stitch;

@@ -15,10 +15,11 @@ use tracestitch_wire::document::{Cause, Exception};
 use super::{
     item::Item,
     lanes::{self, Lane},
+    report::{self, Hook, Reason, Reports},
     stitch::{Batch, Mode, Stitched},
 };
 use crate::{
-    support::{alarm::Alarm, clock, user_code},
+    support::{alarm::Alarm, clock, last_panic, user_code},
     trace::{capture::Recorded, context::Context, failure::Failure, open::Open, trace::Trace},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Schedule<M> {
     pub(crate) margin: Duration,
     /// Chooses the trace in which an item is handled.
     pub(crate) choose: Choose<M>,
+    /// Reports an item that is not done, instead of a line in the log.
+    pub(crate) on_failure: Option<Hook>,
 }
 
 impl<M> Schedule<M> {
@@ -46,13 +49,16 @@ impl<M> Schedule<M> {
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
     {
-        let batch = Batch::begin(Context::current());
+        let around = Context::current();
+        let reports = Reports::begin(self.on_failure.as_ref(), &around);
+        let batch = Batch::begin(around.clone());
         let until = batch
             .deadline()
             .filter(|_| self.margin != Duration::MAX)
             .map(|deadline| deadline.less(self.margin));
         let run = Run {
             batch: &batch,
+            reports: &reports,
             choose: &*self.choose,
             handle: Mutex::new(handle),
             done: messages.iter().map(|_| AtomicBool::new(false)).collect(),
@@ -79,6 +85,10 @@ impl<M> Schedule<M> {
                 None => work.await,
             }
         }
+        for (_, message) in waiting.flatten() {
+            reports.unprocessed(&message);
+        }
+        reports.end(run.done.len());
         run.done.into_iter().map(AtomicBool::into_inner).collect()
     }
 }
@@ -86,6 +96,7 @@ impl<M> Schedule<M> {
 /// A batch in progress.
 struct Run<'a, M, H> {
     batch: &'a Batch,
+    reports: &'a Reports<'a>,
     choose: &'a (dyn Fn(&M) -> Mode + Send + Sync),
     handle: Mutex<H>,
     done: Vec<AtomicBool>,
@@ -100,12 +111,16 @@ impl<M: Item, H> Run<'_, M, H> {
         F: Future<Output = Result<T, E>>,
         E: Failure<Kind>,
     {
-        for (place, message) in lane {
-            // Items that never wait leave the timer no turn.
-            let over = self.until.is_some_and(|until| clock::monotonic() >= until);
-            if over || !self.message(message).await {
-                return;
-            }
+        let mut rest = Rest {
+            reports: self.reports,
+            lane: lane.into_iter(),
+        };
+        // Items that never wait leave the timer no turn.
+        let is_over = || self.until.is_some_and(|until| clock::monotonic() >= until);
+        while !is_over()
+            && let Some((place, message)) = rest.lane.next()
+            && self.message(message).await
+        {
             self.done[place].store(true, Ordering::Relaxed);
         }
     }
@@ -123,6 +138,7 @@ impl<M: Item, H> Run<'_, M, H> {
             segment,
             pointer,
         } = Stitched::begin(self.batch, &message, mode);
+        let working = self.reports.message(&message, &context);
         let mut failure = FailureMark(context.trace().cloned());
         let judged_on = segment.open().cloned();
         // The closure's code before its first await belongs to the item, too.
@@ -140,18 +156,35 @@ impl<M: Item, H> Run<'_, M, H> {
             result
         };
         let judged = Recorded::new(context, segment, work, |outcome: Result<T, E>, segment| {
-            outcome
-                .inspect_err(|error| segment.record_failure(error))
-                .is_ok()
+            outcome.map(drop).map_err(|error| {
+                segment.record_failure(&error);
+                Reason::Failed(report::chain(user_code::cause_of(|| error.cause())))
+            })
         });
-        let succeeded = Contained(Some(judged)).await.unwrap_or(false);
+        let outcome = Contained(Some(judged)).await;
+        let succeeded = outcome.is_ok();
         if succeeded {
             failure.0 = None;
         } else {
             pointer.amend(|document| document.error = true);
         }
         pointer.finish();
+        working.end(outcome);
         succeeded
+    }
+}
+
+/// The items of a lane that are still to be handled. When dropped, reports them as unprocessed.
+struct Rest<'a, M: Item> {
+    reports: &'a Reports<'a>,
+    lane: std::vec::IntoIter<(usize, M)>,
+}
+
+impl<M: Item> Drop for Rest<'_, M> {
+    fn drop(&mut self) {
+        for (_, message) in self.lane.by_ref() {
+            self.reports.unprocessed(&message);
+        }
     }
 }
 
@@ -191,19 +224,21 @@ impl Drop for DeadlineMark {
     }
 }
 
-/// Contains panics of the work, and of the values that it drops when it is given up. Returns `None`
-/// after a panic.
+/// Contains panics of the work, and of the values that it drops when it is given up.
 struct Contained<W>(Option<W>);
 
-impl<W: Future + Unpin> Future for Contained<W> {
-    type Output = Option<W::Output>;
+impl<W: Future<Output = Result<(), Reason>> + Unpin> Future for Contained<W> {
+    type Output = Result<(), Reason>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.0 else {
-            return Poll::Ready(None);
+            return Poll::Ready(Err(Reason::GivenUp));
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(work).poll(cx))).ok();
-        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(work).poll(cx)));
+        polled.unwrap_or_else(|panic| {
+            let message = report::chain(last_panic::cause(&*panic));
+            Poll::Ready(Err(Reason::Panicked(message)))
+        })
     }
 }
 
@@ -221,6 +256,7 @@ impl<M> Default for Schedule<M> {
             concurrency: 1,
             margin: MARGIN,
             choose: Arc::new(|_| Mode::default()),
+            on_failure: None,
         }
     }
 }
@@ -229,6 +265,7 @@ impl<M> Clone for Schedule<M> {
     fn clone(&self) -> Self {
         Self {
             choose: Arc::clone(&self.choose),
+            on_failure: self.on_failure.clone(),
             ..*self
         }
     }

@@ -109,6 +109,7 @@ impl Stitched {
         message: &M,
     ) -> Self {
         let describe = |document: &mut Document| {
+            annotate(document, message);
             facts(document, message);
             if let Some(header) = carried {
                 note::<M>(document, "trace", Some(header.root.to_string()));
@@ -130,6 +131,7 @@ impl Stitched {
         let trace = Arc::new(trace);
         let mut document = trace.recorded().map(|header| {
             let mut segment = trace.segment(header, header.parent, clock::now());
+            annotate(&mut segment, message);
             facts(&mut segment, message);
             segment
         });
@@ -205,6 +207,13 @@ fn point<M: Item>(
         });
     }
     pointer
+}
+
+/// Puts the annotations of an item on the document of its work.
+fn annotate(document: &mut Document, message: &impl Item) {
+    for (key, value) in message.annotations() {
+        document.annotate(key.into(), value.into());
+    }
 }
 
 /// Puts the metadata of an item on `document`.

@@ -35,7 +35,13 @@ mod poller;
 #[cfg(feature = "sqs-poll")]
 pub use self::poller::{BatchOutcome, Poller};
 pub use self::{consumer::Consumer, each_message::EachMessage};
-pub use crate::{batch::stitch::Mode, incoming::message::SqsRecord};
+pub use crate::{
+    batch::{
+        report::{FailedMessage, Reason},
+        stitch::Mode,
+    },
+    incoming::message::SqsRecord,
+};
 
 /// Handles the messages of a batch one after the other, each in its own trace. Returns the failed
 /// ones.

@@ -102,33 +102,22 @@ where
 /// Returns the sequence number of the first record that is not done.
 async fn first_failed<R, H, F, T, E, Kind>(records: Vec<R>, handle: H) -> Option<String>
 where
-    R: Record,
+    R: Item,
     H: FnMut(R) -> F,
     F: Future<Output = Result<T, E>>,
     E: Failure<Kind>,
 {
     let numbers: Vec<String> = records
         .iter()
-        .map(|record| record.sequence_number().to_owned())
+        .map(|record| record.id().unwrap_or_default().to_owned())
         .collect();
     let done = Schedule::<R>::default().work_off(records, handle).await;
     let failed = done.iter().position(|done| !done)?;
     numbers.into_iter().nth(failed)
 }
 
-trait Record: Item {
-    /// Returns the position in the stream.
-    fn sequence_number(&self) -> &str;
-}
-
 /// Group of all records: a batch comes from one shard, in its order.
 const SHARD: &str = "";
-
-impl Record for KinesisEventRecord {
-    fn sequence_number(&self) -> &str {
-        &self.kinesis.sequence_number
-    }
-}
 
 impl Item for KinesisEventRecord {
     const SOURCE: &'static str = "kinesis";
@@ -139,6 +128,10 @@ impl Item for KinesisEventRecord {
 
     fn group(&self) -> Option<&str> {
         Some(SHARD)
+    }
+
+    fn id(&self) -> Option<&str> {
+        Some(&self.kinesis.sequence_number)
     }
 
     fn came_from(&self) -> String {
@@ -152,16 +145,10 @@ impl Item for KinesisEventRecord {
             .approximate_arrival_timestamp
             .timestamp_millis();
         vec![
-            ("sequence_number", Some(self.sequence_number().into())),
+            ("sequence_number", self.id().map(Value::from)),
             ("stream", self.event_source_arn.clone().map(Value::from)),
             ("stream_ms", Some(now.saturating_sub(arrived).max(0).into())),
         ]
-    }
-}
-
-impl Record for EventRecord {
-    fn sequence_number(&self) -> &str {
-        self.change.sequence_number.as_deref().unwrap_or_default()
     }
 }
 
@@ -185,6 +172,10 @@ impl Item for EventRecord {
         Some(SHARD)
     }
 
+    fn id(&self) -> Option<&str> {
+        self.change.sequence_number.as_deref()
+    }
+
     /// `arn:aws:dynamodb:<region>:<account>:table/<name>/stream/<time>`
     fn came_from(&self) -> String {
         let arn = self.event_source_arn.as_deref().unwrap_or("table");
@@ -197,10 +188,7 @@ impl Item for EventRecord {
             .approximate_creation_date_time
             .timestamp_millis();
         vec![
-            (
-                "sequence_number",
-                self.change.sequence_number.clone().map(Value::from),
-            ),
+            ("sequence_number", self.id().map(Value::from)),
             ("stream", self.event_source_arn.clone().map(Value::from)),
             ("stream_ms", Some(now.saturating_sub(written).max(0).into())),
         ]

@@ -21,7 +21,7 @@ use super::{
     open_spans::OpenSpan,
 };
 use crate::{
-    support::last_panic,
+    support::{diagnostics, last_panic},
     trace::{
         context::{Context, Inner},
         open::Open,
@@ -205,6 +205,7 @@ where
     fn on_event(&self, event: &Event<'_>, spans: LayerContext<'_, S>) {
         let metadata = event.metadata();
         if *metadata.level() != Level::ERROR
+            || metadata.target() == diagnostics::REPORTS
             || !self
                 .filter
                 .would_enable(metadata.target(), metadata.level())

@@ -12,6 +12,11 @@ use tracestitch_wire::{log, settings};
 
 use super::environment;
 
+/// Target of the events of `tracing` that report failed messages. They are no causes: the documents
+/// have those already.
+#[cfg(feature = "tracing")]
+pub(crate) const REPORTS: &str = "tracestitch::batch";
+
 pub(crate) fn warn(message: fmt::Arguments<'_>) {
     write(Level::Warn, message);
 }

@@ -67,6 +67,8 @@ fn every_recorded_file_is_handled() {
 
 #[tokio::test]
 async fn recorded_events_lead_to_the_expected_documents() {
+    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/recorded.md");
+    let documented = fs::read_to_string(documented).unwrap();
     for (origin, name, kind, _, _) in RECORDED {
         let bare = recorded::event(origin, name);
         let found = documents(&bare, "").await;
@@ -83,6 +85,13 @@ async fn recorded_events_lead_to_the_expected_documents() {
             let found = documents(&event, "").await;
             assert_eq!(found.len(), 1, "{case}: {found:?}");
             assert_eq!(lasting(&found[0]), expected(kind, &event), "{case}");
+            for key in keys(&found[0]) {
+                let row = format!("\n| {key} |");
+                assert!(
+                    documented.contains(&row),
+                    "{key} is not in docs/recorded.md"
+                );
+            }
             let found = documents(&event, source).await;
             assert_eq!(found, [Value::Null; 0], "{case}: that is switched off");
         }
@@ -132,10 +141,26 @@ fn expected(kind: &str, event: &Value) -> Value {
             "message_id": record["messageId"], "queue": record["eventSourceARN"],
             "receive_count": count.as_str().unwrap().parse::<u32>().unwrap(),
         }});
+        expected["annotations"] = json!({ "message_id": record["messageId"] });
     } else {
         expected["annotations"] = json!({ "cold_start": true });
     }
     expected
+}
+
+/// Returns the keys of annotations, and of metadata with their namespaces, as the documentation
+/// writes them.
+fn keys(document: &Value) -> Vec<String> {
+    let names = |object: &Value| -> Vec<String> {
+        let members = object.as_object().into_iter().flatten();
+        members.map(|(name, _)| name.clone()).collect()
+    };
+    let mut keys = names(&document["annotations"]);
+    for namespace in names(&document["metadata"]) {
+        let members = names(&document["metadata"][&namespace]);
+        keys.extend(members.iter().map(|name| format!("{namespace}.{name}")));
+    }
+    keys.into_iter().map(|key| format!("`{key}`")).collect()
 }
 
 /// Returns a document without its id and times, after a check of the times.

@@ -141,7 +141,10 @@ fn judge(tree: &Tree, mutant: &str, suites: &[&'static Suite]) -> Result<Vec<Ver
                 Ok(verdict)
             })
         };
-        #[expect(clippy::needless_collect, reason = "all threads start before one is awaited")]
+        #[expect(
+            clippy::needless_collect,
+            reason = "all threads start before one is awaited"
+        )]
         let running: Vec<_> = suites.iter().map(run).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Verdict, String>>| {
             thread.join().map_err(|_| "a thread panicked".to_owned())?

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 
 use crate::{
-    batch::{schedule::Schedule, stitch::Mode},
+    batch::{report::FailedMessage, schedule::Schedule, stitch::Mode},
     trace::failure::Failure,
 };
 
@@ -16,6 +16,12 @@ use crate::{
 /// A message fails if its closure returns an error or panics; other messages are unaffected. The
 /// messages of a group in a FIFO queue are handled in order, and after a failure the rest of the
 /// group is returned unprocessed. Other groups continue.
+///
+/// Each message that is not done is reported in the function's log at level ERROR, with its id,
+/// queue, group, receive count, trace and error: through the subscriber of `tracing` if there is one
+/// (feature `tracing`), or else as a line of JSON on standard error. [`on_failure`](Self::on_failure)
+/// replaces the report. The subsegment around the batch has the annotations `received`, `failed`
+/// and `unprocessed`.
 ///
 /// Once less than the margin is left until the function's deadline, no further message begins.
 /// Messages in progress are dropped (their segments end as cancelled), and all of these are
@@ -110,6 +116,20 @@ impl<M> Consumer<M> {
     #[must_use]
     pub fn mode_for(mut self, choose: impl Fn(&M) -> Mode + Send + Sync + 'static) -> Self {
         self.0.choose = Arc::new(choose);
+        self
+    }
+
+    /// Reports each message that is not done with `report`, instead of a line in the function's
+    /// log. `report` runs in the message's trace, outside of its segment; its panics are contained.
+    ///
+    /// ```
+    /// let consumer = tracestitch::sqs::Consumer::new().on_failure(|message| {
+    ///     println!("{message}, received {:?} times", message.receive_count);
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_failure(mut self, report: impl Fn(&FailedMessage) + Send + Sync + 'static) -> Self {
+        self.0.on_failure = Some(Arc::new(report));
         self
     }
 

@@ -11,6 +11,7 @@ use crate::{
 
 impl<M: SqsRecord> Item for M {
     const SOURCE: &'static str = "sqs";
+    const NOUN: &'static str = "message";
 
     fn carried(&self, carriers: &Carriers) -> Option<TraceHeader> {
         incoming::sqs::of_message(self, carriers)
@@ -26,9 +27,25 @@ impl<M: SqsRecord> Item for M {
         self.system("MessageGroupId").filter(|_| fifo)
     }
 
+    fn id(&self) -> Option<&str> {
+        SqsRecord::id(self)
+    }
+
+    fn receive_count(&self) -> Option<u64> {
+        self.system("ApproximateReceiveCount")?.parse().ok()
+    }
+
     fn came_from(&self) -> String {
         let arn = self.queue().unwrap_or("queue");
         arn.rsplit(':').next().unwrap_or(arn).to_owned()
+    }
+
+    fn annotations(&self) -> Vec<(&'static str, String)> {
+        let id = Item::id(self).map(|id| ("message_id", id.to_owned()));
+        let group = self
+            .group()
+            .map(|group| ("message_group", group.to_owned()));
+        id.into_iter().chain(group).collect()
     }
 
     /// The time in the queue is a field. On the timeline it is the gap between the producer's call
@@ -37,12 +54,9 @@ impl<M: SqsRecord> Item for M {
         let number = |name: &str| self.system(name)?.parse::<i64>().ok();
         let waited = number("SentTimestamp").map(|sent| now.saturating_sub(sent).max(0));
         vec![
-            ("message_id", self.id().map(Value::from)),
+            ("message_id", Item::id(self).map(Value::from)),
             ("queue", self.queue().map(Value::from)),
-            (
-                "receive_count",
-                number("ApproximateReceiveCount").map(Value::from),
-            ),
+            ("receive_count", self.receive_count().map(Value::from)),
             ("queue_ms", waited.map(Value::from)),
         ]
     }

@@ -1,4 +1,6 @@
 mod consumer;
+#[cfg(feature = "tracing")]
+mod reports;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -7,31 +5,8 @@ use super::*;
 use crate::tests::{
     header::{PARENT, ROOT, SAMPLED},
     kept::Kept,
+    log::Log,
 };
-
-/// A log in memory. Clones write to the same log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn lines(&self) -> Vec<Value> {
-        let log = self.0.lock().unwrap();
-        let lines = std::str::from_utf8(&log).unwrap().lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
 
 /// Runs `work` as a handler under this layer. Returns the log and the documents.
 async fn logged<F: Future>(header: &str, work: F) -> (Vec<Value>, Kept) {
