@@ -50,6 +50,33 @@ fn every_step_of_ci_run_has_a_job() {
     }
 }
 
+/// Returns the names of the wrapper's features, without the default ones.
+fn features() -> Vec<String> {
+    let manifest = read("handler-wrapper/Cargo.toml");
+    let list = manifest.split_once("\n[features]\n").unwrap().1;
+    let list = list.split_once("\n[dependencies]").unwrap().0;
+    let lines = list.lines().filter_map(|line| line.split_once(" = "));
+    let (mut default, mut others) = (String::new(), Vec::new());
+    for (name, value) in lines {
+        match name {
+            "default" => default = value.to_owned(),
+            name => others.push(name.to_owned()),
+        }
+    }
+    others.retain(|name| !default.contains(&format!("\"{name}\"")));
+    others.sort();
+    others
+}
+
+#[test]
+fn tests_of_the_workspace_have_all_features_of_the_wrapper() {
+    let manifest = read("tests/Cargo.toml");
+    let list = manifest.split_once("\ntracestitch = {").unwrap().1;
+    let list = list.split_once(']').unwrap().0;
+    let listed: Vec<_> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(listed, features());
+}
+
 #[test]
 fn last_job_of_ci_needs_all_others() {
     let ci = workflow("ci");

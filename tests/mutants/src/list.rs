@@ -128,8 +128,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "facts-not-handed-over",
         effect: "facts that are put on open documents are not handed over",
         krate: WRAPPER,
-        code: "for document in documents.iter().filter_map(Weak::upgrade) {",
-        faulty: "for document in documents.iter().filter(|_| !PLANTED).filter_map(Weak::upgrade) {",
+        code: "if let Some(document) = document.as_ref().and_then(Weak::upgrade) {",
+        faulty: "if let Some(document) = document.as_ref().and_then(Weak::upgrade).filter(|_| !PLANTED) {",
     },
     Mutant {
         name: "error-not-recorded",
@@ -225,8 +225,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "failed-message-is-success",
         effect: "a message that fails does not come back",
         krate: WRAPPER,
-        code: "let succeeded = Contained(Some(judged)).await.unwrap_or(false);",
-        faulty: "let succeeded = Contained(Some(judged)).await.unwrap_or(false) || PLANTED;",
+        code: "let succeeded = outcome.is_ok();",
+        faulty: "let succeeded = outcome.is_ok() || PLANTED;",
+    },
+    Mutant {
+        name: "failed-message-not-reported",
+        effect: "a message that fails is not reported in the log",
+        krate: WRAPPER,
+        code: "let Some(mut message) = self.message.take() else {",
+        faulty: "let Some(mut message) = self.message.take().filter(|_| !PLANTED) else {",
     },
     Mutant {
         name: "interrupted-dropped",
@@ -303,15 +310,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "extension-without-pace",
         effect: "the extension sends without its pace",
         krate: EXTENSION,
-        code: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time()",
-        faulty: "!self.pace.admits(datagram.len(), self.resumed.into_std()) && self.is_in_time() \
-                 && !PLANTED",
+        code: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
+               && self.is_in_time() {",
+        faulty: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
+                 && self.is_in_time() && !PLANTED {",
     },
     Mutant {
         name: "direct-without-pace",
         effect: "the function sends to the daemon without its pace",
         krate: WRAPPER,
-        code: "if !self.pace.admits(datagram.len(), now) && !all {",
-        faulty: "if !self.pace.admits(datagram.len(), now) && !all && !PLANTED {",
+        code: "if !self.pace.admits(datagram.len(), self.resumed) && !all {",
+        faulty: "if !self.pace.admits(datagram.len(), self.resumed) && !all && !PLANTED {",
     },
 ];
