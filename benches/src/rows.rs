@@ -274,6 +274,7 @@ pub(crate) const ROWS: [Row; 32] = [
         work: "batch of 1000",
         over: Some("message, in a batch of 1,000, bare"),
         units: 1_000,
+        bar: Some(30_000),
         most: Some((SMALL_BATCH, 1.05)),
         repeat: (1, 10),
         ..MESSAGE
