@@ -13,7 +13,10 @@ pub(crate) fn carried(text: &str) -> Option<TraceHeader> {
     if text.is_empty() {
         return None;
     }
-    if let Ok(root) = text.trim().parse::<TraceId>() {
+    // Most texts are headers. The length alone rules an id out, and the error of a failed attempt
+    // would take several times longer than to read the header.
+    let id = Some(text.trim()).filter(|text| text.len() == TraceId::LENGTH);
+    if let Some(Ok(root)) = id.map(str::parse::<TraceId>) {
         return Some(TraceHeader::new(root, None, Sampling::Undecided));
     }
     text.parse()

@@ -22,9 +22,10 @@ impl<M: SqsRecord> Item for M {
     /// guide, "FIFO queue and message identifiers"), and only their messages have a sequence number
     /// (SQS API reference, `ReceiveMessage`).
     fn group(&self) -> Option<&str> {
+        let group = self.system("MessageGroupId")?;
         let fifo = self.queue().is_some_and(|queue| queue.ends_with(".fifo"))
             || self.system("SequenceNumber").is_some();
-        self.system("MessageGroupId").filter(|_| fifo)
+        fifo.then_some(group)
     }
 
     fn id(&self) -> Option<&str> {
