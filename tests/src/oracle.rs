@@ -397,8 +397,15 @@ impl Oracle {
     }
 }
 
-/// Annotations that the tracer itself puts on the outermost documents.
-const OUR_ANNOTATIONS: [&str; 2] = ["cold_start", "unsampled"];
+/// Annotations that the tracer itself puts on the outermost documents: the handler's, or a message's.
+const OUR_ANNOTATIONS: [&str; 6] = [
+    "cold_start",
+    "failed",
+    "message_id",
+    "received",
+    "unprocessed",
+    "unsampled",
+];
 
 fn judge_facts(
     state: &State,
