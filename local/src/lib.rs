@@ -50,7 +50,6 @@
 
 pub mod account;
 pub mod api_gateway;
-pub mod check;
 pub mod client;
 pub mod daemon;
 pub mod demo;

@@ -15,8 +15,9 @@ use http::uri::Authority;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
-/// Passes a request on if a program of this machine sent it, and answers 403 otherwise.
-pub(super) async fn refuse_foreign(request: Request, next: Next) -> Response {
+/// Passes a request on if a program of this machine sent it, and answers 403 otherwise. For
+/// `axum::middleware::from_fn`.
+pub async fn refuse_foreign(request: Request, next: Next) -> Response {
     match foreign(request.headers()) {
         None => next.run(request).await,
         Some(reason) => {

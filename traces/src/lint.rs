@@ -25,6 +25,15 @@ const DOCUMENT: usize = 64 * 1024;
 ///
 /// Returns the first broken rule.
 pub fn datagram(datagram: &[u8]) -> Result<Value, Refusal> {
+    document(datagram_body(datagram)?)
+}
+
+/// Checks the header line of a datagram and returns the document after it.
+///
+/// # Errors
+///
+/// Returns the broken rule of the header line.
+pub fn datagram_body(datagram: &[u8]) -> Result<&[u8], Refusal> {
     let Some(end) = datagram.iter().position(|byte| *byte == b'\n') else {
         return Err(Refusal::new(
             "",
@@ -43,15 +52,15 @@ pub fn datagram(datagram: &[u8]) -> Result<Value, Refusal> {
         let reason = format!("header {header}: expected version 1");
         return Err(Refusal::new("version", reason));
     }
-    document(body)
+    Ok(body)
 }
 
 /// Checks the text of one segment or independent subsegment.
 ///
 /// ```
-/// use tracestitch_local::check;
+/// use tracestitch_traces::lint;
 ///
-/// let refusal = check::document(br#"{"name":"shop","id":"70DE"}"#).unwrap_err();
+/// let refusal = lint::document(br#"{"name":"shop","id":"70DE"}"#).unwrap_err();
 /// assert_eq!(refusal.field, "id");
 /// ```
 ///

@@ -1,9 +1,11 @@
 //! Rules for trace documents.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
+
 mod schema;
 
 use serde_json::{Value, json};
-use tracestitch_local::check::{datagram, document};
+use tracestitch_traces::lint::{datagram, document};
 
 /// Largest document in bytes (X-Ray quotas: "64 KB").
 const DOCUMENT: usize = 64 * 1024;

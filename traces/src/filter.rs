@@ -1,0 +1,1 @@
+//! X-Ray filter expressions: parser, syntax tree and evaluation.
