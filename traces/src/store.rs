@@ -22,7 +22,7 @@ pub use counts::Counts;
 pub use error::StoreError;
 pub use incoming::{DOCUMENT_LIMIT, Incoming, Indexed, Refused, normal_trace_id};
 pub use insert::Limits;
-pub use query::{Clock, Condition, Position, Query, TraceRow};
+pub use query::{Clock, Comparison, Condition, Position, Query, TraceRow};
 
 use crate::model::Document;
 use counts::Counters;
@@ -117,9 +117,9 @@ impl Store {
                 Err(refused) => Some(refused),
             });
         }
-        let inserted = self.database.write(|connection| {
-            insert::insert(connection, &valid, now(), self.limits)
-        });
+        let inserted = self
+            .database
+            .write(|connection| insert::insert(connection, &valid, now(), self.limits));
         let inserted = inserted.inspect_err(|error| {
             self.counters.change(|counts| {
                 counts.lost += valid.len() as u64;
@@ -181,7 +181,8 @@ impl Store {
     ///
     /// Fails if SQLite does.
     pub fn find(&self, query: &Query) -> Result<Vec<TraceRow>, StoreError> {
-        self.database.read(|connection| query::find(connection, query))
+        self.database
+            .read(|connection| query::find(connection, query))
     }
 
     /// Returns a trace and its documents by start, or `None` for an unknown id.
@@ -207,7 +208,8 @@ impl Store {
     /// Fails if SQLite does.
     pub fn groups(&self) -> Result<Vec<String>, StoreError> {
         self.database.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT body FROM groups ORDER BY name")?;
+            let mut statement =
+                connection.prepare_cached("SELECT body FROM groups ORDER BY name")?;
             let rows = statement.query_map([], |row| row.get(0))?;
             rows.collect()
         })
@@ -228,13 +230,16 @@ impl Store {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let former: Option<String> = transaction
-                .query_row("SELECT body FROM groups WHERE name = ?1", [name], |row| row.get(0))
+                .query_row("SELECT body FROM groups WHERE name = ?1", [name], |row| {
+                    row.get(0)
+                })
                 .optional()?;
             let new = change(former.as_deref());
             match &new {
-                Some(body) => {
-                    transaction.execute("INSERT OR REPLACE INTO groups VALUES (?1, ?2)", [name, body])?
-                }
+                Some(body) => transaction.execute(
+                    "INSERT OR REPLACE INTO groups VALUES (?1, ?2)",
+                    [name, body],
+                )?,
                 None => transaction.execute("DELETE FROM groups WHERE name = ?1", [name])?,
             };
             transaction.commit()?;
@@ -280,12 +285,17 @@ impl Store {
     ///
     /// Fails if the output cannot be written or SQLite fails.
     pub fn export(&self, mut output: impl Write) -> Result<u64, StoreError> {
-        let written = self.database.read(|connection| transfer::export(connection, &mut output))?;
+        let written = self
+            .database
+            .read(|connection| transfer::export(connection, &mut output))?;
         Ok(written?)
     }
 }
 
 /// Returns the current time in seconds since the epoch.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }

@@ -37,7 +37,9 @@ impl Queue {
     pub(super) fn take(&self) -> Option<Vec<Box<[u8]>>> {
         let mut state = self
             .changed
-            .wait_while(self.lock(), |state| state.datagrams.is_empty() && !state.closed)
+            .wait_while(self.lock(), |state| {
+                state.datagrams.is_empty() && !state.closed
+            })
             .unwrap_or_else(PoisonError::into_inner);
         state.bytes = 0;
         let datagrams = std::mem::take(&mut state.datagrams);

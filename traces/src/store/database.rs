@@ -23,7 +23,7 @@ CREATE TABLE traces (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     start REAL NOT NULL,
-    end REAL NOT NULL,
+    end REAL,
     updated REAL NOT NULL,
     documents INTEGER NOT NULL,
     open INTEGER NOT NULL,
@@ -120,7 +120,10 @@ impl Database {
             .transaction()
             .and_then(|transaction| work(&transaction))
             .map_err(translate);
-        readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
         result
     }
 }
@@ -158,12 +161,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<(i32, i32)> {
         connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0))
     };
     let state = |connection: &Connection| -> rusqlite::Result<(i32, i32)> {
-        Ok((number(connection, "application_id")?, number(connection, "user_version")?))
+        Ok((
+            number(connection, "application_id")?,
+            number(connection, "user_version")?,
+        ))
     };
     let empty = |connection: &Connection| {
-        connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
-            row.get::<_, bool>(0)
-        })
+        connection.query_row(
+            "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)",
+            [],
+            |row| row.get::<_, bool>(0),
+        )
     };
     if state(connection)? == (0, 0) && empty(connection)? {
         // Survives the death of the process at any moment; the loss of power may cost the last

@@ -36,12 +36,12 @@ impl StoreError {
                 "{file}: damaged, or not a store of traces ({error}). Move the file away to start \
                  with an empty store; `sqlite3 {file} .recover` may save its documents"
             )),
-            Some(
-                ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied,
-            ) => Self::Inaccessible(format!(
-                "{file}: cannot be opened or written ({error}). The folder must exist, and this \
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                Self::Inaccessible(format!(
+                    "{file}: cannot be opened or written ({error}). The folder must exist, and this \
                  user must be allowed to write the file and its folder"
-            )),
+                ))
+            }
             Some(ErrorCode::SystemIoFailure) => Self::Inaccessible(format!(
                 "{file}: reading or writing failed ({error}). Check the disk and its free space"
             )),

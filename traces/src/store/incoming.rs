@@ -29,7 +29,11 @@ pub struct Refused {
 impl fmt::Display for Refused {
     /// Writes the message of the real service, and the cause after it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Invalid segment. ErrorCode: {}, Cause: {}", self.code, self.cause)
+        write!(
+            f,
+            "Invalid segment. ErrorCode: {}, Cause: {}",
+            self.code, self.cause
+        )
     }
 }
 
@@ -51,7 +55,9 @@ pub struct Incoming {
     pub(super) id: i64,
     pub(super) parent: Option<i64>,
     pub(super) name: String,
+    /// The earliest start in the document.
     pub(super) start: f64,
+    /// The latest end in the document, if something in it has ended.
     pub(super) end: Option<f64>,
     pub(super) in_progress: bool,
     pub(super) is_subsegment: bool,
@@ -75,27 +81,49 @@ impl Incoming {
             cause,
         };
         let Some(id_text) = id_text else {
-            return Err(refuse("MissingId", expected(&body["id"], "16 hexadecimal digits", "id")));
+            return Err(refuse(
+                "MissingId",
+                expected(&body["id"], "16 hexadecimal digits", "id"),
+            ));
         };
         let id = read_id(id_text).ok_or_else(|| {
-            refuse("InvalidId", expected(&body["id"], "16 hexadecimal digits", "id"))
+            refuse(
+                "InvalidId",
+                expected(&body["id"], "16 hexadecimal digits", "id"),
+            )
         })?;
-        let trace_id = body["trace_id"].as_str().and_then(normal_trace_id).ok_or_else(|| {
-            let form = "1-, 8 hexadecimal digits, -, 24 hexadecimal digits";
-            refuse("InvalidTraceId", expected(&body["trace_id"], form, "trace_id"))
-        })?;
-        let name = body["name"].as_str().filter(|name| !name.is_empty()).ok_or_else(|| {
-            refuse("InvalidName", expected(&body["name"], "a text of 1 to 200 characters", "name"))
-        })?;
+        let trace_id = body["trace_id"]
+            .as_str()
+            .and_then(normal_trace_id)
+            .ok_or_else(|| {
+                let form = "1-, 8 hexadecimal digits, -, 24 hexadecimal digits";
+                refuse(
+                    "InvalidTraceId",
+                    expected(&body["trace_id"], form, "trace_id"),
+                )
+            })?;
+        let name = body["name"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| {
+                refuse(
+                    "InvalidName",
+                    expected(&body["name"], "a text of 1 to 200 characters", "name"),
+                )
+            })?;
         let time = "seconds since 1970 up to the year 9999";
         let start = seconds(&body["start_time"]).ok_or_else(|| {
-            refuse("InvalidStartTime", expected(&body["start_time"], time, "start_time"))
+            refuse(
+                "InvalidStartTime",
+                expected(&body["start_time"], time, "start_time"),
+            )
         })?;
         let end = match &body["end_time"] {
             Value::Null => None,
-            found => Some(seconds(found).ok_or_else(|| {
-                refuse("InvalidEndTime", expected(found, time, "end_time"))
-            })?),
+            found => Some(
+                seconds(found)
+                    .ok_or_else(|| refuse("InvalidEndTime", expected(found, time, "end_time")))?,
+            ),
         };
         let in_progress = body["in_progress"] == true;
         if end.is_none() && !in_progress {
@@ -105,12 +133,13 @@ impl Incoming {
         let parent = match &body["parent_id"] {
             Value::Null => None,
             found => Some(found.as_str().and_then(read_id).ok_or_else(|| {
-                refuse("InvalidParentId", expected(found, "16 hexadecimal digits", "parent_id"))
+                refuse(
+                    "InvalidParentId",
+                    expected(found, "16 hexadecimal digits", "parent_id"),
+                )
             })?),
         };
-        let mut annotations = Vec::new();
-        let failed = collect(&body, &mut annotations);
-        Ok(Self {
+        let mut read = Self {
             trace_id,
             id,
             parent,
@@ -119,10 +148,40 @@ impl Incoming {
             end,
             in_progress,
             is_subsegment: body["type"] == "subsegment",
-            failed,
-            annotations,
-            text,
-        })
+            failed: false,
+            annotations: Vec::new(),
+            text: String::new(),
+        };
+        read.collect(&body);
+        read.text = text;
+        Ok(read)
+    }
+
+    /// Collects times, annotations and flags of an entity and of all below it.
+    fn collect(&mut self, entity: &Value) {
+        self.failed |= ["error", "fault", "throttle"]
+            .iter()
+            .any(|flag| entity[flag] == true);
+        self.start = seconds(&entity["start_time"])
+            .unwrap_or(self.start)
+            .min(self.start);
+        if let Some(end) = seconds(&entity["end_time"]) {
+            self.end = Some(self.end.unwrap_or(end).max(end));
+        }
+        for (name, value) in entity["annotations"].as_object().into_iter().flatten() {
+            let value = match value {
+                Value::String(text) => Indexed::Text(text.clone()),
+                Value::Number(number) => Indexed::Number(number.as_f64().unwrap_or_default()),
+                Value::Bool(flag) => Indexed::Flag(*flag),
+                _ => continue,
+            };
+            if self.annotations.len() < INDEXED {
+                self.annotations.push((name.clone(), value));
+            }
+        }
+        for child in entity["subsegments"].as_array().into_iter().flatten() {
+            self.collect(child);
+        }
     }
 }
 
@@ -134,7 +193,9 @@ fn parse(text: &str) -> Result<Value, Refused> {
     };
     if text.len() > DOCUMENT_LIMIT {
         let length = text.len();
-        return Err(refuse(format!("{length} bytes, expected at most {DOCUMENT_LIMIT}")));
+        return Err(refuse(format!(
+            "{length} bytes, expected at most {DOCUMENT_LIMIT}"
+        )));
     }
     // serde_json limits the nesting to 128 levels.
     let body: Value = serde_json::from_str(text)
@@ -177,28 +238,9 @@ pub fn normal_trace_id(text: &str) -> Option<String> {
 }
 
 fn seconds(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds))
-}
-
-/// Collects the annotations of an entity and of all below it; returns true if one of them has a
-/// flag of failure.
-fn collect(entity: &Value, annotations: &mut Vec<(String, Indexed)>) -> bool {
-    let mut failed = ["error", "fault", "throttle"].iter().any(|flag| entity[flag] == true);
-    for (name, value) in entity["annotations"].as_object().into_iter().flatten() {
-        let value = match value {
-            Value::String(text) => Indexed::Text(text.clone()),
-            Value::Number(number) => Indexed::Number(number.as_f64().unwrap_or_default()),
-            Value::Bool(flag) => Indexed::Flag(*flag),
-            _ => continue,
-        };
-        if annotations.len() < INDEXED {
-            annotations.push((name.clone(), value));
-        }
-    }
-    for child in entity["subsegments"].as_array().into_iter().flatten() {
-        failed |= collect(child, annotations);
-    }
-    failed
+    value
+        .as_f64()
+        .filter(|seconds| (0.0..=LATEST).contains(seconds))
 }
 
 #[cfg(test)]
@@ -222,7 +264,11 @@ mod tests {
         assert_eq!(read.trace_id, "1-581cf771-a006649127e371903a2de979");
         assert_eq!(read.id.cast_unsigned(), 0x70de_5b6f_19ff_9a0a);
         assert!(read.failed);
-        let mut names: Vec<_> = read.annotations.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<_> = read
+            .annotations
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         names.sort_unstable();
         assert_eq!(names, ["amount", "deep", "gift", "order"]);
     }

@@ -35,7 +35,7 @@ impl Default for Limits {
 struct Change {
     key: i64,
     start: f64,
-    end: f64,
+    end: Option<f64>,
     documents: i64,
     open: i64,
     failed: bool,
@@ -53,6 +53,9 @@ pub(super) fn insert(
     now: f64,
     limits: Limits,
 ) -> rusqlite::Result<Vec<Option<Refused>>> {
+    if documents.is_empty() {
+        return Ok(Vec::new());
+    }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut changes: HashMap<&str, Change> = HashMap::new();
@@ -99,7 +102,9 @@ fn begin(
         None => {
             let start = document.start;
             transaction
-                .prepare_cached("INSERT INTO traces VALUES (NULL, ?1, ?2, ?2, ?3, 0, 0, 0, 0, 0, 0)")?
+                .prepare_cached(
+                    "INSERT INTO traces VALUES (NULL, ?1, ?2, NULL, ?3, 0, 0, 0, 0, 0, 0)",
+                )?
                 .execute(params![document.trace_id, start, now])?;
             (transaction.last_insert_rowid(), 0)
         }
@@ -107,7 +112,7 @@ fn begin(
     let change = Change {
         key,
         start: f64::INFINITY,
-        end: f64::NEG_INFINITY,
+        end: None,
         documents: 0,
         open: 0,
         failed: false,
@@ -141,7 +146,9 @@ fn insert_one(
         .prepare_cached(
             "SELECT in_progress, octet_length(body) FROM documents WHERE trace = ?1 AND id = ?2",
         )?
-        .query_row([change.key, document.id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([change.key, document.id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     if former.is_some() && document.in_progress {
         return Ok(None);
@@ -170,7 +177,9 @@ fn insert_one(
     change.bytes += length - had;
     change.failed |= document.failed;
     change.start = change.start.min(document.start);
-    change.end = change.end.max(document.end.unwrap_or(document.start));
+    if let Some(end) = document.end {
+        change.end = Some(change.end.unwrap_or(end).max(end));
+    }
     Ok(None)
 }
 
@@ -178,8 +187,9 @@ fn end(transaction: &Transaction<'_>, change: &Change, now: f64) -> rusqlite::Re
     let changed = change.start.is_finite();
     transaction
         .prepare_cached(
-            "UPDATE traces SET start = min(start, ?2), end = max(end, ?3), updated = ?4, \
-             documents = documents + ?5, open = open + ?6, failed = max(failed, ?7), \
+            "UPDATE traces SET start = min(start, ?2), \
+             end = coalesce(max(end, ?3), end, ?3), updated = ?4, documents = documents + ?5, \
+             open = open + ?6, failed = max(failed, ?7), \
              bytes = bytes + ?8, limited = max(limited, ?9), revision = revision + 1 \
              WHERE key = ?1 AND (?10 OR ?9)",
         )?

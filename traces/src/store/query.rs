@@ -22,15 +22,26 @@ pub enum Clock {
     Arrival,
 }
 
+/// A comparison with a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `>=`
+    AtLeast,
+    /// `>`
+    MoreThan,
+    /// `<=`
+    AtMost,
+    /// `<`
+    LessThan,
+}
+
 /// A condition that every result meets.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
     /// A document of the trace has this annotation.
     Annotation(String, Indexed),
-    /// The seconds from the trace's start to its end are at least this many.
-    LastsAtLeast(f64),
-    /// The seconds from the trace's start to its end are at most this many.
-    LastsAtMost(f64),
+    /// The seconds from the trace's start to its end compare with a number in this way.
+    Lasts(Comparison, f64),
     /// A segment or subsegment has a flag of failure.
     Failed,
 }
@@ -70,7 +81,7 @@ pub struct TraceRow {
     pub id: String,
     /// The earliest start, seconds since the epoch.
     pub start: f64,
-    /// The latest end.
+    /// The latest end, or the earliest start if nothing has ended.
     pub end: f64,
     /// The arrival of the last document.
     pub updated: f64,
@@ -108,7 +119,7 @@ impl TraceRow {
     }
 }
 
-const COLUMNS: &str = "key, id, start, end, updated, open, limited, revision";
+const COLUMNS: &str = "key, id, start, coalesce(end, start), updated, open, limited, revision";
 
 /// Returns the traces that a query matches, newest first.
 pub(super) fn find(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<TraceRow>> {
@@ -131,12 +142,13 @@ pub(super) fn find(connection: &Connection, query: &Query) -> rusqlite::Result<V
                 });
                 values.extend([Sql::from(name.clone()), kind(value).into(), sql(value)]);
             }
-            Condition::LastsAtLeast(seconds) => {
-                text.push_str(" AND end - start >= ?");
-                values.push((*seconds).into());
-            }
-            Condition::LastsAtMost(seconds) => {
-                text.push_str(" AND end - start <= ?");
+            Condition::Lasts(comparison, seconds) => {
+                text.push_str(match comparison {
+                    Comparison::AtLeast => " AND max(coalesce(end, start) - start, 0) >= ?",
+                    Comparison::MoreThan => " AND max(coalesce(end, start) - start, 0) > ?",
+                    Comparison::AtMost => " AND max(coalesce(end, start) - start, 0) <= ?",
+                    Comparison::LessThan => " AND max(coalesce(end, start) - start, 0) < ?",
+                });
                 values.push((*seconds).into());
             }
             Condition::Failed => text.push_str(" AND failed"),
@@ -159,7 +171,9 @@ fn is_rare(connection: &Connection, name: &str, value: &Indexed) -> rusqlite::Re
             "SELECT count(*) FROM (SELECT 1 FROM annotations \
              WHERE name = ?1 AND kind = ?2 AND value = ?3 LIMIT ?4)",
         )?
-        .query_row(params![name, kind(value), value, RARE + 1], |row| row.get(0))?;
+        .query_row(params![name, kind(value), value, RARE + 1], |row| {
+            row.get(0)
+        })?;
     Ok(count <= RARE)
 }
 

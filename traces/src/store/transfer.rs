@@ -21,12 +21,13 @@ pub(super) fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> 
     Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
-/// Writes every document on a line of its own, the trace that arrived first at the start.
+/// Writes one document on each line, the trace that arrived first at the start.
 pub(super) fn export(
     connection: &Connection,
     output: &mut impl Write,
 ) -> rusqlite::Result<io::Result<u64>> {
-    let mut statement = connection.prepare("SELECT body FROM documents ORDER BY trace, start, id")?;
+    let mut statement =
+        connection.prepare("SELECT body FROM documents ORDER BY trace, start, id")?;
     let mut rows = statement.query([])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
