@@ -62,7 +62,7 @@ fn holds(expression: &Expression, subject: Subject<'_>) -> bool {
     }
 }
 
-/// Of several values one must meet a condition, but all must differ for `!=`.
+/// Returns whether one of several values meets a condition. For `!=` all must differ.
 fn any_text<'a>(test: &TextTest, mut texts: impl Iterator<Item = &'a str>) -> bool {
     match test {
         TextTest::NotEqual(_) => {

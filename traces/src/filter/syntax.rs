@@ -7,11 +7,11 @@ use crate::model::Cause;
 /// A filter expression.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expression {
-    /// All of these hold.
+    /// All parts hold.
     And(Vec<Self>),
-    /// One of these holds.
+    /// One part holds.
     Or(Vec<Self>),
-    /// This does not hold.
+    /// The inner expression does not hold.
     Not(Box<Self>),
     /// A boolean keyword has a value.
     Flag(FlagKey, bool),
@@ -173,15 +173,15 @@ impl TextTest {
 /// A condition on an annotation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnnotationTest {
-    /// It is set; a boolean one is true.
+    /// The annotation is set; a boolean one is true.
     Set,
-    /// It is a string that meets this.
+    /// A string that meets a condition.
     Text(TextTest),
-    /// It is a number that compares like this.
+    /// A number that compares like this.
     Number(Compare, f64),
-    /// It is one of these numbers.
+    /// One of several numbers.
     NumberIn(Vec<f64>),
-    /// It is this boolean.
+    /// A boolean.
     Flag(bool),
 }
 

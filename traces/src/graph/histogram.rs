@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Most buckets of a histogram.
 const BUCKETS: usize = 200;
 
-/// How often a time occurred.
+/// The number of occurrences of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bucket {
     /// The time in seconds.

@@ -27,7 +27,7 @@ pub struct Finding {
     pub rule: Rule,
     /// The id of the segment or subsegment.
     pub id: String,
-    /// What was found.
+    /// The found defect in words.
     pub text: String,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What happened to one request, in order of time.
+/// The steps of one request, in order of time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Story {
     /// The ids of all traces.
@@ -77,6 +77,6 @@ pub struct Hop {
     pub invocation: Option<Invocation>,
     /// Each failure with its reason, the innermost first.
     pub failures: Vec<String>,
-    /// What else a reader should know.
+    /// A remark, such as a message without a receipt.
     pub note: Option<String>,
 }
