@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 pub use tracestitch_traces::model::Document;
+use tracestitch_traces::model::Trace;
 
 /// A datagram that X-Ray would have refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,18 @@ impl Store {
     /// Returns all trace ids in ascending order.
     pub fn trace_ids(&self) -> impl Iterator<Item = &str> {
         self.traces.keys().map(String::as_str)
+    }
+
+    /// Returns the trees of all traces, by first start time, then id.
+    #[must_use]
+    pub fn traces(&self) -> Vec<Trace> {
+        let ids = self.trace_ids();
+        let mut traces: Vec<Trace> = ids.map(|id| Trace::build(id, self.trace(id))).collect();
+        traces.sort_by(|a, b| {
+            let by_id = || a.id.cmp(&b.id);
+            a.start().total_cmp(&b.start()).then_with(by_id)
+        });
+        traces
     }
 
     /// Returns the refusals, in order of arrival.

@@ -7,6 +7,7 @@ mod command_line;
 mod emulator;
 mod event_source;
 mod foreign;
+mod reading;
 mod run;
 mod sqs;
 mod streams;
