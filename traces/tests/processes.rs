@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 #![allow(clippy::print_stdout, reason = "a test program reports to its caller")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +46,10 @@ fn write(path: &Path, first: u64) {
         let texts = (next..next + IN_ONE_CALL).map(document).collect();
         assert!(store.put(texts).unwrap().iter().all(Option::is_none));
         next += IN_ONE_CALL;
-        println!("{next}");
+        // The caller has closed the pipe when it kills this process.
+        if writeln!(std::io::stdout(), "{next}").is_err() {
+            return;
+        }
     }
 }
 

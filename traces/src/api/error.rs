@@ -27,11 +27,11 @@ impl ApiError {
     }
 
     /// Returns the error of a body above the limit.
-    pub(super) fn too_large(message: impl Into<String>) -> Self {
+    pub(super) fn above_limit(limit: usize) -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             shape: "InvalidRequestException",
-            message: message.into(),
+            message: format!("the body has more than {limit} bytes"),
         }
     }
 

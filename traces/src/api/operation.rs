@@ -72,7 +72,7 @@ where
 fn request<Q: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<Q, ApiError> {
     let body = body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return ApiError::too_large(format!("the body has more than {BODY_LIMIT} bytes"));
+            return ApiError::above_limit(BODY_LIMIT);
         }
         ApiError::invalid(rejection.body_text())
     })?;

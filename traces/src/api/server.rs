@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http::header;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -128,9 +129,20 @@ pub fn router(store: Arc<Store>) -> Router {
         .route("/status", get(get_status))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(limit_length))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn(refuse_foreign))
         .with_state(Shared::new(Context::new(store)))
+}
+
+/// Refuses a request by its `Content-Length`, before the body arrives.
+async fn limit_length(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_LIMIT) {
+        return ApiError::above_limit(BODY_LIMIT).into_response();
+    }
+    next.run(request).await
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

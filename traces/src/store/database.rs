@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Mutex as FairMutex;
 
 use super::error::StoreError;
@@ -15,6 +15,8 @@ const APPLICATION: i32 = 0x7872_6179;
 const VERSION: i32 = 1;
 /// The time for which a connection waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
+/// The time between two attempts to prepare a file.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Page cache of one connection in KiB.
 const CACHE_KIB: i32 = 8 * 1024;
 
@@ -142,7 +144,19 @@ fn open_file(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Creates the tables in an empty database, and refuses any other database than a store.
 fn check(mut connection: Connection, path: &Path) -> Result<Connection, StoreError> {
-    let found = prepare(&mut connection).map_err(|error| StoreError::new(&error, path))?;
+    // SQLite does not wait when two processes switch one new file to its write-ahead log.
+    let deadline = Instant::now() + BUSY;
+    let found = loop {
+        match prepare(&mut connection) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            other => break other.map_err(|error| StoreError::new(&error, path))?,
+        }
+    };
     let file = path.display();
     match found {
         (APPLICATION, VERSION) => Ok(connection),

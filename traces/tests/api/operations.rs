@@ -175,17 +175,19 @@ async fn series_counts_the_selected_part_of_each_period() {
             .time_series_service_statistics
             .unwrap()
     };
-    let of_service: Vec<_> = series(Some("service(\"shop\", \"AWS::Lambda::Function\")"))
-        .await
-        .iter()
-        .map(|entry| {
-            entry
-                .service_summary_statistics()
-                .unwrap()
-                .total_count()
-                .unwrap()
-        })
-        .collect();
+    let of_service: Vec<_> = series(Some(
+        "service(id(name: \"shop\", type: \"AWS::Lambda::Function\"))",
+    ))
+    .await
+    .iter()
+    .map(|entry| {
+        entry
+            .service_summary_statistics()
+            .unwrap()
+            .total_count()
+            .unwrap()
+    })
+    .collect();
     assert_eq!(of_service.iter().sum::<i64>(), 3);
     assert_eq!(of_service.len(), 2);
     // Client to shop, and shop to table.
