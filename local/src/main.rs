@@ -5,7 +5,8 @@ mod extension;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use tracestitch_local::command::{
     CheckOptions, FollowOptions, MapOptions, ServeOptions, StatsOptions, TraceOptions,
     TracesOptions, VerifyOptions,
@@ -67,6 +68,29 @@ enum Command {
         #[arg(long)]
         chain: bool,
     },
+    /// Writes the completions of a shell, for `source <(tracestitch completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Writes the manual page, for `tracestitch man | man -l -`
+    Man,
+}
+
+impl Command {
+    /// Writes the completions of a shell.
+    fn completions(shell: Shell, out: &mut impl Write) -> Result<bool> {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut CommandLine::command(), "tracestitch", &mut text);
+        out.write_all(&text)?;
+        Ok(true)
+    }
+
+    /// Writes the manual page.
+    fn manual(out: &mut impl Write) -> Result<bool> {
+        clap_mangen::Man::new(CommandLine::command()).render(out)?;
+        Ok(true)
+    }
 }
 
 /// Exit code after an error.
@@ -107,6 +131,8 @@ async fn run(command: Command) -> ExitCode {
         Command::Check(options) => ("check", options.run(out)),
         Command::Verify(options) => ("verify", options.run(out).await),
         Command::Run(options) => ("run", options.run(out).await),
+        Command::Completions { shell } => ("completions", Command::completions(shell, out)),
+        Command::Man => ("man", Command::manual(out)),
         Command::Demo { chain: true, .. } => ("demo", demo::chain().await.map(|()| true)),
         Command::Demo { serve, .. } => ("demo", demo::orders(serve).await.map(|()| true)),
     };

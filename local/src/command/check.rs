@@ -133,7 +133,6 @@ fn check(file: &str, text: &[u8], findings: &mut Vec<Finding>) {
 
 /// Returns the documents of a file, with their lines if each has one.
 fn documents(text: &[u8]) -> Vec<(Option<usize>, Vec<u8>)> {
-    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     let whole: Option<Value> = serde_json::from_slice(text).ok();
     match whole {
         Some(Value::Array(documents)) => {
@@ -154,7 +153,7 @@ fn documents(text: &[u8]) -> Vec<(Option<usize>, Vec<u8>)> {
         }
         Some(_) => vec![(None, text.trim_ascii().to_vec())],
         None => {
-            let lines = lines.into_iter().zip(1..);
+            let lines = text.split(|byte| *byte == b'\n').zip(1..);
             let lines = lines.map(|(line, number)| (Some(number), line.trim_ascii().to_vec()));
             lines
                 .filter(|(_, line)| !line.is_empty() && !is_header(line))

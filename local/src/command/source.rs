@@ -124,7 +124,7 @@ impl Reader {
     /// Returns the traces with these ids, in their order; unknown ids are left out.
     pub(super) async fn traces(&self, ids: &[String]) -> Result<Vec<Trace>> {
         let batches = ids.chunks(BATCH).map(|batch| self.batch(batch.to_vec()));
-        let batches = futures_util::stream::iter(batches.collect::<Vec<_>>());
+        let batches = futures_util::stream::iter(batches);
         let batches: Vec<Vec<Trace>> = batches.buffered(AT_ONCE).try_collect().await?;
         let mut found: BTreeMap<String, Trace> = BTreeMap::new();
         found.extend(

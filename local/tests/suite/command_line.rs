@@ -89,6 +89,16 @@ fn options_reach_the_function() {
 }
 
 #[test]
+fn completions_and_manual_page_are_written() {
+    let output = run(&["completions", "bash"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("follow"));
+    let output = run(&["man"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(".TH tracestitch 1"));
+}
+
+#[test]
 fn invalid_command_line_is_explained() {
     for (arguments, expected) in [
         (&[][..], "Usage: tracestitch <COMMAND>"),

@@ -15,13 +15,15 @@ const HANDED_OVER: [(&str, HopKind); 5] = [
     ("PutEvents", HopKind::Bus),
 ];
 
+/// A segment or subsegment that becomes hops, with the message that it handles.
+type Work<'a> = (&'a Trace, &'a Place, Option<Message>);
+
 /// Returns the story of traces that belong together; see [`linked`](super::linked).
 #[must_use]
 pub fn story(traces: &[Trace]) -> Story {
-    let mut work: Vec<(&Trace, &Place, Option<Message>)> = traces
-        .iter()
-        .flat_map(|trace| work(trace, traces))
-        .collect();
+    let handled = segments_of_messages(traces);
+    let work = traces.iter().flat_map(|trace| work(trace, &handled));
+    let mut work: Vec<Work<'_>> = work.collect();
     work.sort_by(|(_, a, _), (_, b, _)| {
         let by_id = || a.id.cmp(&b.id);
         a.start.total_cmp(&b.start).then_with(by_id)
@@ -37,36 +39,43 @@ pub fn story(traces: &[Trace]) -> Story {
     writer.finish()
 }
 
-/// Returns the segments of a trace, and the subsegments that handle a message, if they are not
-/// pointers to its segment. Of an invocation whose messages are in other traces only those that are
-/// not in them remain.
-fn work<'a>(
-    trace: &'a Trace,
-    all: &'a [Trace],
-) -> impl Iterator<Item = (&'a Trace, &'a Place, Option<Message>)> {
-    let others = all.iter().filter(|other| other.id != trace.id);
-    let handled: BTreeSet<(String, Option<u64>)> = others
-        .flat_map(|other| other.nodes().filter(|node| node.kind == Kind::Segment))
-        .filter_map(|node| message(node))
-        .map(|message| (message.id, message.receive_count))
-        .collect();
-    let is_pointer =
-        move |message: &Message| handled.contains(&(message.id.clone(), message.receive_count));
+/// A receive of a message: its id and the count of receives.
+type Receive = (String, Option<u64>);
+
+/// Returns the traces with a segment for each receive of a message.
+fn segments_of_messages(traces: &[Trace]) -> BTreeMap<Receive, BTreeSet<&str>> {
+    let mut found: BTreeMap<Receive, BTreeSet<&str>> = BTreeMap::new();
+    for trace in traces {
+        let segments = trace.nodes().filter(|node| node.kind == Kind::Segment);
+        for message in segments.filter_map(|segment| message(segment)) {
+            let receive = (message.id, message.receive_count);
+            found.entry(receive).or_default().insert(&trace.id);
+        }
+    }
+    found
+}
+
+/// Returns the segments of a trace, and the subsegments that handle a message, without pointers to
+/// a segment in another trace. Of an invocation with such pointers no segment remains.
+fn work<'a>(trace: &'a Trace, handled: &BTreeMap<Receive, BTreeSet<&str>>) -> Vec<Work<'a>> {
+    let is_pointer = |message: &Message| {
+        let receive = (message.id.clone(), message.receive_count);
+        let traces = handled.get(&receive);
+        traces.is_some_and(|traces| traces.iter().any(|id| *id != trace.id))
+    };
     let is_invocation = trace.nodes().any(|node| {
         node.kind == Kind::Subsegment && message(node).is_some_and(|message| is_pointer(&message))
     });
-    let pairs: Vec<_> = trace
-        .nodes()
-        .filter_map(move |place| match (place.kind, message(place)) {
+    let of_place = |place: &'a Place| {
+        let message = message(place);
+        match (place.kind, &message) {
             (Kind::Segment, None) if is_invocation => None,
-            (Kind::Segment, message) => Some((trace, place, message)),
-            (Kind::Subsegment, Some(message)) if !is_pointer(&message) => {
-                Some((trace, place, Some(message)))
-            }
+            (Kind::Segment, _) => Some((trace, place, message)),
+            (Kind::Subsegment, Some(it)) if !is_pointer(it) => Some((trace, place, message)),
             _ => None,
-        })
-        .collect();
-    pairs.into_iter()
+        }
+    };
+    trace.nodes().filter_map(of_place).collect()
 }
 
 /// An earlier receive of a message.
