@@ -50,6 +50,7 @@ fn published_crates_have_one_version_and_all_fields() {
             "tracestitch-extension",
             "tracestitch-local",
             "tracestitch-ring",
+            "tracestitch-traces",
             "tracestitch-wire"
         ]
     );

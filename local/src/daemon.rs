@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::watch;
+use tracestitch_traces::lint;
 
-use crate::check;
 use crate::store::{Document, Refused, Store};
 
 /// Size of the receive buffer in bytes: room for bursts while the thread is not scheduled.
@@ -175,7 +175,7 @@ fn receive(socket: &UdpSocket, store: &watch::Sender<Store>, stop: &AtomicBool) 
             return;
         }
         let datagram = &buffer[..length];
-        let checked = check::datagram(datagram);
+        let checked = lint::datagram(datagram);
         store.send_modify(|store| match checked {
             Ok(body) => match Document::read(body) {
                 Some(document) => store.accept(document),

@@ -4,13 +4,13 @@
 //! | part | content |
 //! |---|---|
 //! | [`daemon`] | receives trace documents over UDP and refuses those that X-Ray would refuse |
-//! | [`tree`] | a trace as a tree, and as text |
 //! | [`emulator`] | Lambda: a function and its extensions as processes |
 //! | [`sqs`], [`sns`], [`table`] | endpoints for the AWS SDKs |
 //! | [`event_source`], [`api_gateway`] | invoke a function: for a queue, for HTTP requests |
 //! | [`view`] | the traces in a browser |
 //! | [`demo`] | all of it together, with the example functions |
 //! | [`run`] | the user's own function |
+//! | [`command`] | the subcommands of `tracestitch` that read traces |
 //!
 //! A function behind a queue:
 //!
@@ -22,7 +22,6 @@
 //! use tracestitch_local::emulator::{Function, Tracing};
 //! use tracestitch_local::event_source::{EventSource, Mapping};
 //! use tracestitch_local::sqs::{Settings, Sqs};
-//! use tracestitch_local::tree::Trace;
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,15 +42,15 @@
 //! sqs.call("SendMessage", message).await?;
 //! source.wait_for(|batches| !batches.is_empty(), Duration::from_secs(30)).await;
 //! worker.shutdown().await;
-//! daemon.read(|store| Trace::all(store).iter().for_each(|trace| println!("{trace}")));
+//! daemon.read(|store| store.traces().iter().for_each(|trace| println!("{trace}")));
 //! # Ok(())
 //! # }
 //! ```
 
 pub mod account;
 pub mod api_gateway;
-pub mod check;
 pub mod client;
+pub mod command;
 pub mod daemon;
 pub mod demo;
 pub mod emulator;
@@ -65,5 +64,4 @@ pub mod sqs;
 pub mod store;
 pub mod table;
 pub mod target;
-pub mod tree;
 pub mod view;

@@ -38,10 +38,10 @@ pub(crate) async fn build() -> Result<Programs> {
     })
 }
 
-/// Builds the extension.
-pub(crate) async fn extension() -> Result<PathBuf> {
-    let name = "tracestitch-extension";
-    find(&cargo_build(&[name]).await?, name)
+/// Returns the program of this process, which is the extension when it is started as one.
+pub(crate) fn extension() -> Result<PathBuf> {
+    let program = env::current_exe();
+    program.map_err(|error| format!("the path of this program: {error}").into())
 }
 
 /// Makes a folder like the layer's. Returns it with the path of a link to the extension: an

@@ -21,7 +21,6 @@ use crate::emulator::{Environment, Function, Invoke, Outcome, Tracing};
 use crate::error::Result;
 use crate::programs;
 use crate::store::Store;
-use crate::tree::Trace;
 use crate::view::Viewer;
 use event::Event;
 pub use options::RunOptions;
@@ -48,7 +47,7 @@ impl RunOptions {
         }
         let extension = match &self.extension {
             Some(path) => path.clone(),
-            None => programs::extension().await?,
+            None => programs::extension()?,
         };
         let (_layer, extension) = programs::layer(&extension)?;
         let daemon = Arc::new(Daemon::start()?);
@@ -94,7 +93,7 @@ impl RunOptions {
         let _ = daemon.wait_for(is_complete, ARRIVAL).await;
         let (traces, refused, untraced) = daemon.read(|store| {
             let untraced = outcomes.iter().any(|outcome| is_untraced(store, outcome));
-            (Trace::all(store), store.refused().to_vec(), untraced)
+            (store.traces(), store.refused().to_vec(), untraced)
         });
         for trace in traces {
             writeln!(out, "\n{trace}")?;

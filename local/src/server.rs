@@ -1,13 +1,12 @@
 //! An HTTP server on a free port of 127.0.0.1 that serves programs of this machine.
 
-mod guard;
-
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tracestitch_traces::api::refuse_foreign;
 
 /// A task that is aborted on drop.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(crate) struct Server {
 impl Server {
     /// Serves `router`, except for requests that a foreign web page has caused.
     pub(crate) async fn start(router: Router) -> io::Result<Self> {
-        let router = router.layer(middleware::from_fn(guard::refuse_foreign));
+        let router = router.layer(middleware::from_fn(refuse_foreign));
         Self::run(|listener| async move {
             // Ends only with the task: axum retries a failed accept.
             let _ = axum::serve(listener, router).await;

@@ -7,41 +7,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
-
-/// A segment or an independent subsegment that was accepted.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// The trace id, `1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx`.
-    pub trace_id: String,
-    /// The id, 16 hexadecimal digits.
-    pub id: String,
-    /// The id of the segment or subsegment above it.
-    pub parent_id: Option<String>,
-    /// The name on the service map.
-    pub name: String,
-    /// True if its `type` is `subsegment`.
-    pub is_subsegment: bool,
-    /// True while it has no end.
-    pub in_progress: bool,
-    /// The whole document.
-    pub body: Value,
-}
-
-impl Document {
-    /// Reads the members of every accepted document; returns `None` if one is missing.
-    pub(crate) fn read(body: Value) -> Option<Self> {
-        let text = |field: &str| body[field].as_str().map(str::to_owned);
-        Some(Self {
-            trace_id: text("trace_id")?,
-            id: text("id")?,
-            parent_id: text("parent_id"),
-            name: text("name")?,
-            is_subsegment: body["type"] == "subsegment",
-            in_progress: body["in_progress"] == true,
-            body,
-        })
-    }
-}
+pub use tracestitch_traces::model::Document;
+use tracestitch_traces::model::Trace;
 
 /// A datagram that X-Ray would have refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +58,18 @@ impl Store {
     /// Returns all trace ids in ascending order.
     pub fn trace_ids(&self) -> impl Iterator<Item = &str> {
         self.traces.keys().map(String::as_str)
+    }
+
+    /// Returns the trees of all traces, by first start time, then id.
+    #[must_use]
+    pub fn traces(&self) -> Vec<Trace> {
+        let ids = self.trace_ids();
+        let mut traces: Vec<Trace> = ids.map(|id| Trace::build(id, self.trace(id))).collect();
+        traces.sort_by(|a, b| {
+            let by_id = || a.id.cmp(&b.id);
+            a.start().total_cmp(&b.start()).then_with(by_id)
+        });
+        traces
     }
 
     /// Returns the refusals, in order of arrival.

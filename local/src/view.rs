@@ -8,17 +8,17 @@ use axum::response::Html;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tracestitch_traces::model::{Place, Trace};
 
 use crate::daemon::Daemon;
 use crate::server::Server;
-use crate::tree::Trace;
 
 const PAGE: &str = include_str!("../assets/index.html");
 
 /// A viewer of everything that a daemon has received; it stops when it is dropped.
 ///
-/// `/` is the page; `/traces` is `{"traces": [...], "refused": [...]}`, with each trace as
-/// [`Trace`], oldest first. A web page of another origin gets 403, and so does a request for
+/// `/` is the page; `/traces` is `{"traces": [...], "refused": [...]}`, with the nodes of
+/// each trace in the order of the tree, oldest trace first. A web page of another origin gets 403, and so does a request for
 /// another host name.
 #[derive(Debug)]
 pub struct Viewer(Server);
@@ -51,8 +51,21 @@ async fn traces(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
             .iter()
             .map(|refused| json!({"field": refused.field, "reason": refused.reason}))
             .collect();
-        json!({"traces": Trace::all(store), "refused": refused})
+        let traces: Vec<Value> = store.traces().iter().map(rows).collect();
+        json!({"traces": traces, "refused": refused})
     }))
+}
+
+fn rows(trace: &Trace) -> Value {
+    let row = |node: &Place| {
+        json!({
+            "id": node.id, "kind": node.kind, "name": node.name, "class": node.class(),
+            "start": node.start, "end": node.end, "fault": node.fault, "error": node.error,
+            "throttle": node.throttle, "cause": node.cause(), "facts": node.facts(),
+            "links": node.links, "depth": node.depth(), "orphan": node.is_orphan(),
+        })
+    };
+    json!({"id": trace.id, "nodes": trace.nodes().map(row).collect::<Vec<_>>()})
 }
 
 #[cfg(test)]
@@ -86,7 +99,7 @@ mod tests {
         let answer = client::get(&format!("{}/traces", viewer.url()))
             .await
             .unwrap();
-        assert_eq!(answer.body["traces"][0]["roots"][0]["name"], "shop");
+        assert_eq!(answer.body["traces"][0]["nodes"][0]["name"], "shop");
         let page = client::get(&viewer.url()).await.unwrap();
         assert!(
             page.body.as_str().unwrap().contains("/traces"),

@@ -43,7 +43,7 @@ async fn with_the_extension_every_subsegment_arrives_once() {
     );
     assert_eq!(outline(&traces[0]), EXPECTED);
     assert_eq!(
-        traces[0].orphans[0].parent_id,
+        traces[0].orphans().next().unwrap().parent_id,
         Some(function_segment(&answer))
     );
 }
@@ -121,12 +121,12 @@ async fn without_the_extension_the_same_documents_arrive() {
 
 /// Returns the names of all documents, each with the name of its root, sorted.
 fn shape(documents: &[Document]) -> Vec<String> {
-    let traces = tracestitch_local::tree::Trace::build(ROOT, documents);
+    let traces = tracestitch_traces::model::Trace::build(ROOT, documents);
     let mut lines: Vec<_> = traces
-        .orphans
-        .iter()
+        .orphans()
         .flat_map(|top| {
-            top.walk()
+            traces
+                .walk(top)
                 .map(|node| format!("{} in {}", node.name, top.name))
         })
         .collect();

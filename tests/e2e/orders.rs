@@ -6,7 +6,7 @@ use e2e::binaries;
 use e2e::invocation::Invocation;
 use e2e::world::World;
 use serde_json::{Value, json};
-use tracestitch_local::tree::{Kind, Trace};
+use tracestitch_traces::model::{Kind, Place, Trace};
 
 use crate::support::SAMPLED;
 
@@ -83,14 +83,10 @@ async fn each_message_is_in_its_producers_trace_and_only_the_invalid_one_fails()
         let segment = message_segment(trace);
         assert_eq!(segment.parent_id.as_deref(), Some(parent), "{order}");
         assert_eq!(segment.name, "order-worker", "{order}");
-        assert_eq!(
-            segment.class.as_deref(),
-            Some("AWS::Lambda::Function"),
-            "{order}"
-        );
+        assert_eq!(segment.class(), Some("AWS::Lambda::Function"), "{order}");
         assert_eq!(segment.fault, quantity <= 0, "{order}: {segment:#?}");
         assert!(
-            segment.walk().any(|node| node.name == "DynamoDB"),
+            trace.walk(segment).any(|node| node.name == "DynamoDB"),
             "{order}: {segment:#?}"
         );
     }
@@ -165,7 +161,7 @@ fn links(trace: &Trace) -> BTreeSet<(String, String)> {
 }
 
 #[track_caller]
-fn message_segment(trace: &Trace) -> &tracestitch_local::tree::Node {
+fn message_segment(trace: &Trace) -> &Place {
     let mut segments = trace.nodes().filter(|node| node.kind == Kind::Segment);
     let segment = segments
         .next()

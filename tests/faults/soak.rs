@@ -15,9 +15,9 @@ use e2e::fake_aws::FakeAws;
 use e2e::oracle::{PARENT, root};
 use e2e::world::extension_as_in_the_layer;
 use serde_json::json;
-use tracestitch_local::check;
 use tracestitch_local::daemon;
 use tracestitch_local::emulator::{Environment, Function, Invoke};
+use tracestitch_traces::lint;
 
 use crate::rounds::{report, times};
 
@@ -99,7 +99,7 @@ impl Tally {
 
 impl Counts {
     fn take(&mut self, datagram: &[u8]) {
-        let body = match check::datagram(datagram) {
+        let body = match lint::datagram(datagram) {
             Ok(body) => body,
             Err(refusal) => return self.refused.push(format!("{refusal:?}")),
         };

@@ -14,6 +14,8 @@
 //! | [`facts`] | annotations, metadata and errors in that record |
 //! | [`oracle`] | the documents that must have arrived according to that record |
 //! | [`outline`] | a trace as a few lines of text, for comparison |
+//! | [`node`] | installs the X-Ray SDK for Node.js |
+//! | [`python`] | installs the Python clients of X-Ray |
 //! | [`wait`] | waits for a condition, with a deadline |
 //!
 //! The helpers panic when the machine lacks something or when a deadline has passed: each caller
@@ -25,8 +27,11 @@ pub mod fake_aws;
 mod http;
 pub mod invocation;
 pub mod journal;
+pub mod node;
 pub mod oracle;
 pub mod outline;
+mod packages;
+pub mod python;
 pub mod rie;
 pub mod shim;
 pub mod tools;

@@ -429,7 +429,7 @@ fn judge_facts(
 
 #[cfg(test)]
 mod tests {
-    use tracestitch_local::check;
+    use tracestitch_traces::lint;
 
     use super::*;
     use crate::journal;
@@ -459,7 +459,7 @@ mod tests {
         bodies
             .iter()
             .map(|body| {
-                let body = check::document(body.to_string().as_bytes()).unwrap();
+                let body = lint::document(body.to_string().as_bytes()).unwrap();
                 Document {
                     trace_id: body["trace_id"].as_str().unwrap().to_owned(),
                     id: body["id"].as_str().unwrap().to_owned(),

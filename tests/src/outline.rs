@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tracestitch_local::tree::{Node, Trace};
+use tracestitch_traces::model::{Place, Trace};
 
 /// Returns one line for each segment and subsegment, indented under its parent: `name`, `aws` or
 /// `remote`, the operation, then `FAULT`, `ERROR`, `THROTTLE`.
@@ -11,17 +11,17 @@ use tracestitch_local::tree::{Node, Trace};
 /// last and are not indented.
 pub fn outline(trace: &Trace) -> String {
     let mut text = String::new();
-    for top in trace.roots.iter().chain(&trace.orphans) {
-        line(top, 0, &mut text);
+    for place in trace.nodes() {
+        line(place, &mut text);
     }
     text
 }
 
-fn line(node: &Node, depth: usize, text: &mut String) {
+fn line(node: &Place, text: &mut String) {
     let words = [
         Some(node.name.as_str()),
-        node.class.as_deref(),
-        node.fact("operation"),
+        node.class(),
+        node.text(&["aws", "operation"]),
     ];
     let flags = [
         (node.fault, "FAULT"),
@@ -37,9 +37,6 @@ fn line(node: &Node, depth: usize, text: &mut String) {
         "{:indent$}{}",
         "",
         words.join(" "),
-        indent = 2 * depth
+        indent = 2 * node.depth()
     );
-    for child in &node.children {
-        line(child, depth + 1, text);
-    }
 }

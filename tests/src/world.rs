@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracestitch_local::daemon::Daemon;
 use tracestitch_local::emulator::{self, Tracing};
 use tracestitch_local::store::{Document, Store};
-use tracestitch_local::tree::Trace;
+use tracestitch_traces::model::Trace;
 use tracestitch_wire::time::Timestamp;
 
 use crate::fake_aws::FakeAws;
@@ -154,7 +154,7 @@ impl World {
     /// Returns the trees of [`World::sound_documents`], by start.
     pub async fn sound_traces(&self) -> Vec<Trace> {
         self.sound_documents().await;
-        self.daemon.read(Trace::all)
+        self.daemon.read(Store::traces)
     }
 }
 

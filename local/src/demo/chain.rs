@@ -6,6 +6,8 @@
 
 use std::io::{self, Write};
 
+use tracestitch_traces::model::Trace;
+
 use super::place::Order;
 use super::world::World;
 use crate::api_gateway::ApiGateway;
@@ -15,7 +17,6 @@ use crate::programs::{self, Programs};
 use crate::sns::{Subscription, Topic};
 use crate::sqs::{Queue, Settings};
 use crate::store::{Document, Store};
-use crate::tree::Trace;
 
 const ORDERS: [&str; 3] = ["C-1001", "C-1002", "C-1003"];
 /// Names of calls and functions on the way from a leaf of an order's trace to its root.

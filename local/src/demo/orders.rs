@@ -21,7 +21,6 @@ use crate::event_source::{Batch, EventSource};
 use crate::programs::{self, Programs};
 use crate::sqs::{Queue, Settings};
 use crate::store::Store;
-use crate::tree::Trace;
 use crate::view::Viewer;
 
 /// Longest wait of a ReceiveMessage, in seconds (SQS API reference).
@@ -141,7 +140,7 @@ impl Demo {
         let (traces, documents) = self
             .world
             .daemon
-            .read(|store| (Trace::all(store), store.documents().count()));
+            .read(|store| (store.traces(), store.documents().count()));
         let mut out = io::stdout().lock();
         for trace in &traces {
             writeln!(out, "{trace}")?;

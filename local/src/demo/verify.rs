@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use tracestitch_traces::model::{Kind, Place, Trace};
+
 use super::vendor;
 use crate::store::Store;
-use crate::tree::{Kind, Node, Trace};
 
 /// Number of receives of a message before it moves to the dead-letter queue: a failure and its
 /// retry.
@@ -92,14 +93,12 @@ fn documents(store: &Store) -> Vec<String> {
             )
         });
     let mut problems: Vec<String> = refused.chain(twice).chain(open).collect();
-    let orphans = Trace::all(store).into_iter().flat_map(|trace| {
-        let id = trace.id;
-        trace.orphans.into_iter().map(move |node| {
-            format!(
-                "the parent of {} {} of trace {id} is missing",
-                node.name, node.id
-            )
-        })
+    let orphans = store.traces().into_iter().flat_map(|trace| {
+        let describe = |node: &Place| {
+            let (name, id) = (&node.name, &node.id);
+            format!("the parent of {name} {id} of trace {} is missing", trace.id)
+        };
+        trace.orphans().map(describe).collect::<Vec<_>>()
     });
     problems.extend(orphans);
     problems
@@ -112,13 +111,12 @@ fn stitched(trace: &Trace, order: &Placed) -> Result<(), String> {
         .nodes()
         .find(|node| is_function(node, "order-api"))
         .ok_or("no segment of order-api")?;
-    let send = api
-        .walk()
+    let send = trace
+        .walk(api)
         .find(|node| is_call(node, "SQS"))
         .ok_or("no subsegment SQS under order-api")?;
-    let work: Vec<&Node> = send
-        .children
-        .iter()
+    let work: Vec<&Place> = trace
+        .children(send)
         .filter(|node| is_function(node, "order-worker"))
         .collect();
     let expected = if order.fails { RECEIVES as usize } else { 1 };
@@ -138,14 +136,13 @@ fn stitched(trace: &Trace, order: &Placed) -> Result<(), String> {
         if order.fails {
             continue;
         }
-        if !segment.walk().any(|node| is_call(node, "DynamoDB")) {
+        if !trace.walk(segment).any(|node| is_call(node, "DynamoDB")) {
             return Err("no subsegment DynamoDB under order-worker's segment".to_owned());
         }
-        if !segment.walk().any(|node| {
-            node.class.as_deref() == Some("remote")
-                && node
-                    .children
-                    .iter()
+        if !trace.walk(segment).any(|node| {
+            node.class() == Some("remote")
+                && trace
+                    .children(node)
                     .any(|child| is_segment(child, vendor::NAME))
         }) {
             return Err("no segment of the vendor under order-worker's call to it".to_owned());
@@ -154,16 +151,16 @@ fn stitched(trace: &Trace, order: &Placed) -> Result<(), String> {
     Ok(())
 }
 
-fn is_segment(node: &Node, name: &str) -> bool {
+fn is_segment(node: &Place, name: &str) -> bool {
     node.kind == Kind::Segment && node.name == name
 }
 
-fn is_function(node: &Node, name: &str) -> bool {
-    is_segment(node, name) && node.class.as_deref() == Some("AWS::Lambda::Function")
+fn is_function(node: &Place, name: &str) -> bool {
+    is_segment(node, name) && node.class() == Some("AWS::Lambda::Function")
 }
 
-fn is_call(node: &Node, service: &str) -> bool {
-    node.kind == Kind::Subsegment && node.name == service && node.class.as_deref() == Some("aws")
+fn is_call(node: &Place, service: &str) -> bool {
+    node.kind == Kind::Subsegment && node.name == service && node.class() == Some("aws")
 }
 
 #[cfg(test)]

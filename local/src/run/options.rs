@@ -39,7 +39,7 @@ pub struct RunOptions {
     /// The caller's X-Amzn-Trace-Id; without one Lambda starts a trace that is recorded
     #[arg(long = "trace", value_name = "HEADER", value_parser = trace_header)]
     pub trace_header: Option<String>,
-    /// The extension's program; by default cargo builds it in this workspace
+    /// The extension's program; by default this program is it
     #[arg(long, value_name = "PATH")]
     pub extension: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The program `tracestitch-local`, as a user starts it.
+//! The program `tracestitch`, as a user starts it.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use crate::support::{HEADER, program};
 
 /// Runs the program with `input` as its standard input.
 fn run(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tracestitch-local"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tracestitch"))
         .args(arguments)
         .env("COPIED", "from here")
         .env_remove("NOT_SET_ANYWHERE")
@@ -46,7 +46,7 @@ fn event_is_read_from_standard_input() {
         "{out}"
     );
     let output = run(&arguments, "");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let error = text(&output.stderr);
     assert!(
         error.contains("run: the event standard input is not JSON"),
@@ -89,9 +89,19 @@ fn options_reach_the_function() {
 }
 
 #[test]
+fn completions_and_manual_page_are_written() {
+    let output = run(&["completions", "bash"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("follow"));
+    let output = run(&["man"], "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(".TH tracestitch 1"));
+}
+
+#[test]
 fn invalid_command_line_is_explained() {
     for (arguments, expected) in [
-        (&[][..], "Usage: tracestitch-local <COMMAND>"),
+        (&[][..], "Usage: tracestitch <COMMAND>"),
         (&["run"], "<PROGRAM>"),
         (&["run", "--env"], "a value is required for '--env"),
         (

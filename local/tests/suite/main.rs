@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails must fail the test")]
 
 mod api_gateway;
-mod check;
 mod command_line;
 mod emulator;
 mod event_source;
 mod foreign;
+mod reading;
 mod run;
 mod sqs;
 mod streams;
