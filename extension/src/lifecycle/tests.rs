@@ -128,7 +128,7 @@ impl World {
 fn send_action(documents: Vec<Vec<u8>>) -> Action {
     Action::Send {
         daemon: None,
-        documents,
+        documents: documents.iter().collect(),
     }
 }
 
@@ -151,7 +151,7 @@ fn sent(actions: &[Action]) -> Vec<(String, Option<String>)> {
         _ => None,
     });
     documents
-        .flatten()
+        .flat_map(Documents::iter)
         .map(|document| {
             let document: serde_json::Value = serde_json::from_slice(document).unwrap();
             let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);

@@ -48,7 +48,7 @@ fn documents_go_to_the_daemon_that_their_session_named() {
     world.disconnect(1);
     let send = |session, document: Vec<u8>| Action::Send {
         daemon: daemon(session).parse().ok(),
-        documents: vec![document],
+        documents: Documents::from_iter([document]),
     };
     let actions = world.give(Input::Shutdown(Interruption::Crash));
     assert!(matches!(actions[..], [Action::SetTimer(_)]));

@@ -78,7 +78,7 @@ impl Run {
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
             Action::Send { documents, .. } => {
-                for document in &documents {
+                for document in documents.iter() {
                     self.sent(document)?;
                 }
             }
