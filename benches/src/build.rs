@@ -5,7 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Builds the extension as it is in the layer: static, with the profile `layer`.
+/// Arguments of the linker, as `cargo layer` has them.
+const LINK: [&str; 4] = [
+    "-C",
+    "link-arg=-Tlayer-build/no-unwinding.ld",
+    "-C",
+    "link-arg=--pack-dyn-relocs=relr",
+];
+
+/// Builds the extension as it is in the layer: static, with the profile and the linker of the layer.
 pub(crate) fn extension() -> io::Result<PathBuf> {
     static_program("tracestitch-extension")
 }
@@ -13,15 +21,16 @@ pub(crate) fn extension() -> io::Result<PathBuf> {
 /// Builds a package as the layer has it. Returns its program.
 pub(crate) fn static_program(package: &str) -> io::Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", env::consts::ARCH);
-    let arguments = [
-        "--profile",
-        "layer",
-        "--package",
-        package,
-        "--target",
-        &target,
-    ];
-    run(&[&["build"], &arguments[..]].concat())
+    let linker = target.to_uppercase().replace('-', "_");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cargo = command();
+    cargo
+        .current_dir(workspace)
+        .args(["rustc", "--profile", "layer", "--target", &target])
+        .args(["--package", package, "--bin", package, "--"])
+        .args(LINK)
+        .env(format!("CARGO_TARGET_{linker}_LINKER"), "rust-lld");
+    output(&mut cargo)
         .map_err(|error| io::Error::other(format!("{error} (rustup target add {target})")))?;
     Ok(target_folder()?.join(target).join("layer").join(package))
 }

@@ -11,7 +11,7 @@
 //! Frames stay in the ring until their documents were sent ([`Connections::release`]). If this
 //! process is killed before that, the function takes them back, or the next extension reads them.
 //! - A finished document is sent twice if this process is killed between its datagram and the
-//!   release, of at most one step of 16 KiB.
+//!   release: at most those of one step, 16 KiB and the document that completes them.
 //! - The frame of a document in progress is released, too, and this process keeps the document. If
 //!   it is killed, the function still delivers the finished document. Only if the function dies as
 //!   well, before it has finished the document, is nothing left of it.

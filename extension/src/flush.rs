@@ -2,9 +2,10 @@
 //!
 //! Source: X-Ray developer guide, "Sending trace data to X-Ray".
 
+mod datagrams;
 mod route;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tracestitch_wire::delivery::{Delivery, Loss};
 
 use self::route::{Route, Unreachable, connect};
 use crate::clock;
+use crate::documents::Documents;
 use crate::log::{Log, Warnings};
 
 /// Longest time in a turn with pauses; the rest of its documents are sent without. The environment
@@ -35,8 +37,6 @@ pub(crate) struct Flush {
     routes: Vec<Route>,
     turn: Instant,
     budget: Duration,
-    /// The datagram that is sent. One buffer serves all.
-    datagram: Vec<u8>,
     warnings: Warnings,
     counts: Delivery,
 }
@@ -51,7 +51,6 @@ impl Flush {
             routes: Vec::new(),
             turn: clock::monotonic(),
             budget: BUDGET,
-            datagram: Vec::new(),
             warnings: Warnings::new(log),
             counts: Delivery::default(),
         }
@@ -74,8 +73,8 @@ impl Flush {
     }
 
     /// Sends documents of sessions that named `daemon`. Each goes into one datagram or, if it is
-    /// too large, into several.
-    pub(crate) async fn send(&mut self, daemon: Option<DaemonAddress>, documents: Vec<Vec<u8>>) {
+    /// too large, into several, which replace it in the list.
+    pub(crate) async fn send(&mut self, daemon: Option<DaemonAddress>, documents: &mut Documents) {
         let now = clock::monotonic();
         let index = self.route(daemon, now);
         let route = &mut self.routes[index];
@@ -96,16 +95,14 @@ impl Flush {
             began: self.turn,
             resumed: now,
             budget: self.budget,
-            datagram: &mut self.datagram,
             socket,
+            was_cut_short: false,
             max_document: &mut route.max_document,
             pace: &mut route.pace,
             counts: &mut self.counts,
             warnings: &mut self.warnings,
         };
-        for document in documents {
-            batch.send(document).await;
-        }
+        batch.send(documents).await;
         batch.count_refusal();
         let socket = batch.socket;
         route.put_back(socket);
@@ -145,8 +142,10 @@ struct Batch<'a> {
     /// datagram let several bursts follow each other into a buffer that holds two.
     resumed: Instant,
     budget: Duration,
-    datagram: &'a mut Vec<u8>,
     socket: UdpSocket,
+    /// The last call of the kernel ended before its last document, for an error that it did not
+    /// return.
+    was_cut_short: bool,
     max_document: &'a mut usize,
     pace: &'a mut Pace,
     counts: &'a mut Delivery,
@@ -154,48 +153,92 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn send(&mut self, document: Vec<u8>) {
-        let mut parts = self.fit(document);
-        while let Some(part) = parts.pop() {
-            match self.send_part(&part).await {
-                Ok(()) => self.counts.sent += 1,
-                Err(error) if Refusal::from(&error) == Refusal::TooLong => {
-                    *self.max_document = part.len() / 2;
-                    parts.extend(self.fit(part));
+    async fn send(&mut self, documents: &mut Documents) {
+        // The next document, and how many from it on may be sent now.
+        let (mut next, mut admitted) = (0, 0);
+        while next < documents.len() {
+            if documents[next].len() > *self.max_document {
+                let parts = self.fit(&documents[next]);
+                documents.replace(next, &parts);
+                continue;
+            }
+            if admitted == 0 {
+                admitted = self.admit(documents.iter_from(next)).await;
+            }
+            let due = documents.iter_from(next).take(admitted);
+            let done = match self.send_first(due).await {
+                Ok(sent) => {
+                    self.counts.sent += sent as u64;
+                    sent
+                }
+                Err(error)
+                    if Refusal::from(&error) == Refusal::TooLong && !documents[next].is_empty() =>
+                {
+                    *self.max_document = documents[next].len() / 2;
+                    admitted = 0;
+                    continue;
                 }
                 Err(error) => {
                     self.counts.lose(Loss::NotSent, 1);
                     self.warn(&error);
+                    1
                 }
-            }
+            };
+            next += done;
+            admitted -= done;
         }
     }
 
-    /// Splits and trims a document until its parts fit. The last part is to be sent first.
-    fn fit(&mut self, document: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut fitted = datagram::fit_within(document, *self.max_document);
+    /// Splits and trims a document until its parts fit.
+    fn fit(&mut self, document: &[u8]) -> Vec<Vec<u8>> {
+        let fitted = datagram::fit_within(document.to_vec(), *self.max_document);
         self.counts.record_fit(&fitted);
-        fitted.documents.reverse();
         fitted.documents
     }
 
-    async fn send_part(&mut self, part: &[u8]) -> io::Result<()> {
-        self.datagram.clear();
-        self.datagram.extend_from_slice(PREAMBLE);
-        self.datagram.extend_from_slice(part);
-        while !self
-            .pace
-            .admits(self.datagram.len(), self.resumed.into_std())
-            && self.is_in_time()
-        {
-            self.pause().await;
+    /// Pauses until the pace admits the first of `documents`. Returns how many it admits without
+    /// another pause, at most [`datagrams::MOST`].
+    async fn admit<'d>(&mut self, documents: impl Iterator<Item = &'d [u8]>) -> usize {
+        let mut admitted = 0;
+        for document in documents.take(datagrams::MOST) {
+            if document.len() > *self.max_document {
+                break;
+            }
+            let length = PREAMBLE.len() + document.len();
+            while !self.pace.admits(length, self.resumed.into_std()) && self.is_in_time() {
+                if admitted > 0 {
+                    return admitted;
+                }
+                self.pause().await;
+            }
+            admitted += 1;
         }
+        admitted
+    }
+
+    /// Sends the first of `documents`, and as many after it as the kernel takes in the same call.
+    /// Returns their number.
+    async fn send_first<'d>(
+        &mut self,
+        documents: impl ExactSizeIterator<Item = &'d [u8]> + Clone,
+    ) -> io::Result<usize> {
+        let mut was_cut_short = std::mem::take(&mut self.was_cut_short);
         let (mut reopened, mut refused) = (false, false);
         loop {
-            let Err(error) = self.socket.send(self.datagram) else {
-                return Ok(());
+            let error = match datagrams::send(&self.socket, documents.clone()) {
+                Ok(sent) => {
+                    // The error did not last, so it was the refusal of an earlier datagram.
+                    if was_cut_short {
+                        self.record_refusal(&ErrorKind::ConnectionRefused.into());
+                    }
+                    self.was_cut_short = sent < documents.len();
+                    return Ok(sent);
+                }
+                Err(error) => error,
             };
-            match Refusal::from(&error) {
+            let refusal = Refusal::from(&error);
+            was_cut_short &= matches!(refusal, Refusal::Interrupted | Refusal::NoListener);
+            match refusal {
                 Refusal::Interrupted => {}
                 Refusal::Full if self.is_in_time() => self.pause().await,
                 // The kernel reports the refusal of an earlier datagram with the next call, which

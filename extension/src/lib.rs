@@ -14,6 +14,7 @@
 //! | `connections` | reads the function's messages, from shared memory and the socket |
 //! | `lifecycle` | decides what to do next (no I/O, no clock) |
 //! | `pending` | keeps open documents, and finished ones until they are sent |
+//! | `documents` | the list of finished documents that is sent |
 //! | `interrupted` | closes the document of a function that died |
 //! | `flush` | sends documents to the daemon |
 //! | `report` | counts deliveries and losses |
@@ -33,6 +34,7 @@ mod check;
 mod clock;
 mod config;
 mod connections;
+mod documents;
 mod flush;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

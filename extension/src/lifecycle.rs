@@ -28,6 +28,7 @@ use tracestitch_wire::time::Timestamp;
 
 use self::sessions::{Announced, Sessions};
 pub(crate) use self::steps::{Action, Input};
+use crate::documents::Documents;
 use crate::interrupted::Interruption;
 use crate::pending::Pending;
 use crate::report::Counts;
@@ -111,6 +112,12 @@ impl Lifecycle {
     /// [`Action::Send`] was returned yet.
     pub(crate) fn has_unsent(&self, session: u64) -> bool {
         self.pending.has_finished(session)
+    }
+
+    /// Takes back the documents of an [`Action::Send`] that was carried out. Their memory serves the
+    /// next ones.
+    pub(crate) fn reuse(&mut self, documents: Documents) {
+        self.pending.reuse(documents);
     }
 
     /// Handles what happened at `now` and appends what to do to `actions`.
@@ -343,15 +350,18 @@ impl Lifecycle {
 
     /// Sends what is finished and forgets ended sessions that have nothing open.
     fn send(&mut self, actions: &mut Vec<Action>) {
-        for (session, document) in self.pending.take_finished() {
+        for (session, documents) in self.pending.take_finished() {
             let to = self.sessions.daemon(session);
             match actions.last_mut() {
-                Some(Action::Send { daemon, documents }) if daemon.as_ref() == to => {
-                    documents.push(document);
+                Some(Action::Send {
+                    daemon,
+                    documents: before,
+                }) if daemon.as_ref() == to => {
+                    documents.iter().for_each(|document| before.push(document));
                 }
                 _ => actions.push(Action::Send {
                     daemon: to.cloned(),
-                    documents: vec![document],
+                    documents,
                 }),
             }
         }

@@ -6,6 +6,7 @@ use tracestitch_wire::delivery::Loss;
 use tracestitch_wire::id::SegmentId;
 use tracestitch_wire::time::Timestamp;
 
+use crate::documents::Documents;
 use crate::interrupted::{self, Closed, Interruption};
 use crate::report::Counts;
 
@@ -74,7 +75,10 @@ pub(crate) struct Pending {
     /// dropped or replaced stay until [`Pending::sweep_ages`] removes them.
     ages: VecDeque<((u64, SegmentId), u64)>,
     next_number: u64,
-    finished: Vec<(u64, Vec<u8>)>,
+    /// Finished documents by session, oldest first.
+    finished: Vec<(u64, Documents)>,
+    /// The next list of finished documents, empty.
+    spare: Documents,
     open_amount: Amount,
     finished_amount: Amount,
     counts: Counts,
@@ -111,7 +115,7 @@ impl Pending {
         self.discard(session, id);
         self.counts.received += 1;
         if self.make_room(document) {
-            self.finish(session, document.to_vec());
+            self.finish(session, document);
         } else {
             self.counts.delivery.lose(Loss::NoRoom, 1);
         }
@@ -136,11 +140,11 @@ impl Pending {
             match interrupted::close(&document, at, why) {
                 Closed::Already => {
                     self.counts.received += 1;
-                    self.finish(session, document);
+                    self.finish(session, &document);
                 }
                 Closed::Now(document) => {
                     self.counts.interrupted += 1;
-                    self.finish(session, document);
+                    self.finish(session, &document);
                 }
                 Closed::Malformed => {
                     self.counts.interrupted += 1;
@@ -162,9 +166,15 @@ impl Pending {
 
     /// Takes all finished documents with their sessions, in the order in which they were
     /// finished.
-    pub(crate) fn take_finished(&mut self) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn take_finished(&mut self) -> Vec<(u64, Documents)> {
         self.finished_amount = Amount::default();
         std::mem::take(&mut self.finished)
+    }
+
+    /// Takes back a list whose documents were sent. Its memory serves the next ones.
+    pub(crate) fn reuse(&mut self, mut documents: Documents) {
+        documents.clear();
+        self.spare = documents;
     }
 
     /// Counters of documents that were received, closed and lost here.
@@ -172,9 +182,16 @@ impl Pending {
         &self.counts
     }
 
-    fn finish(&mut self, session: u64, document: Vec<u8>) {
-        self.finished_amount.add(&document);
-        self.finished.push((session, document));
+    fn finish(&mut self, session: u64, document: &[u8]) {
+        self.finished_amount.add(document);
+        match self.finished.last_mut() {
+            Some((owner, documents)) if *owner == session => documents.push(document),
+            _ => {
+                let mut documents = std::mem::take(&mut self.spare);
+                documents.push(document);
+                self.finished.push((session, documents));
+            }
+        }
     }
 
     fn take_open(&mut self, session: u64) -> Vec<Vec<u8>> {
@@ -252,7 +269,8 @@ mod tests {
 
     fn take(pending: &mut Pending) -> Vec<Vec<u8>> {
         let finished = pending.take_finished();
-        finished.into_iter().map(|(_, document)| document).collect()
+        let documents = finished.iter().flat_map(|(_, documents)| documents.iter());
+        documents.map(<[u8]>::to_vec).collect()
     }
 
     fn is_empty(pending: &Pending) -> bool {
@@ -265,7 +283,8 @@ mod tests {
         pending.open(1, id(1), b"{\"in_progress\":true}");
         pending.close(1, id(1), b"{}");
         assert!(!pending.has_open(1));
-        assert_eq!(pending.take_finished(), [(1, b"{}".to_vec())]);
+        let expected = Documents::from_iter([b"{}"]);
+        assert_eq!(pending.take_finished(), [(1, expected)]);
         assert_eq!(take(&mut pending), Vec::<Vec<u8>>::new());
     }
 

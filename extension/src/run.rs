@@ -184,7 +184,13 @@ impl Extension<'_> {
     async fn act(&mut self) {
         for action in std::mem::take(&mut self.actions) {
             match action {
-                Action::Send { daemon, documents } => self.flush.send(daemon, documents).await,
+                Action::Send {
+                    daemon,
+                    mut documents,
+                } => {
+                    self.flush.send(daemon, &mut documents).await;
+                    self.lifecycle.reuse(documents);
+                }
                 Action::AskNext => {
                     self.report_invocation();
                     self.next = Some(Box::pin(self.api.next()));

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use tracestitch_wire::delivery::Counters;
 use tracestitch_wire::time::Timestamp;
 
+use crate::documents::Documents;
 use crate::flush::Flush;
 use crate::interrupted::Interruption;
 use crate::log::{Level, Log};
@@ -56,7 +57,8 @@ async fn counters_add_up_over_random_histories() {
             let mut flush = Flush::new(daemon.parse().ok(), Log::new(Level::Error));
             let take = |pending: &mut Pending| {
                 let finished = pending.take_finished();
-                finished.into_iter().map(|(_, document)| document).collect()
+                let documents = finished.iter().flat_map(|(_, documents)| documents.iter());
+                documents.collect::<Documents>()
             };
             for _ in 0..random.usize(..150) {
                 let (session, id) = (random.u64(..3), random.u64(1..9));
@@ -67,11 +69,11 @@ async fn counters_add_up_over_random_histories() {
                     16 => pending.discard(session, id),
                     17 => pending.discard_all(session),
                     18 => pending.interrupt(session, NOW, &Interruption::Crash),
-                    _ => flush.send(None, take(&mut pending)).await,
+                    _ => flush.send(None, &mut take(&mut pending)).await,
                 }
             }
             (0..3).for_each(|session| pending.interrupt(session, NOW, &Interruption::Timeout));
-            flush.send(None, take(&mut pending)).await;
+            flush.send(None, &mut take(&mut pending)).await;
             let mut counts = *pending.counts();
             counts.delivery = counts.delivery.and(flush.counts());
             assert_eq!(

@@ -10,9 +10,12 @@ use crate::arch::Arch;
 
 const PACKAGE: &str = "tracestitch-extension";
 const PROFILE: &str = "layer";
-/// Linker script that discards the unwind tables: 168 KB, a seventh of the program. Relative to the
-/// root, as the map is.
-const LINKER_SCRIPT: &str = "layer-build/no-unwind-tables.ld";
+/// Linker script that omits the unwinder and its tables: 240 KB, a fifth of the program. Relative to
+/// the root, as the map is.
+const LINKER_SCRIPT: &str = "layer-build/no-unwinding.ld";
+/// Writes the addresses to be relocated as a bit map: 2 KB instead of 45, which would be read at
+/// each start, and stay in memory.
+const PACKED_RELOCATIONS: &str = "link-arg=--pack-dyn-relocs=relr";
 
 /// A copy of the sources, with the folders for results.
 #[derive(Debug)]
@@ -119,6 +122,7 @@ pub(crate) fn extension(workspace: &Workspace, arch: Arch) -> Result<Built> {
         .arg(format!("link-arg=-Map={map}"))
         .arg("-C")
         .arg(format!("link-arg=-T{LINKER_SCRIPT}"))
+        .args(["-C", PACKED_RELOCATIONS])
         .env(linker, "rust-lld")
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&workspace.cargo_home()?)?)
         .env_remove("RUSTFLAGS")

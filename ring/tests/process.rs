@@ -301,16 +301,21 @@ fn nothing_is_lost_with_a_killed_reader(kind: &str, round: u64) {
     let mut accepted = 0;
     thread::scope(|scope| {
         let numbers = scope.spawn(|| numbers(output, &written));
-        while written.lock().unwrap().len() < enough {
+        let mut push = || {
             if writer.push(&[&frame(0, accepted)]).is_ok() {
                 accepted += 1;
             } else {
                 thread::yield_now();
             }
+        };
+        while written.lock().unwrap().len() < enough {
+            push();
             if !process.is_running() || Instant::now() > deadline {
                 break;
             }
         }
+        // The reader has just written. It is killed at any place of its work.
+        (0..random.usize(..500)).for_each(|_| push());
         process.kill();
         numbers.join().unwrap();
     });

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::socket::{Shutdown, shutdown};
+use tracestitch_wire::delivery::Counters;
 
 use super::*;
 use crate::log::Level;
@@ -14,6 +15,12 @@ fn daemon() -> (UdpSocket, DaemonAddress) {
         .unwrap();
     let address = socket.local_addr().unwrap().to_string().parse().unwrap();
     (socket, address)
+}
+
+impl Flush {
+    async fn give(&mut self, daemon: Option<DaemonAddress>, documents: Vec<Vec<u8>>) {
+        self.send(daemon, &mut documents.iter().collect()).await;
+    }
 }
 
 fn flush(fixed: Option<DaemonAddress>) -> Flush {
@@ -31,7 +38,7 @@ async fn each_document_leaves_in_its_own_datagram() {
     let (socket, address) = daemon();
     let mut flush = flush(Some(address));
     flush
-        .send(None, vec![b"{\"n\":1}".to_vec(), b"{\"n\":2}".to_vec()])
+        .give(None, vec![b"{\"n\":1}".to_vec(), b"{\"n\":2}".to_vec()])
         .await;
     assert_eq!(receive(&socket), b"{\"n\":1}");
     assert_eq!(receive(&socket), b"{\"n\":2}");
@@ -50,7 +57,7 @@ async fn documents_go_to_the_daemon_of_their_session_unless_the_user_chose_one()
         (None, "4"),
     ] {
         let document = document.as_bytes().to_vec();
-        free.send(to.cloned(), vec![document]).await;
+        free.give(to.cloned(), vec![document]).await;
     }
     for document in ["1", "3", "4"] {
         assert_eq!(receive(&one), document.as_bytes());
@@ -58,7 +65,7 @@ async fn documents_go_to_the_daemon_of_their_session_unless_the_user_chose_one()
     assert_eq!(receive(&other), b"2");
 
     let mut fixed = flush(Some(to_one));
-    fixed.send(Some(to_other), vec![b"5".to_vec()]).await;
+    fixed.give(Some(to_other), vec![b"5".to_vec()]).await;
     assert_eq!(receive(&one), b"5");
 }
 
@@ -68,7 +75,7 @@ async fn number_of_routes_is_bounded() {
     let daemons: Vec<_> = (0..3 * MAX_ROUTES).map(|_| daemon()).collect();
     for (socket, address) in &daemons {
         flush
-            .send(Some(address.clone()), vec![b"{}".to_vec()])
+            .give(Some(address.clone()), vec![b"{}".to_vec()])
             .await;
         assert_eq!(receive(socket), b"{}");
     }
@@ -94,7 +101,7 @@ async fn check_received_whole(documents: &[Vec<u8>]) {
     });
     let mut flush = flush(Some(address));
     flush.budget = Duration::from_secs(600);
-    flush.send(None, documents.to_vec()).await;
+    flush.give(None, documents.to_vec()).await;
     reader.abort();
     let mut received = read.load(Ordering::Relaxed);
     while socket.recv(&mut [0; 2048]).is_ok() {
@@ -132,38 +139,44 @@ async fn time_in_which_the_sender_worked_makes_no_room() {
     check_received_whole(&documents).await;
 }
 
+/// With pauses the document is the first of a system call, without it is one of several.
 #[tokio::test]
 async fn document_that_the_path_does_not_carry_is_made_smaller() {
-    let (socket, address) = daemon();
-    let mut flush = flush(Some(address));
-    flush.send(None, vec![b"{}".to_vec()]).await;
-    assert_eq!(receive(&socket), b"{}");
-    // More than any datagram over IPv4 carries.
-    flush.routes[0].max_document = 100_000;
     let (half, filler) = ("y".repeat(25_000), "x".repeat(70_000));
-    let document = format!(
+    let large = format!(
         r#"{{"name":"n","id":"1","aws":{{"k":"{half}"}},"metadata":{{"default":{{"k":"{filler}"}}}}}}"#
     );
-    flush
-        .send(None, vec![document.into_bytes(), vec![b'x'; 90_000]])
-        .await;
-    let text = String::from_utf8(receive(&socket)).unwrap();
-    assert!(text.contains("trimmed") && text.contains(&half), "{text}");
-    let counts = flush.counts();
-    assert_eq!((counts.sent, counts.trimmed), (2, 1));
-    assert_eq!(counts.lost.of(Loss::TooLarge), 1);
+    for budget in [BUDGET, Duration::ZERO] {
+        let (socket, address) = daemon();
+        let mut flush = flush(Some(address));
+        flush.budget = budget;
+        flush.give(None, vec![b"{}".to_vec()]).await;
+        assert_eq!(receive(&socket), b"{}");
+        // More than any datagram over IPv4 carries.
+        flush.routes[0].max_document = 100_000;
+        let documents = [&b"1"[..], large.as_bytes(), &[b'x'; 90_000], b"2", b"3"];
+        flush.give(None, documents.map(<[u8]>::to_vec).into()).await;
+        assert_eq!(receive(&socket), b"1");
+        let text = String::from_utf8(receive(&socket)).unwrap();
+        assert!(text.contains("trimmed") && text.contains(&half), "{text}");
+        assert_eq!([receive(&socket), receive(&socket)], [b"2", b"3"]);
+        let counts = flush.counts();
+        assert_eq!((counts.sent, counts.trimmed), (5, 1));
+        assert_eq!(counts.lost.of(Loss::TooLarge), 1);
+        assert_eq!(counts.lost.total(), 1);
+    }
 }
 
 #[tokio::test]
 async fn address_is_looked_up_again_after_a_long_stop() {
     let mut flush = flush("host.invalid:2000".parse().ok());
-    flush.send(None, vec![b"{}".to_vec()]).await;
+    flush.give(None, vec![b"{}".to_vec()]).await;
     let (socket, address) = daemon();
     flush.routes[0].address = Some(address.clone());
     flush.fixed = Some(address);
-    flush.send(None, vec![b"{}".to_vec()]).await;
+    flush.give(None, vec![b"{}".to_vec()]).await;
     flush.reconnect();
-    flush.send(None, vec![b"[]".to_vec()]).await;
+    flush.give(None, vec![b"[]".to_vec()]).await;
     assert_eq!(receive(&socket), b"[]");
     assert_eq!(flush.counts().lost.of(Loss::DaemonUnknown), 2);
 }
@@ -173,7 +186,7 @@ async fn socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
     let (socket, address) = daemon();
     let mut flush = flush(Some(address));
     for _ in 0..3 {
-        flush.send(None, vec![b"[]".to_vec()]).await;
+        flush.give(None, vec![b"[]".to_vec()]).await;
         assert_eq!(receive(&socket), b"[]");
         let sender = flush.routes[0]
             .take_socket(clock::monotonic())
@@ -193,17 +206,50 @@ async fn documents_to_an_absent_daemon_are_counted() {
     let (socket, address) = daemon();
     drop(socket);
     let mut flush = flush(Some(address));
-    flush.send(None, vec![b"{}".to_vec(); 3]).await;
+    flush.give(None, vec![b"{}".to_vec(); 3]).await;
     assert_eq!(flush.counts().lost.of(Loss::NotSent), 3);
     assert_eq!(flush.counts().sent, 0);
+}
+
+/// Batches of fewer and more documents than one system call sends. By turns, the daemon's socket
+/// takes them or the kernel refuses them, as if no process listened.
+#[tokio::test]
+async fn each_document_is_received_or_counted_as_lost() {
+    let [(socket, address), (_other, elsewhere)] = [daemon(), daemon()];
+    let elsewhere = elsewhere.numeric().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut flush = flush(Some(address));
+    flush.budget = Duration::from_secs(600);
+    flush.give(None, Vec::new()).await;
+    let sender = flush.routes[0].take_socket(clock::monotonic()).await;
+    let sender = sender.unwrap();
+    let from = sender.local_addr().unwrap();
+    flush.routes[0].put_back(sender);
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 0..60 {
+        let listens = random.bool();
+        socket
+            .connect(if listens { from } else { elsewhere })
+            .unwrap();
+        let count = random.usize(1..2 * datagrams::MOST + 3);
+        let before = *flush.counts();
+        flush.give(None, vec![b"{}".to_vec(); count]).await;
+        let counts = flush.counts().since(&before);
+        let receive = || socket.recv(&mut [0; 64]).ok();
+        let received = std::iter::from_fn(receive).count();
+        assert_eq!(received, if listens { count } else { 0 }, "{round}");
+        assert_eq!(counts.sent, received as u64, "{round}");
+        let lost = counts.lost.of(Loss::NotSent);
+        assert_eq!(lost, (count - received) as u64, "{round}");
+    }
 }
 
 #[tokio::test]
 async fn documents_without_a_route_are_counted() {
     // A broadcast address, which the kernel refuses.
     let mut flush = flush("255.255.255.255:2000".parse().ok());
-    flush.send(None, vec![b"{}".to_vec()]).await;
-    flush.send(None, vec![b"{}".to_vec()]).await;
+    flush.give(None, vec![b"{}".to_vec()]).await;
+    flush.give(None, vec![b"{}".to_vec()]).await;
     assert_eq!(flush.counts().lost.of(Loss::DaemonUnknown), 2);
 }
 
@@ -212,7 +258,7 @@ async fn name_is_resolved() {
     let (socket, address) = daemon();
     let name = format!("localhost:{}", address.port());
     let mut flush = flush(name.parse().ok());
-    flush.send(None, vec![b"{}".to_vec()]).await;
+    flush.give(None, vec![b"{}".to_vec()]).await;
     assert_eq!(receive(&socket), b"{}");
 }
 
@@ -223,7 +269,7 @@ async fn large_documents_are_split_trimmed_or_counted() {
     let filler = "x".repeat(70_000);
     let trimmed = format!(r#"{{"name":"n","metadata":{{"default":{{"k":"{filler}"}}}}}}"#);
     flush
-        .send(None, vec![trimmed.into_bytes(), vec![b'x'; 70_000]])
+        .give(None, vec![trimmed.into_bytes(), vec![b'x'; 70_000]])
         .await;
     let received: serde_json::Value = serde_json::from_slice(&receive(&socket)).unwrap();
     assert!(

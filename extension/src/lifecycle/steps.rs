@@ -4,6 +4,7 @@ use tracestitch_wire::daemon::DaemonAddress;
 use tracestitch_wire::handoff::Message;
 use tracestitch_wire::time::Timestamp;
 
+use crate::documents::Documents;
 use crate::interrupted::Interruption;
 
 /// Something that happened.
@@ -46,7 +47,7 @@ pub(crate) enum Action {
         /// The daemon that the session of these documents named.
         daemon: Option<DaemonAddress>,
         /// Finished documents, oldest first.
-        documents: Vec<Vec<u8>>,
+        documents: Documents,
     },
     /// Ask for the next event, which lets Lambda freeze the environment.
     AskNext,

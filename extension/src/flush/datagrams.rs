@@ -1,0 +1,59 @@
+//! Several datagrams in one system call.
+
+use std::io;
+use std::net::UdpSocket;
+
+use tracestitch_wire::datagram::PREAMBLE;
+
+/// Most datagrams of one call: about as many documents of 500 bytes as one step of a ring has.
+pub(super) const MOST: usize = 32;
+
+/// Sends the first of `documents`, of which there are 1 to [`MOST`], and as many after it as the
+/// kernel takes. Each leaves in its own datagram. Returns their number.
+///
+/// # Errors
+///
+/// If the kernel does not send the first one. An error of a later one ends the call early, and the
+/// kernel does not return it (sendmmsg(2)): an error that lasts is returned by the next call, which
+/// begins with that document.
+#[cfg(target_os = "linux")]
+pub(super) fn send<'d>(
+    socket: &UdpSocket,
+    mut documents: impl ExactSizeIterator<Item = &'d [u8]>,
+) -> io::Result<usize> {
+    use std::array;
+    use std::io::IoSlice;
+
+    use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
+
+    let count = documents.len().min(MOST);
+    // No document is copied to put the header line before it.
+    let mut parts: [_; MOST] = array::from_fn(|_| {
+        let document = documents.next().unwrap_or_default();
+        let parts = [IoSlice::new(PREAMBLE), IoSlice::new(document)];
+        (parts, SendAncillaryBuffer::default())
+    });
+    let mut datagrams = parts
+        .each_mut()
+        .map(|(parts, control)| MMsgHdr::new(parts, control));
+    Ok(sendmmsg(
+        socket,
+        &mut datagrams[..count],
+        SendFlags::NOSIGNAL,
+    )?)
+}
+
+/// Sends the first of `documents`, of which there is at least one. Returns 1.
+///
+/// # Errors
+///
+/// If the kernel does not send it.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn send<'d>(
+    socket: &UdpSocket,
+    mut documents: impl ExactSizeIterator<Item = &'d [u8]>,
+) -> io::Result<usize> {
+    let document = documents.next().unwrap_or_default();
+    socket.send(&[PREAMBLE, document].concat())?;
+    Ok(1)
+}
