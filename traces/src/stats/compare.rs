@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Row, Table};
+use super::table::{Row, Table};
 
 /// Smallest change of the 99th percentile that is reported, as a ratio.
 const RATIO: f64 = 1.5;

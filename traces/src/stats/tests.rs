@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::Document;
+use crate::model::{Document, Trace};
 
 /// Returns a trace with one call of the vendor that takes so long.
 fn trace(number: usize, milliseconds: u32, fault: bool) -> Trace {

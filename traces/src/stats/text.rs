@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Change, Row, Table};
+use super::compare::Change;
+use super::table::{Row, Table};
 use crate::text::{milliseconds, printable};
 
 /// Longest displayed name, in characters.
