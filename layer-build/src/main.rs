@@ -11,6 +11,7 @@
 //! | `output` | how do lines reach the user? |
 //! | `package` | how do the bytes become a layer? |
 //! | `sbom` | which crates are in it? |
+//! | `notes` | what does a release contain, and which Rust made it? |
 //! | `again` | does another folder give the same bytes? |
 //! | `facts` | do the three stacks agree? |
 //! | `guide` | do the commands of docs/deploy.md work? |
@@ -26,6 +27,7 @@ mod facts;
 mod guide;
 mod image;
 mod linker_map;
+mod notes;
 mod output;
 mod package;
 mod sbom;
@@ -54,6 +56,7 @@ cargo layer validate    runs the commands of docs/deploy.md from the clone to a 
                         validators and against each other
 cargo layer validate --full
                         also builds the template as for a deployment, for both processors
+cargo layer notes TAG   prints the notes of a release; fails if the tag is not the version
 ";
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         ["tools"] => tools::install(&workspace).map(drop),
         ["validate"] => validate::all(&workspace, Build::Quick),
         ["validate", "--full"] => validate::all(&workspace, Build::Full),
+        ["notes", tag] => notes::of(&workspace, tag).and_then(say),
         ["--help" | "-h"] => say(USAGE),
         _ => Err(anyhow::anyhow!("expected one of:\n{USAGE}")),
     };
@@ -119,6 +123,7 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
     }
     let (sbom, components) = sbom::write(workspace)?;
     say(format_args!("{}: {components} components", sbom.display()))?;
+    notes::write_compiler(workspace)?;
     let path = workspace.output().join("SHA256SUMS");
     std::fs::write(&path, sums).with_context(|| format!("write {}", path.display()))
 }
