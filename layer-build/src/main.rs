@@ -14,6 +14,7 @@
 //! | `notes` | what does a release contain, and which Rust made it? |
 //! | `again` | does another folder give the same bytes? |
 //! | `facts` | do the three stacks agree? |
+//! | `audit` | can the stacks be created, and are their settings safe? |
 //! | `guide` | do the commands of docs/deploy.md work? |
 //! | `image` | does the container image have all files? |
 //! | `tools` | where do the validators come from? |
@@ -21,6 +22,7 @@
 
 mod again;
 mod arch;
+mod audit;
 mod compile;
 mod elf;
 mod facts;
@@ -51,9 +53,9 @@ cargo layer --strict    the same; fails if a start-up check is not possible, run
                         extension's tests with both binaries, and builds everything again in
                         another folder to compare the bytes
 cargo layer tools       installs sam, cfn-lint and cargo-lambda in target/tools (with pip)
-cargo layer validate    runs the commands of docs/deploy.md from the clone to a built template;
-                        checks template.yaml, terraform/, cdk/ and container/ with their
-                        validators and against each other
+cargo layer validate    runs the commands of docs/deploy.md that need no AWS account; checks
+                        template.yaml, terraform/, cdk/, container/ and the workflows with their
+                        validators and against each other, and creates the stacks in moto
 cargo layer validate --full
                         also builds the template as for a deployment, for both processors
 cargo layer notes TAG   prints the notes of a release; fails if the tag is not the version
