@@ -1,11 +1,5 @@
-// The layer, two functions, their queue and table, as in template.yaml.
-//
-//   cargo layer
-//   cargo lambda build --release --bin order-api --bin order-worker
-//   cd cdk && npm ci && npm run deploy
-//
-// `cargo layer tools` installs cargo-lambda, see docs/deploy.md. For arm64: `cargo lambda build
-// --arm64`, and `npm run deploy -- -c architecture=arm64`.
+// The layer, two functions, their queue and table, as in template.yaml. docs/deploy.md has the
+// commands.
 
 import { join } from "node:path";
 import {
@@ -15,10 +9,9 @@ import {
 } from "aws-cdk-lib";
 
 // This file runs as build/app.js.
-const here = join(__dirname, "..");
-const built = join(here, "..", "target");
+const built = join(__dirname, "..", "..", "target");
 
-const app = new App({ outdir: join(here, "cdk.out") });
+const app = new App();
 const stack = new Stack(app, "Orders");
 const architecture = app.node.tryGetContext("architecture") === "arm64"
   ? lambda.Architecture.ARM_64
@@ -27,7 +20,7 @@ const architecture = app.node.tryGetContext("architecture") === "arm64"
 const layer = new lambda.LayerVersion(stack, "Tracestitch", {
   code: lambda.Code.fromAsset(join(built, "layer", `tracestitch-${architecture.name}.zip`)),
   compatibleArchitectures: [architecture],
-  compatibleRuntimes: [lambda.Runtime.PROVIDED_AL2023, lambda.Runtime.PROVIDED_AL2],
+  compatibleRuntimes: [lambda.Runtime.PROVIDED_AL2023],
   removalPolicy: RemovalPolicy.RETAIN, // for rollbacks
 });
 
@@ -36,18 +29,23 @@ const table = new dynamodb.Table(stack, "Table", {
   billingMode: dynamodb.BillingMode.PAY_PER_REQUEST,
   pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
   encryption: dynamodb.TableEncryption.AWS_MANAGED,
+  // Deleted with the stack, as are the logs. DynamoDB keeps a backup of a deleted table with
+  // point-in-time recovery for 35 days.
+  removalPolicy: RemovalPolicy.DESTROY,
 });
 const encryption = sqs.QueueEncryption.SQS_MANAGED;
 const dead = new sqs.Queue(stack, "Dead", { encryption, retentionPeriod: Duration.days(14) });
 const queue = new sqs.Queue(stack, "Queue", {
   encryption,
   visibilityTimeout: Duration.seconds(60), // six times the worker's timeout
-  deadLetterQueue: { queue: dead, maxReceiveCount: 3 },
+  // At least 5, as the Lambda guide recommends: throttled invocations count as deliveries.
+  deadLetterQueue: { queue: dead, maxReceiveCount: 5 },
 });
 
 const tracedFunction = (name: string, environment: Record<string, string>) => {
   const logGroup = new logs.LogGroup(stack, `${name}-logs`, {
     retention: logs.RetentionDays.TWO_WEEKS,
+    removalPolicy: RemovalPolicy.DESTROY,
   });
   const role = new iam.Role(stack, `${name}-role`, {
     assumedBy: new iam.ServicePrincipal("lambda.amazonaws.com"),
@@ -55,7 +53,7 @@ const tracedFunction = (name: string, environment: Record<string, string>) => {
   logGroup.grantWrite(role);
   // `tracing: ACTIVE` grants only the two X-Ray actions that sending needs.
   return new lambda.Function(stack, name, {
-    code: lambda.Code.fromAsset(join(built, "lambda", name)),
+    code: lambda.Code.fromAsset(join(built, "lambda", name, "bootstrap.zip")),
     runtime: lambda.Runtime.PROVIDED_AL2023,
     handler: "bootstrap",
     architecture,
@@ -81,6 +79,7 @@ worker.addEventSourceMapping("Orders", {
   eventSourceArn: queue.queueArn,
   batchSize: 10,
   reportBatchItemFailures: true,
+  maxConcurrency: 10,
 });
 
 new CfnOutput(stack, "QueueUrl", { value: queue.queueUrl });

@@ -1,27 +1,25 @@
 # The layer, two functions, their queue and table: template.yaml without the parts that are the same
-# in every stack (API, event bus, state machine, alarms).
-#
-#   cargo layer
-#   cargo lambda build --release --output-format zip --bin order-api --bin order-worker
-#   cd terraform && terraform init && terraform apply
-#
-# `cargo layer tools` installs cargo-lambda, see docs/deploy.md. For arm64: `cargo lambda build
-# --arm64`, and `terraform apply -var architecture=arm64`.
+# in every stack (API, event bus, state machine, alarms). docs/deploy.md has the commands.
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.60"
+      version = "~> 5.60" # below 6.0; .terraform.lock.hcl has the exact version
     }
   }
 }
 
 variable "name" {
-  description = "Prefix of all names."
+  description = "Prefix of all names; each stack of an account needs its own."
   type        = string
   default     = "orders"
+  validation {
+    # `-order-worker` follows, and the name of a function or role has 64 characters at most.
+    condition     = can(regex("^[A-Za-z0-9_-]{1,51}$", var.name))
+    error_message = "The name has up to 51 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "architecture" {
@@ -65,7 +63,7 @@ resource "aws_lambda_layer_version" "tracestitch" {
   filename                 = "${local.built}/layer/tracestitch-${var.architecture}.zip"
   source_code_hash         = filebase64sha256("${local.built}/layer/tracestitch-${var.architecture}.zip")
   compatible_architectures = [var.architecture]
-  compatible_runtimes      = ["provided.al2023", "provided.al2"]
+  compatible_runtimes      = ["provided.al2023"]
   skip_destroy             = true # for rollbacks
 }
 
@@ -81,6 +79,7 @@ resource "aws_lambda_function" "this" {
   memory_size      = 256
   timeout          = 10
   layers           = [aws_lambda_layer_version.tracestitch.arn]
+  depends_on       = [aws_iam_role_policy.this] # the first invocation already needs it
 
   tracing_config {
     mode = "Active"
@@ -104,6 +103,11 @@ resource "aws_lambda_event_source_mapping" "orders" {
   function_name           = aws_lambda_function.this["order-worker"].arn
   batch_size              = 10
   function_response_types = ["ReportBatchItemFailures"]
+  depends_on              = [aws_iam_role_policy.this] # Lambda checks that the role may receive
+
+  scaling_config {
+    maximum_concurrency = 10
+  }
 }
 
 resource "aws_sqs_queue" "orders" {
@@ -112,7 +116,8 @@ resource "aws_sqs_queue" "orders" {
   sqs_managed_sse_enabled    = true
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead.arn
-    maxReceiveCount     = 3
+    # At least 5, as the Lambda guide recommends: throttled invocations count as deliveries.
+    maxReceiveCount = 5
   })
 }
 
@@ -122,6 +127,8 @@ resource "aws_sqs_queue" "dead" {
   sqs_managed_sse_enabled   = true
 }
 
+# Deleted with the stack, as are the logs. DynamoDB keeps a backup of a deleted table with
+# point-in-time recovery for 35 days.
 resource "aws_dynamodb_table" "orders" {
   name         = var.name
   billing_mode = "PAY_PER_REQUEST"

@@ -171,6 +171,11 @@ pub(crate) fn compiler() -> Result<String> {
     rustc(&["--version"])
 }
 
+/// Returns the version of the compiler with its commit, host and LLVM, as lines.
+pub(crate) fn compiler_in_full() -> Result<String> {
+    Ok(rustc(&["--version", "--verbose"])? + "\n")
+}
+
 fn rustc(arguments: &[&str]) -> Result<String> {
     let done = Command::new("rustc")
         .args(arguments)

@@ -106,8 +106,23 @@ mod tests {
             ),
             (
                 "order-worker's queue: deliveries",
-                "3",
-                "then the dead-letter queue",
+                "5",
+                "at least 5 for a queue with a function (Lambda developer guide)",
+            ),
+            (
+                "layer: runtimes",
+                "provided.al2023",
+                "provided.al2 is deprecated",
+            ),
+            (
+                "table: deleted with the stack",
+                "true",
+                "one policy in all three",
+            ),
+            (
+                "order-api: logs deleted with the stack",
+                "true",
+                "one policy in all three",
             ),
             ("layer: kept", "true", "a rollback needs the old version"),
             ("processors", "arm64 x86_64", "both have a layer"),
@@ -149,10 +164,21 @@ mod tests {
                 r#""xray:*""#,
                 "order-api: permissions",
             ),
+            ("maxReceiveCount = 5", "maxReceiveCount = 4", "deliveries"),
             (
-                "maxReceiveCount     = 3",
-                "maxReceiveCount = 4",
-                "deliveries",
+                "retention_in_days = var",
+                "skip_destroy = true\n  retention_in_days = var",
+                "order-api: logs deleted with the stack",
+            ),
+            (
+                "server_side_encryption {",
+                "lifecycle {\n    prevent_destroy = true\n  }\n  server_side_encryption {",
+                "table: deleted with the stack",
+            ),
+            (
+                "maximum_concurrency = 10",
+                "maximum_concurrency = 11",
+                "order-worker: concurrency",
             ),
             (
                 "layers           = [aws_lambda_layer_version.tracestitch.arn]",

@@ -9,17 +9,25 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::guide;
 use crate::output::say;
 use crate::package;
 use crate::tools::{is_missing, run};
 
-/// Builds the image of one function for each processor.
+/// Builds the image of one function for each processor, with the arguments that the guide has for
+/// Docker.
 ///
 /// # Errors
 ///
 /// If buildah is missing, the build fails, or a file is missing or differs.
 pub(crate) fn check(root: &Path) -> Result<()> {
+    let builds = guide::image_builds(root)?;
     for arch in Arch::ALL {
+        let processor = format!("ARCH={}", arch.name());
+        let build = builds
+            .iter()
+            .find(|build| build.contains(&processor))
+            .with_context(|| format!("docs/deploy.md has no docker command with {processor}"))?;
         let folder = tempfile::tempdir().context("make a folder")?;
         let files = folder.path().join("files");
         let mut buildah = Command::new("buildah");
@@ -29,11 +37,15 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             .arg("--runroot")
             .arg(folder.path().join("run"))
             .args(["build", "--quiet", "--isolation", "chroot"])
-            .args(["--build-arg", "BASE=scratch", "--build-arg"])
-            .arg(format!("ARCH={}", arch.name()))
+            .args(["--build-arg", "BASE=scratch"])
             .arg("--output")
             .arg(format!("type=local,dest={}", files.display()))
-            .args(["--file", "container/Dockerfile", "."])
+            // Without the words `docker buildx build`; buildah makes no index with provenance.
+            .args(
+                build[3..]
+                    .iter()
+                    .filter(|word| *word != "--provenance=false"),
+            )
             .current_dir(root);
         run(&mut buildah).map_err(|error| match is_missing(&error) {
             true => error.context(

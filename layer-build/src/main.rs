@@ -11,8 +11,10 @@
 //! | `output` | how do lines reach the user? |
 //! | `package` | how do the bytes become a layer? |
 //! | `sbom` | which crates are in it? |
+//! | `notes` | what does a release contain, and which Rust made it? |
 //! | `again` | does another folder give the same bytes? |
 //! | `facts` | do the three stacks agree? |
+//! | `audit` | can the stacks be created, and are their settings safe? |
 //! | `guide` | do the commands of docs/deploy.md work? |
 //! | `image` | does the container image have all files? |
 //! | `tools` | where do the validators come from? |
@@ -20,12 +22,14 @@
 
 mod again;
 mod arch;
+mod audit;
 mod compile;
 mod elf;
 mod facts;
 mod guide;
 mod image;
 mod linker_map;
+mod notes;
 mod output;
 mod package;
 mod sbom;
@@ -49,11 +53,12 @@ cargo layer --strict    the same; fails if a start-up check is not possible, run
                         extension's tests with both binaries, and builds everything again in
                         another folder to compare the bytes
 cargo layer tools       installs sam, cfn-lint and cargo-lambda in target/tools (with pip)
-cargo layer validate    runs the commands of docs/deploy.md from the clone to a built template;
-                        checks template.yaml, terraform/, cdk/ and container/ with their
-                        validators and against each other
+cargo layer validate    runs the commands of docs/deploy.md that need no AWS account; checks
+                        template.yaml, terraform/, cdk/, container/ and the workflows with their
+                        validators and against each other, and creates the stacks in moto
 cargo layer validate --full
                         also builds the template as for a deployment, for both processors
+cargo layer notes TAG   prints the notes of a release; fails if the tag is not the version
 ";
 
 fn main() -> ExitCode {
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         ["tools"] => tools::install(&workspace).map(drop),
         ["validate"] => validate::all(&workspace, Build::Quick),
         ["validate", "--full"] => validate::all(&workspace, Build::Full),
+        ["notes", tag] => notes::of(&workspace, tag).and_then(say),
         ["--help" | "-h"] => say(USAGE),
         _ => Err(anyhow::anyhow!("expected one of:\n{USAGE}")),
     };
@@ -119,6 +125,7 @@ fn layers(workspace: &Workspace, strict: bool) -> Result<()> {
     }
     let (sbom, components) = sbom::write(workspace)?;
     say(format_args!("{}: {components} components", sbom.display()))?;
+    notes::write_compiler(workspace)?;
     let path = workspace.output().join("SHA256SUMS");
     std::fs::write(&path, sums).with_context(|| format!("write {}", path.display()))
 }

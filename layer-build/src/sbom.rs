@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 use crate::arch::Arch;
 use crate::compile::Workspace;
@@ -106,13 +107,36 @@ fn document(subject: &Component, components: &[Component]) -> String {
         .iter()
         .map(|component| component.json("library"))
         .collect();
-    format!(
-        r#"{{"bomFormat":"CycloneDX","specVersion":"1.5","version":1,"metadata":{{"component":{}}},"components":[
+    let content = format!(
+        r#""metadata":{{"component":{}}},"components":[
 {}
-]}}
-"#,
+]"#,
         subject.json("application"),
         components.join(",\n")
+    );
+    let serial = serial_number(&content);
+    format!(
+        r#"{{"bomFormat":"CycloneDX","specVersion":"1.5","serialNumber":"{serial}","version":1,{content}}}
+"#
+    )
+}
+
+/// Derives the serial number from the content, so that the same crates give the same bytes. It is a
+/// UUID of version 8, whose bits the application chooses (RFC 9562, section 5.8).
+fn serial_number(content: &str) -> String {
+    let digest = Sha256::digest(content.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "urn:uuid:{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
     )
 }
 
@@ -135,5 +159,26 @@ mod tests {
         let text = document(&component(), &[component(), component()]);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["components"][1]["purl"], "pkg:cargo/a@1.0.0");
+    }
+
+    /// `actions/attest` refuses a document without one of these members.
+    #[test]
+    fn document_has_what_an_attestation_needs() {
+        let document = |version| {
+            let component = Component::read(&format!("a v{version}|MIT")).unwrap();
+            let text = document(&component, &[]);
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()
+        };
+        let json = document("1.0.0");
+        assert_eq!(json["bomFormat"], "CycloneDX");
+        assert_eq!(json["specVersion"], "1.5");
+        let serial = json["serialNumber"].as_str().unwrap();
+        let uuid = serial.strip_prefix("urn:uuid:").unwrap();
+        let lengths: Vec<_> = uuid.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(uuid.as_bytes()[14], b'8');
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]));
+        assert_eq!(json, document("1.0.0"), "the same crates, the same bytes");
+        assert_ne!(json["serialNumber"], document("1.0.1")["serialNumber"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Validators of the templates, with pinned versions, installed in `target/tools`.
+//! Validators of the templates, with pinned versions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,26 +10,40 @@ use crate::compile::Workspace;
 use crate::output::say;
 
 /// Packages for pip. cargo-lambda links for Amazon Linux with zig.
-const REQUIREMENTS: &str = include_str!("../tools.txt");
+const TOOLS: &str = include_str!("../tools.txt");
+/// Packages for pip that only this project's own checks need. They are installed apart, because
+/// checkov requires older versions of packages that sam requires, too.
+const CHECKERS: &str = include_str!("../checkers.txt");
 
-/// Installs the tools unless these versions are installed, and returns the folder of their programs.
+/// Installs the guide's tools in `target/tools`, and returns the folder of their programs.
 pub(crate) fn install(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.root().join("target/tools");
-    let programs = folder.join("bin");
-    let installed = folder.join("installed.txt");
-    if !fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            .context("make a Python environment (Debian: apt-get install python3-venv)")?;
-        run(Command::new(programs.join("pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(REQUIREMENTS.split_whitespace()))?;
-        fs::write(&installed, REQUIREMENTS)
-            .with_context(|| format!("write {}", installed.display()))?;
-    }
+    let programs = packages(workspace, "target/tools", TOOLS)?;
     say(format_args!(
         "sam, cfn-lint and cargo-lambda are installed:\n  export PATH={}:$PATH",
         programs.display()
     ))?;
+    Ok(programs)
+}
+
+/// Installs the checkers in `target/checkers`, and returns the folder of their programs.
+pub(crate) fn install_checkers(workspace: &Workspace) -> Result<PathBuf> {
+    packages(workspace, "target/checkers", CHECKERS)
+}
+
+/// Installs packages in a Python environment unless these versions are installed.
+fn packages(workspace: &Workspace, folder: &str, requirements: &str) -> Result<PathBuf> {
+    let folder = workspace.root().join(folder);
+    let programs = folder.join("bin");
+    let installed = folder.join("installed.txt");
+    if !fs::read_to_string(&installed).is_ok_and(|text| text == requirements) {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
+            .context("make a Python environment (Debian: apt-get install python3-venv)")?;
+        run(Command::new(programs.join("pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(requirements.split_whitespace()))?;
+        fs::write(&installed, requirements)
+            .with_context(|| format!("write {}", installed.display()))?;
+    }
     Ok(programs)
 }
 

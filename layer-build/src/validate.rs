@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::Arch;
+use crate::audit::Audit;
 use crate::compile::{self, Workspace};
 use crate::output::say;
 use crate::tools::{self, is_missing, run};
@@ -35,7 +36,12 @@ pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
     facts::compare_terraform(root)?;
     say("terraform/main.tf agrees with template.yaml")?;
     terraform(&root.join("terraform"))?;
-    guide::follow(root)?;
+    let audit = Audit::install(workspace)?;
+    audit.workflows()?;
+    audit.checkov("terraform", Path::new("terraform/main.tf"))?;
+    audit.checkov("dockerfile", Path::new("container/Dockerfile"))?;
+    audit.sam()?;
+    guide::follow(root, &guide::EXAMPLE, None)?;
     built(&root.join(".aws-sam/build"))?;
     say("the commands of docs/deploy.md build the template")?;
     let programs = tools::install(workspace)?;
@@ -45,8 +51,11 @@ pub(crate) fn all(workspace: &Workspace, how: Build) -> Result<()> {
             build_for(root, &programs, arch)?;
         }
     }
+    guide::follow(root, &guide::IMAGE, Some(&programs))?;
     image::check(root)?;
-    synthesize(root, &programs)
+    guide::follow(root, &guide::CDK, Some(&programs))
+        .context("this step needs Node.js 20 or later with npm")?;
+    cdk(root, &programs, &audit)
 }
 
 /// Builds the template as for a deployment.
@@ -101,38 +110,32 @@ fn terraform(folder: &Path) -> Result<()> {
 }
 
 /// Makes a template of the CDK stack for each processor and checks it.
-fn synthesize(root: &Path, programs: &Path) -> Result<()> {
-    let cdk = root.join("cdk");
-    run(Command::new("npm")
-        .args(["ci", "--silent", "--no-audit", "--no-fund"])
-        .current_dir(&cdk))
-    .context("this step needs Node.js 20 or later with npm")?;
-    run(Command::new("npm")
-        .args(["run", "--silent", "compile"])
-        .current_dir(&cdk))?;
+fn cdk(root: &Path, programs: &Path, audit: &Audit<'_>) -> Result<()> {
+    let folder = root.join("cdk");
     for arch in Arch::ALL {
         // CDK keeps a copy of every asset of earlier runs.
-        match fs::remove_dir_all(cdk.join("cdk.out")) {
+        match fs::remove_dir_all(folder.join("cdk.out")) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).context("remove cdk.out");
             }
             _ => {}
         }
-        let context = format!(r#"{{"architecture":"{}"}}"#, arch.name());
-        run(Command::new("npm")
-            .args(["run", "--silent", "synth"])
-            .env("CDK_CONTEXT_JSON", context)
-            .current_dir(&cdk))?;
+        run(Command::new("npx")
+            .args(["cdk", "synth", "--quiet", "--context"])
+            .arg(format!("architecture={}", arch.name()))
+            .env("CDK_DISABLE_CLI_TELEMETRY", "true")
+            .current_dir(&folder))?;
         // W3005: CDK writes dependencies that are implied.
         run(Command::new(programs.join("cfn-lint"))
             .args(["--ignore-checks", "W3005", "--"])
             .arg("cdk.out/Orders.template.json")
-            .current_dir(&cdk))?;
+            .current_dir(&folder))?;
         facts::compare_cdk(root, arch)?;
         say(format_args!(
             "cdk/app.ts agrees with template.yaml on {}",
             arch.name()
         ))?;
+        audit.cloudformation(Path::new("cdk/cdk.out/Orders.template.json"))?;
     }
     Ok(())
 }

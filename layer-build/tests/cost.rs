@@ -21,6 +21,11 @@ fn xray(traces: f64) -> f64 {
     (traces - FREE).max(0.0) * TRACE
 }
 
+/// Price of the traces that a group retrieves, if it retrieves each one that arrives.
+fn retrieved(traces: f64) -> f64 {
+    (traces - 1_000_000.0).max(0.0) * 0.000_000_5
+}
+
 fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -60,6 +65,7 @@ fn table_of_costs_is_correct() {
             format!("{lambda:.2}"),
             format!("**{:.2}**", xray(traces) + lambda),
             format!("{:.2}", xray(low) + lambda),
+            format!("{:.2}", retrieved(traces)),
         ]
     });
     let [million, billion] = columns;
@@ -67,4 +73,16 @@ fn table_of_costs_is_correct() {
         let cells = format!("| {million} | {billion} |");
         assert!(text.contains(&cells), "docs/cost.md lacks {cells}");
     }
+}
+
+#[test]
+fn alarms_of_the_template_are_counted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let template = fs::read_to_string(root.join("template.yaml")).unwrap();
+    let alarms = template.matches("Type: AWS::CloudWatch::Alarm").count();
+    assert_eq!(alarms, 9);
+    let text = fs::read_to_string(root.join("docs/cost.md")).unwrap();
+    let price = f64::from(u32::try_from(alarms).unwrap()) * 0.10;
+    let sentence = format!("nine alarms with one metric each, {price:.2} a month");
+    assert!(text.contains(&sentence), "docs/cost.md lacks {sentence:?}");
 }

@@ -48,7 +48,7 @@ fn error_on_an_unknown_argument_lists_the_known_ones() {
         .unwrap();
     assert!(!done.status.success());
     let error = String::from_utf8(done.stderr).unwrap();
-    for known in ["--strict", "tools", "validate", "--full"] {
+    for known in ["--strict", "tools", "validate", "--full", "notes"] {
         assert!(error.contains(known), "{error}");
     }
 }

@@ -102,7 +102,7 @@ fn newer_runs_of_ci_cancel_older_ones() {
 }
 
 #[test]
-fn jobs_have_the_rights_to_read_and_no_others() {
+fn jobs_may_read_and_the_draft_may_also_write() {
     for name in ["ci", "release"] {
         let workflow = workflow(name);
         assert_eq!(
@@ -111,12 +111,20 @@ fn jobs_have_the_rights_to_read_and_no_others() {
         );
         for (job, steps) in jobs(&workflow) {
             let rights = steps["permissions"].as_mapping().unwrap();
-            for (right, level) in rights {
-                let release = (name, job) == ("release", "draft");
-                let expected = if release { "write" } else { "read" };
-                assert_eq!(right, "contents", "{name}: {job}");
-                assert_eq!(level, expected, "{name}: {job}");
-            }
+            let rights: Vec<_> = rights
+                .iter()
+                .map(|(right, level)| (right.as_str().unwrap(), level.as_str().unwrap()))
+                .collect();
+            let expected: &[_] = match (name, job) {
+                ("release", "draft") => &[
+                    ("contents", "write"),
+                    ("id-token", "write"),
+                    ("attestations", "write"),
+                ],
+                ("ci", "passed") => &[],
+                _ => &[("contents", "read")],
+            };
+            assert_eq!(rights, expected, "{name}: {job}");
         }
     }
 }
@@ -150,8 +158,54 @@ fn release_is_checked_in_full() {
         "cargo-deny-action",
         "target/layer/SHA256SUMS",
         "target/layer/tracestitch.cdx.json",
+        "target/layer/rustc.txt",
+        "target/layer/notes.md",
+        "cargo layer notes \"$GITHUB_REF_NAME\"",
+        "--notes-file layer/notes.md",
+        "layer/rustc.txt\n",
     ] {
         assert!(workflow.contains(command), "release.yml lacks {command}");
     }
     assert!(workflow.contains("needs: [layer, templates, crates]"));
+}
+
+/// A tag can be moved to other code, a commit cannot. The remark names the tag of the commit.
+#[test]
+fn actions_are_pinned_to_commits() {
+    let mut pinned = std::collections::BTreeMap::new();
+    for name in ["ci", "release"] {
+        let text = read(&format!(".github/workflows/{name}.yml"));
+        for line in text.lines().filter(|line| line.contains("uses: ")) {
+            let (_, action) = line.split_once("uses: ").unwrap();
+            let (action, tag) = action
+                .split_once(" # v")
+                .unwrap_or_else(|| panic!("{name}: no tag: {line}"));
+            let (action, commit) = action.split_once('@').unwrap();
+            let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(is_commit, "{name}: {line}");
+            assert_eq!(tag.split('.').count(), 3, "{name}: {line}");
+            let known = pinned.entry(action.to_owned()).or_insert_with(|| commit.to_owned());
+            assert_eq!(known, commit, "two versions of {action}");
+        }
+    }
+    assert!(pinned.len() > 5);
+}
+
+/// The zips get an attestation of their provenance and one of their components.
+#[test]
+fn release_attests_the_zips() {
+    let release = workflow("release");
+    let steps = release["jobs"]["draft"]["steps"].as_sequence().unwrap();
+    let attestations: Vec<_> = steps
+        .iter()
+        .filter(|step| {
+            let uses = step["uses"].as_str();
+            uses.is_some_and(|uses| uses.starts_with("actions/attest@"))
+        })
+        .map(|step| {
+            assert_eq!(step["with"]["subject-path"], "layer/*.zip");
+            step["with"]["sbom-path"].as_str()
+        })
+        .collect();
+    assert_eq!(attestations, [None, Some("layer/tracestitch.cdx.json")]);
 }

@@ -116,10 +116,15 @@ impl Function<'_> {
         fact("layers", array(property("Layers")).len().to_string());
         fact("variables", list(self.variables.keys().cloned()));
         fact("permissions", list(template.permissions(self.role)));
-        let logs = template.properties(target(&property("LoggingConfig")["LogGroup"]))?;
+        let group = target(&property("LoggingConfig")["LogGroup"]);
+        let logs = template.properties(group)?;
         fact(
             "days of logs",
             text_of(template.parameter(&logs["RetentionInDays"])),
+        );
+        fact(
+            "logs deleted with the stack",
+            is_deleted(&template.0["Resources"][group]).to_string(),
         );
         Ok(())
     }
@@ -189,6 +194,8 @@ impl<'a> Template<'a> {
                 array(&source["FunctionResponseTypes"]).iter().map(text_of)
             )),
         );
+        let concurrency = &source["ScalingConfig"]["MaximumConcurrency"];
+        fact(": concurrency", self.parameter(concurrency));
         let queue = self.properties(target(&source[queue]))?;
         let redrive = &queue["RedrivePolicy"];
         fact("'s queue: deliveries", &redrive["maxReceiveCount"]);
@@ -210,6 +217,10 @@ impl<'a> Template<'a> {
             .of_type("AWS::DynamoDB::Table")
             .next()
             .context("no table")?;
+        facts.insert(
+            "table: deleted with the stack".into(),
+            is_deleted(table).to_string(),
+        );
         let table = &table["Properties"];
         let recovery = &table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
         for (question, answer) in [
@@ -266,6 +277,12 @@ fn target(value: &Value) -> &str {
         .as_str()
         .or_else(|| value["Fn::GetAtt"][0].as_str());
     name.unwrap_or_default()
+}
+
+/// Returns true if CloudFormation deletes a resource with its stack, or if another takes its place.
+fn is_deleted(resource: &Value) -> bool {
+    let deletes = |policy: &str| resource[policy] == "Delete";
+    deletes("DeletionPolicy") && deletes("UpdateReplacePolicy")
 }
 
 fn array(value: &Value) -> &[Value] {

@@ -16,7 +16,12 @@ pub(super) fn facts(text: &str) -> Result<Facts> {
         file.function(name, &mut facts)?;
     }
     file.source(&mut facts)?;
-    let table = Scope::of(&file, file.resource("aws_dynamodb_table", None)?, "");
+    let table = file.resource("aws_dynamodb_table", None)?;
+    facts.insert(
+        "table: deleted with the stack".into(),
+        is_deleted(table).to_string(),
+    );
+    let table = Scope::of(&file, table, "");
     for (question, answer) in [
         ("key", table.get("hash_key")),
         ("billing", table.get("billing_mode")),
@@ -43,6 +48,20 @@ pub(super) fn facts(text: &str) -> Result<Facts> {
     let validation = Scope::of(&file, architecture, "").nested("validation", "condition");
     facts.insert("processors".into(), text_of(&validation["contains"][0]));
     Ok(facts)
+}
+
+/// Returns true if Terraform deletes a resource with the others.
+fn is_deleted(resource: &Block) -> bool {
+    let body = resource.body();
+    let keeps = |body: &Body, names: &[&str]| {
+        let mut attributes = body.attributes();
+        attributes.any(|found| names.contains(&found.key()) && *found.expr() != false.into())
+    };
+    let lifecycle = body
+        .blocks()
+        .find(|inner| inner.identifier() == "lifecycle");
+    !keeps(body, &["skip_destroy", "deletion_protection_enabled"])
+        && !lifecycle.is_some_and(|block| keeps(block.body(), &["prevent_destroy"]))
 }
 
 struct File<'a>(&'a Body);
@@ -99,6 +118,7 @@ impl<'a> File<'a> {
             "days of logs",
             Scope::of(self, logs, name).get("retention_in_days"),
         );
+        fact("logs deleted with the stack", is_deleted(logs).into());
         let policy = self.resource("aws_iam_role_policy", None)?;
         let policy = Scope::of(self, policy, name).get("policy");
         let statements = policy["Statement"].as_array().context("no statements")?;
@@ -121,6 +141,8 @@ impl<'a> File<'a> {
         };
         fact(": batch", &mapping.get("batch_size"));
         fact(": answers", &mapping.get("function_response_types"));
+        let concurrency = mapping.nested("scaling_config", "maximum_concurrency");
+        fact(": concurrency", &concurrency);
         let queue = self.queue(&mapping.get("event_source_arn"))?;
         let redrive = queue.get("redrive_policy");
         fact("'s queue: deliveries", &redrive["maxReceiveCount"]);
