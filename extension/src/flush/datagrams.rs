@@ -1,6 +1,6 @@
 //! Several datagrams in one system call.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
 
 use tracestitch_wire::datagram::PREAMBLE;
@@ -16,8 +16,25 @@ pub(super) const MOST: usize = 32;
 /// If the kernel does not send the first one. An error of a later one ends the call early, and the
 /// kernel does not return it (sendmmsg(2)): an error that lasts is returned by the next call, which
 /// begins with that document.
-#[cfg(target_os = "linux")]
 pub(super) fn send<'d>(
+    socket: &UdpSocket,
+    documents: impl ExactSizeIterator<Item = &'d [u8]> + Clone,
+) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    match send_several(socket, documents.clone()) {
+        // A sandbox may know `send` alone.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::Unsupported | ErrorKind::PermissionDenied
+            ) => {}
+        result => return result,
+    }
+    send_one(socket, documents)
+}
+
+#[cfg(target_os = "linux")]
+fn send_several<'d>(
     socket: &UdpSocket,
     mut documents: impl ExactSizeIterator<Item = &'d [u8]>,
 ) -> io::Result<usize> {
@@ -48,12 +65,36 @@ pub(super) fn send<'d>(
 /// # Errors
 ///
 /// If the kernel does not send it.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn send<'d>(
+fn send_one<'d>(
     socket: &UdpSocket,
-    mut documents: impl ExactSizeIterator<Item = &'d [u8]>,
+    mut documents: impl Iterator<Item = &'d [u8]>,
 ) -> io::Result<usize> {
     let document = documents.next().unwrap_or_default();
     socket.send(&[PREAMBLE, document].concat())?;
     Ok(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_the_same_one_at_a_time() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        let documents: [&[u8]; 2] = [b"{\"a\":1}", b"{\"b\":2}"];
+        let received = || {
+            let mut buffer = [0; 256];
+            let length = receiver.recv(&mut buffer).unwrap();
+            buffer[..length].to_vec()
+        };
+        assert_eq!(send(&sender, documents.into_iter()).unwrap(), 2);
+        let together = [received(), received()];
+        for (document, datagram) in documents.into_iter().zip(together) {
+            assert_eq!(datagram, [PREAMBLE, document].concat());
+            assert_eq!(send_one(&sender, [document].into_iter()).unwrap(), 1);
+            assert_eq!(received(), datagram);
+        }
+    }
 }

@@ -240,9 +240,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         effect: "the extension drops every fifth document that it should close",
         krate: EXTENSION,
         code: "Closed::Now(document) => { self.counts.interrupted += 1; \
-               self.finish(session, document);",
+               self.finish(session, &document);",
         faulty: "Closed::Now(document) => { self.counts.interrupted += 1; \
-                 if !PLANTED_EVERY(5) { self.finish(session, document); }",
+                 if !PLANTED_EVERY(5) { self.finish(session, &document); }",
     },
     Mutant {
         name: "closed-without-fault",
@@ -277,9 +277,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "sent-twice",
         effect: "the extension sends every tenth document twice",
         krate: EXTENSION,
-        code: "let mut parts = self.fit(document);",
-        faulty: "let twice = PLANTED_EVERY(10).then(|| document.clone()); \
-                 let mut parts = self.fit(document); parts.extend(twice);",
+        code: "Some((owner, documents)) if *owner == session => documents.push(document),",
+        faulty: "Some((owner, documents)) if *owner == session => { documents.push(document); \
+                 if PLANTED_EVERY(10) { documents.push(document); } }",
     },
     Mutant {
         name: "asks-before-it-sends",
@@ -310,10 +310,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "extension-without-pace",
         effect: "the extension sends without its pace",
         krate: EXTENSION,
-        code: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
-               && self.is_in_time() {",
-        faulty: "while !self.pace.admits(self.datagram.len(), self.resumed.into_std()) \
-                 && self.is_in_time() && !PLANTED {",
+        code: "while !self.pace.admits(length, self.resumed.into_std()) && self.is_in_time() {",
+        faulty: "while !self.pace.admits(length, self.resumed.into_std()) && self.is_in_time() \
+                 && !PLANTED {",
     },
     Mutant {
         name: "direct-without-pace",
