@@ -157,7 +157,9 @@ fn actions_are_pinned_to_commits() {
             let is_commit = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
             assert!(is_commit, "{name}: {line}");
             assert_eq!(tag.split('.').count(), 3, "{name}: {line}");
-            let known = pinned.entry(action.to_owned()).or_insert_with(|| commit.to_owned());
+            let known = pinned
+                .entry(action.to_owned())
+                .or_insert_with(|| commit.to_owned());
             assert_eq!(known, commit, "two versions of {action}");
         }
     }
