@@ -160,9 +160,10 @@ impl Extension<'_> {
     /// is kept, and the function has room again.
     async fn sweep(&mut self) {
         self.flush.begin_turn();
-        // The pauses between two steps must not delay the end of a function that it reports.
-        let now = clock::wall().into();
         self.connections.receive();
+        // The time at which a function is known to have ended: after everything that it wrote, and
+        // before the pauses between two steps.
+        let now = clock::wall().into();
         while self.step(now) {
             self.act().await;
         }

@@ -98,6 +98,8 @@ pub struct Document {
     /// Kind of AWS resource that a segment ran on, such as `AWS::Lambda::Function`. For segments
     /// only.
     pub origin: Option<&'static str>,
+    /// ARN of the resource that a segment ran on. For segments only.
+    pub resource_arn: Option<Text>,
     /// The user who sent the request; see [`Document::set_user`].
     user: Option<Text>,
     /// Kind of the called service; `None` for work of the function itself.
@@ -143,6 +145,7 @@ impl Document {
             end_time: None,
             in_progress: true,
             origin: None,
+            resource_arn: None,
             user: None,
             namespace: None,
             error: false,
@@ -264,6 +267,7 @@ impl Json for Document {
             .member(key!("end_time"), &self.end_time)
             .member(key!("in_progress"), &self.in_progress)
             .member(key!("origin"), &self.origin)
+            .member(key!("resource_arn"), &self.resource_arn)
             .member(key!("user"), &self.user)
             .member(key!("namespace"), &self.namespace)
             .member(key!("error"), &self.error)
@@ -291,13 +295,25 @@ pub enum Namespace {
 
 /// A reference to a segment or subsegment of another trace.
 ///
-/// Written like the links of OpenTelemetry's X-Ray exporter, the only public writer of links.
+/// Written like the links that Lambda writes for the messages of a batch
+/// (opentelemetry-collector-contrib#20350).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Trace that is referred to.
     pub trace_id: TraceId,
     /// Segment or subsegment in that trace.
     pub id: SegmentId,
+    /// Role of that segment or subsegment.
+    pub reference: Reference,
+}
+
+/// Role of the target of a [`Link`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// Caused the work of the document that has the link.
+    Parent,
+    /// Was caused by that work.
+    Child,
 }
 
 impl Json for Namespace {
@@ -309,11 +325,21 @@ impl Json for Namespace {
     }
 }
 
+impl Json for Reference {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Self::Parent => br#"{"aws.xray.reserved.reference_type":"parent"}"#,
+            Self::Child => br#"{"aws.xray.reserved.reference_type":"child"}"#,
+        });
+    }
+}
+
 impl Json for Link {
     fn write(&self, out: &mut Vec<u8>) {
         Object::begin(out)
             .member(key!("trace_id"), &self.trace_id)
             .member(key!("id"), &self.id)
+            .member(key!("attributes"), &self.reference)
             .end();
     }
 }

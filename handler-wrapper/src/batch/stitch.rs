@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tracestitch_wire::{
-    document::{Document, Link, Text},
+    document::{Document, Link, Reference, Text},
     header::TraceHeader,
     time::Timestamp,
 };
@@ -17,9 +17,10 @@ use crate::{
     trace::{context::Context, deadline::Deadline, subsegment::Subsegment, trace::Trace},
 };
 
-/// Largest number of messages that the invocation's trace points to. X-Ray keeps 500 KB of a trace
-/// (X-Ray endpoints and quotas), of which the pointers take a fifth.
-const MAX_POINTERS: usize = 100;
+/// Largest number of messages of a batch that have a pointer in the invocation's trace, and a link
+/// from it and back. X-Ray accepts 100 links in a trace (X-Ray developer guide, "Linking traces"), and
+/// Lambda's own segment has up to 20.
+const MAX_POINTERS: usize = 80;
 
 /// The trace in which a message is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -116,6 +117,7 @@ impl Stitched {
                 document.links.extend(header.parent.map(|id| Link {
                     trace_id: header.root,
                     id,
+                    reference: Reference::Parent,
                 }));
             }
         };
@@ -168,8 +170,8 @@ fn is_taken(trace: &Trace, carried: &TraceHeader) -> bool {
     })
 }
 
-/// Begins the thin subsegment that points to `segment`, and links `segment` back to it, or without
-/// it to the current subsegment of the invocation.
+/// Begins the thin subsegment that points to `segment`, and links `segment` back to it. Without room
+/// for it, only the metadata of `segment` names the invocation's trace.
 fn point<M: Item>(
     batch: &Batch,
     trace: &Trace,
@@ -194,6 +196,7 @@ fn point<M: Item>(
             pointer.links.extend(segment.as_ref().map(|segment| Link {
                 trace_id: segment.trace_id,
                 id: segment.id,
+                reference: Reference::Child,
             }));
         })
     } else {
@@ -201,10 +204,12 @@ fn point<M: Item>(
     };
     if let (Some(segment), Some(trace_id)) = (segment, invocation) {
         note::<M>(segment, "invocation_trace", Some(trace_id.to_string()));
-        segment.links.push(Link {
+        // Several messages of a batch may belong to one producer's trace.
+        segment.links.extend(pointer.id().map(|id| Link {
             trace_id,
-            id: pointer.id().unwrap_or(around.id),
-        });
+            id,
+            reference: Reference::Parent,
+        }));
     }
     pointer
 }

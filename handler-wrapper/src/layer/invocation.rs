@@ -63,6 +63,7 @@ impl Invocation {
             // Lambda records no segment without a decision of the runtime's own.
             has_facade_segment: decided && by_runtime,
             asked,
+            function_arn: context.invoked_function_arn.as_str().into(),
             ..Trace::new(tracer.clone(), header, &context.request_id)
         });
         init::hand_over(&trace);
@@ -212,7 +213,7 @@ impl<F: Future> Future for InvocationFuture<F> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tracestitch_wire::id::SegmentId;
+    use tracestitch_wire::{header::TraceHeader, id::SegmentId};
 
     use super::*;
     use crate::{
@@ -223,6 +224,27 @@ mod tests {
         trace::subsegment::Subsegment,
         transport::sink::Sink,
     };
+
+    #[test]
+    fn segments_of_an_invocation_have_its_id_and_the_functions_arn() {
+        const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+        let tracer = Arc::new(Kept::default().tracer());
+        let mut context = context(SAMPLED);
+        context.invoked_function_arn = ARN.to_owned();
+        let invocation = Invocation::begin(&tracer, &context, None);
+        let header: TraceHeader = SAMPLED.parse().unwrap();
+        // As for a message of the invocation.
+        let trace = invocation.trace.carried(header.clone());
+        for trace in [&*invocation.trace, &trace] {
+            let segment = trace.segment(&header, None, clock::now());
+            assert_eq!(segment.aws.get("request_id"), Some("r-1".into()));
+            assert_eq!(segment.aws.get("function_arn"), Some(ARN.into()));
+            assert_eq!(segment.resource_arn.unwrap().as_str(), ARN);
+        }
+        let outside = Trace::new(tracer, None, "").segment(&header, None, clock::now());
+        assert_eq!(outside.aws.get("request_id"), None);
+        assert_eq!(outside.resource_arn, None);
+    }
 
     /// A sink whose documents never leave.
     #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracestitch_wire::{
-    document::Document,
+    document::{Document, Text},
     header::{Sampling, TraceHeader},
     id::SegmentId,
     time::Timestamp,
@@ -34,6 +34,8 @@ pub(crate) struct Trace {
     pub(crate) header: Option<TraceHeader>,
     /// Id of the invocation; empty outside Lambda.
     pub(crate) request_id: Arc<str>,
+    /// ARN with which the function was invoked; empty outside Lambda.
+    pub(crate) function_arn: Arc<str>,
     pub(crate) subsegments: AtomicUsize,
     pub(crate) left_out: AtomicUsize,
     /// Time at which Lambda ends the invocation, if known.
@@ -65,6 +67,7 @@ impl Trace {
             tracer,
             header,
             request_id: request_id.into(),
+            function_arn: Arc::default(),
             subsegments: AtomicUsize::new(0),
             left_out: AtomicUsize::new(0),
             deadline: None,
@@ -80,6 +83,7 @@ impl Trace {
     pub(crate) fn carried(&self, header: TraceHeader) -> Self {
         Self {
             deadline: self.deadline,
+            function_arn: self.function_arn.clone(),
             ..Self::new(self.tracer.clone(), Some(header), &self.request_id)
         }
     }
@@ -157,6 +161,14 @@ impl Trace {
         let parent = parent.filter(|_| !self.is_tail_sampled());
         let mut segment = Document::segment(name, header.root, parent, now);
         segment.origin = self.tracer.origin;
+        // Lambda's own segments have these.
+        if !self.request_id.is_empty() {
+            segment.aws.insert("request_id", &*self.request_id);
+        }
+        if !self.function_arn.is_empty() {
+            segment.aws.insert("function_arn", &*self.function_arn);
+            segment.resource_arn = Some(Text::from(self.function_arn.to_string()));
+        }
         if self.is_tail_sampled() {
             segment.annotations.insert("unsampled".into(), true.into());
         }

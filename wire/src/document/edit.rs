@@ -29,6 +29,9 @@ impl Document {
         if let Some(user) = &mut self.user {
             edit_text(user, Place::User, edit);
         }
+        if let Some(arn) = &mut self.resource_arn {
+            edit_text(arn, Place::Aws("resource_arn"), edit);
+        }
         for (key, value) in self.annotations.iter_mut() {
             edit_annotation(key, value, edit);
         }

@@ -20,7 +20,7 @@ pub enum Place<'a> {
     User,
     /// Query without literals, or type or user of the database.
     Sql,
-    /// Value of the fact with this key in the `aws` block.
+    /// Value of the fact with this key in the `aws` block, or `resource_arn` of a segment.
     Aws(&'a str),
     /// Message, type or stack of an exception.
     Cause,

@@ -62,12 +62,14 @@ fn message_segment_matches_the_golden_file() {
     let parent = "53995c3f42cd8ad8".parse().unwrap();
     let mut message = Document::segment("order-worker".into(), trace_id(), Some(parent), at(0));
     message.origin = Some("AWS::Lambda::Function");
+    message.resource_arn = Some("arn:aws:lambda:eu-west-1:123456789012:function:f".into());
     message.annotations.insert("cold-start".into(), true.into());
     message.put_metadata("tracestitch".into(), "message_id".into(), "m-1".into());
     message.put_metadata("tracestitch".into(), "receive_count".into(), 1.into());
     message.links.push(Link {
         trace_id: trace_id(),
         id: parent,
+        reference: Reference::Parent,
     });
     assert!(message.is_in_progress());
     assert_eq!(

@@ -104,6 +104,11 @@ async fn message_is_a_segment_in_its_producers_trace() {
         assert_eq!(segment["parent_id"], json!(parent.to_string().repeat(16)));
         assert_eq!(segment["origin"], "AWS::Lambda::Function");
         assert!(segment.get("type").is_none());
+        assert_eq!(
+            segment["links"][0]["attributes"],
+            json!({ "aws.xray.reserved.reference_type": "parent" })
+        );
+        assert_eq!(segment["aws"]["request_id"], "r-1");
         let facts = &segment["metadata"]["sqs"];
         assert_eq!(
             (&facts["message_id"], &facts["receive_count"]),
@@ -122,7 +127,10 @@ async fn message_is_a_segment_in_its_producers_trace() {
         assert_eq!(pointer["parent_id"], invocation["id"]);
         assert_eq!(
             pointer["links"],
-            json!([{ "trace_id": root, "id": segment["id"] }])
+            json!([{
+                "trace_id": root, "id": segment["id"],
+                "attributes": { "aws.xray.reserved.reference_type": "child" },
+            }])
         );
     }
 }
@@ -236,7 +244,10 @@ async fn linked_messages_stay_in_the_invocations_trace() {
     );
     assert_eq!(
         linked["links"],
-        json!([{ "trace_id": root, "id": "a".repeat(16) }])
+        json!([{
+            "trace_id": root, "id": "a".repeat(16),
+            "attributes": { "aws.xray.reserved.reference_type": "parent" },
+        }])
     );
 }
 

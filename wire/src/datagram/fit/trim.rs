@@ -16,7 +16,7 @@ const OURS: &str = "tracestitch";
 const NOTED: usize = 128;
 
 /// Members that stay: X-Ray needs them to place and colour a document, and they are small.
-const IDENTITY: [&str; 14] = [
+const IDENTITY: [&str; 15] = [
     "name",
     "id",
     "trace_id",
@@ -26,6 +26,7 @@ const IDENTITY: [&str; 14] = [
     "end_time",
     "in_progress",
     "origin",
+    "resource_arn",
     "namespace",
     "error",
     "throttle",

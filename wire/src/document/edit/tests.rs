@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::document::{
-    Cause, Exception, Facts, Fields, Http, Link, Namespace, Request, Response, Sql, StackFrame,
+    Cause, Exception, Facts, Fields, Http, Link, Namespace, Reference, Request, Response, Sql,
+    StackFrame,
 };
 
 const SECRET: &str = "s3cr3t";
@@ -23,6 +24,7 @@ fn full() -> Document {
         end_time: Some(crate::time::Timestamp::from_micros(2_500_000)),
         in_progress: true,
         origin: Some("AWS::Lambda::Function"),
+        resource_arn: Some(text()),
         user: Some(text()),
         namespace: Some(Namespace::Remote),
         error: true,
@@ -66,6 +68,7 @@ fn full() -> Document {
         links: vec![Link {
             trace_id: TRACE.parse().unwrap(),
             id: ID.parse().unwrap(),
+            reference: Reference::Parent,
         }],
     };
     document.aws.insert("table_name", SECRET);
@@ -96,7 +99,7 @@ fn every_text_is_replaced() {
         json!({
             "name": "x", "id": ID, "trace_id": TRACE, "parent_id": ID, "type": "subsegment",
             "start_time": 1.5, "end_time": 2.5, "in_progress": true,
-            "origin": "AWS::Lambda::Function", "user": "x", "namespace": "remote",
+            "origin": "AWS::Lambda::Function", "resource_arn": "x", "user": "x", "namespace": "remote",
             "error": true, "throttle": true, "fault": true,
             "http": {
                 "request": { "method": "x", "url": "x" },
@@ -114,7 +117,10 @@ fn every_text_is_replaced() {
             // Keys that become equal are both written; a reader sees the last.
             "annotations": { "x": "x" },
             "metadata": { "x": { "x": [{ "x": [{ "x": "x" }, "x", true, null] }] } },
-            "links": [{ "trace_id": TRACE, "id": ID }],
+            "links": [{
+                "trace_id": TRACE, "id": ID,
+                "attributes": { "aws.xray.reserved.reference_type": "parent" },
+            }],
         })
     );
 }
@@ -138,6 +144,7 @@ fn each_text_is_passed_with_its_place() {
             r#"Annotation("s3cr3t")"#,
             r#"Annotation("unsigned")"#,
             r#"Aws("consumed_capacity")"#,
+            r#"Aws("resource_arn")"#,
             r#"Aws("table_name")"#,
             r#"Aws("table_names")"#,
             "Cause",
