@@ -1,7 +1,6 @@
 //! The X-Ray API over a store, with the daemon's port and its TCP calls.
 //!
-//! Paths, members and errors are those of the service's published model (REST-JSON, version
-//! 2016-04-12). One port serves the API of the service and of the daemon: an SDK asks the daemon
+//! Paths, members and errors follow the service's published model (REST-JSON, version 2016-04-12). One port serves the API of the service and of the daemon: an SDK asks the daemon
 //! for `GetSamplingRules` and `GetSamplingTargets` by the same paths.
 
 mod answer;

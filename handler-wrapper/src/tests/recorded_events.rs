@@ -132,7 +132,7 @@ fn expected(kind: &str, event: &Value) -> Value {
     let mut expected = json!({
         "name": "order-worker", "trace_id": ROOT, "parent_id": PARENT,
         // Lambda sends no segment in a trace that it does not know.
-        "origin": "AWS::Lambda::Function",
+        "origin": "AWS::Lambda::Function", "aws": { "request_id": "r-1" },
     });
     if kind == "sqs" {
         let record = &event["Records"][0];

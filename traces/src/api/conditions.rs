@@ -49,7 +49,7 @@ impl Conditions {
                 };
                 exact(Condition::Lasts(comparison, *seconds))
             }
-            // The flags of an expression are the root's, the condition's those of any node.
+            // An expression asks for the flags of the root, the condition for the flags of any node.
             Expression::Flag(FlagKey::Fault | FlagKey::Error | FlagKey::Throttle, true) => Self {
                 list: vec![Condition::Failed],
                 is_exact: false,

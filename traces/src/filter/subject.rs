@@ -8,7 +8,7 @@ use super::syntax::{FlagKey, NumberKey, TextKey};
 /// A part of a trace.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Subject<'a> {
-    /// The whole trace; its flags are those of its root.
+    /// The whole trace, with the flags of its root.
     Trace(&'a Trace),
     /// One segment.
     Segment(&'a Trace, &'a Place),
