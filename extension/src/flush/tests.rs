@@ -194,7 +194,7 @@ async fn socket_that_sends_no_more_is_replaced_and_nothing_is_lost() {
             .unwrap();
         shutdown(sender.as_raw_fd(), Shutdown::Write).unwrap();
         let error = sender.send(b"").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         flush.routes[0].put_back(sender);
     }
     assert_eq!(flush.counts().sent, 3);

@@ -54,6 +54,7 @@ fn see(info: &PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     use super::*;
@@ -112,8 +113,8 @@ mod tests {
             })
             .await;
             let stack = kept.one("pricing")["cause"]["exceptions"][0]["stack"].take();
-            println!("stack: {stack}");
-            return;
+            let line = format!("stack: {stack}\n");
+            return std::io::stdout().write_all(line.as_bytes()).unwrap();
         }
         for (value, expected) in [("1", "priced"), ("0", "panicked here")] {
             let inside = std::process::Command::new(std::env::current_exe().unwrap())
