@@ -82,7 +82,7 @@ pub(crate) const RATIOS: [(&str, &str); 5] = [
 const NO_CALL: Option<f64> = Some(0.01);
 
 /// The signal after the reply.
-const ONE_CALL: Option<f64> = Some(1.05);
+const ONE_CALL: Option<f64> = Some(1.2);
 
 /// Repetitions that publish less than half of the ring. Beyond that, the number of signals that ask
 /// for room depends on the reader.

@@ -10,8 +10,7 @@ const ROUNDS: usize = 31;
 /// Measures all rows, with times.
 pub(crate) fn all() -> String {
     let figures = measured(&ROWS.iter().collect::<Vec<_>>(), ROUNDS);
-    let ratios: String = ratios(&figures).map(|line| format!("- {line}\n")).collect();
-    format!("{}\n{ratios}", table(&figures))
+    format!("{}\n{}", table(&figures), ratios(&figures))
 }
 
 /// Measures the rows with a bar and the rows that they are compared with, without times. Returns
@@ -99,13 +98,17 @@ fn table(figures: &[Figures]) -> Table {
 }
 
 /// Compares the CPU time of rows.
-fn ratios(figures: &[Figures]) -> impl Iterator<Item = String> {
+fn ratios(figures: &[Figures]) -> Table {
+    let mut table = Table::new(&["CPU time of", "ratio", "to"]);
     let time = |name: &str| {
         let row = figures.iter().find(|figures| figures.row.name == name);
         row.and_then(|figures| figures.nanoseconds)
     };
-    RATIOS.iter().filter_map(move |(name, other)| {
-        let ratio = time(name)? / time(other)?;
-        Some(format!("CPU time of \"{name}\": {ratio:.2} of \"{other}\""))
-    })
+    for (name, other) in RATIOS {
+        if let (Some(own), Some(others)) = (time(name), time(other)) {
+            let ratio = format!("{:.2}", own / others);
+            table.push([name.to_owned(), ratio, other.to_owned()]);
+        }
+    }
+    table
 }
