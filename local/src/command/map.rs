@@ -115,39 +115,31 @@ fn text(counts: Option<Counts>) -> String {
     text
 }
 
-fn of_service(statistics: &ServiceStatistics) -> Counts {
-    let errors = statistics.error_statistics();
-    Counts {
-        ok: statistics.ok_count().unwrap_or_default(),
-        error: errors.and_then(|it| it.other_count()).unwrap_or_default(),
-        throttle: errors
-            .and_then(|it| it.throttle_count())
-            .unwrap_or_default(),
-        fault: statistics
-            .fault_statistics()
-            .and_then(|it| it.total_count())
-            .unwrap_or_default(),
-        total: statistics.total_count().unwrap_or_default(),
-        time: statistics.total_response_time().unwrap_or_default(),
-    }
+/// Defines a function that reads the counts of one of the two types of statistics, which have the same
+/// members.
+macro_rules! counts_of {
+    ($name:ident, $statistics:ty) => {
+        fn $name(statistics: &$statistics) -> Counts {
+            let errors = statistics.error_statistics();
+            Counts {
+                ok: statistics.ok_count().unwrap_or_default(),
+                error: errors.and_then(|it| it.other_count()).unwrap_or_default(),
+                throttle: errors
+                    .and_then(|it| it.throttle_count())
+                    .unwrap_or_default(),
+                fault: statistics
+                    .fault_statistics()
+                    .and_then(|it| it.total_count())
+                    .unwrap_or_default(),
+                total: statistics.total_count().unwrap_or_default(),
+                time: statistics.total_response_time().unwrap_or_default(),
+            }
+        }
+    };
 }
 
-fn of_edge(statistics: &EdgeStatistics) -> Counts {
-    let errors = statistics.error_statistics();
-    Counts {
-        ok: statistics.ok_count().unwrap_or_default(),
-        error: errors.and_then(|it| it.other_count()).unwrap_or_default(),
-        throttle: errors
-            .and_then(|it| it.throttle_count())
-            .unwrap_or_default(),
-        fault: statistics
-            .fault_statistics()
-            .and_then(|it| it.total_count())
-            .unwrap_or_default(),
-        total: statistics.total_count().unwrap_or_default(),
-        time: statistics.total_response_time().unwrap_or_default(),
-    }
-}
+counts_of!(of_service, ServiceStatistics);
+counts_of!(of_edge, EdgeStatistics);
 
 fn statistics(counts: Option<Counts>) -> Value {
     counts.map_or(Value::Null, |counts| {
