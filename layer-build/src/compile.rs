@@ -10,11 +10,10 @@ use crate::arch::Arch;
 
 const PACKAGE: &str = "tracestitch-extension";
 const PROFILE: &str = "layer";
-/// Linker script that omits the unwinder and its tables: 240 KB, a fifth of the program. Relative to
-/// the root, as the map is.
+/// Linker script that omits the unwinder and its tables. Relative to the root, as the map is.
 const LINKER_SCRIPT: &str = "layer-build/no-unwinding.ld";
-/// Writes the addresses to be relocated as a bit map: 2 KB instead of 45, which would be read at
-/// each start, and stay in memory.
+/// Writes the addresses to be relocated as a bit map. A list of them would be read at each start, and
+/// stay in memory.
 const PACKED_RELOCATIONS: &str = "link-arg=--pack-dyn-relocs=relr";
 
 /// A copy of the sources, with the folders for results.

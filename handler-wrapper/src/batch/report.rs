@@ -40,7 +40,7 @@ pub struct FailedMessage {
     pub source: String,
     /// Group of a message of a FIFO queue.
     pub group: Option<String>,
-    /// How many times the message was received (`ApproximateReceiveCount`).
+    /// Number of times that the message was received (`ApproximateReceiveCount`).
     pub receive_count: Option<u64>,
     /// Trace in which the message was handled.
     pub trace_id: Option<TraceId>,

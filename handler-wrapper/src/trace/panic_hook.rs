@@ -26,9 +26,9 @@ pub(crate) fn install() {
 }
 
 /// Remembers a panic if it is recorded: its place, and its stack if `RUST_BACKTRACE` asks for stacks
-/// as the standard library's hook understands it. To resolve the first stack takes 50 milliseconds
-/// and more, in which other messages of the thread wait, and a binary without debug information has
-/// no source lines then. This code must not panic: that would end the process.
+/// as the standard library's hook understands it. To resolve a stack takes milliseconds, in which
+/// other messages of the thread wait, and a binary without debug information has no source lines
+/// then. This code must not panic: that would end the process.
 fn see(info: &PanicHookInfo<'_>) {
     if !Context::current().is_recording() {
         return last_panic::forget();
