@@ -158,7 +158,10 @@ impl Lifecycle {
         match message {
             Message::Open { id, document } => self.pending.open(session, id, document),
             Message::Close { id, document } => self.pending.close(session, id, document),
-            Message::Discard { id } => self.pending.discard(session, id),
+            Message::Discard { ids } => {
+                ids.into_iter()
+                    .for_each(|id| self.pending.discard(session, id));
+            }
             Message::Drain => self.send(actions),
             Message::Leave => self.pending.discard_all(session),
             // Without their events, no invocations are held.

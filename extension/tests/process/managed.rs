@@ -82,7 +82,7 @@ fn call_without_an_end_is_closed_when_its_process_is_replaced() {
     let mut first = world.function();
     first.open(&id(1, 1, 0));
     first.publish(&Message::Discard {
-        id: segment(&id(1, 1, 9)),
+        ids: vec![segment(&id(1, 1, 9))],
     });
     drop(first);
     let _second = world.function();

@@ -197,19 +197,18 @@ impl Handoff {
 
     /// Withdraws documents in progress.
     pub(crate) fn discard(&mut self, ids: &[SegmentId]) -> Vec<Vec<u8>> {
-        let mut returned = Vec::new();
-        for id in ids {
-            let message = Message::Discard { id: *id };
-            returned.extend(match self.push(&message) {
-                Ok(returned) => returned,
-                Err(Refused::Full) => self.send(&message),
-                Err(refused) => {
-                    self.react(refused);
-                    Vec::new()
-                }
-            });
+        if ids.is_empty() {
+            return Vec::new();
         }
-        returned
+        let message = Message::Discard { ids: ids.to_vec() };
+        match self.push(&message) {
+            Ok(returned) => returned,
+            Err(Refused::Full) => self.send(&message),
+            Err(refused) => {
+                self.react(refused);
+                Vec::new()
+            }
+        }
     }
 
     /// Reports the end of the invocation.

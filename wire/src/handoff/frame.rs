@@ -34,7 +34,10 @@ impl<'a> Message<'a> {
             }
             Self::Open { id, document } => write(&[&[OPEN], &id.to_bytes(), document]),
             Self::Close { id, document } => write(&[&[CLOSE], &id.to_bytes(), document]),
-            Self::Discard { id } => write(&[&[DISCARD], &id.to_bytes()]),
+            Self::Discard { ids } => {
+                let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_bytes()).collect();
+                write(&[&[DISCARD], &ids])
+            }
             Self::Begin { request_id } => write(&[&[BEGIN], request_id.as_bytes()]),
             Self::End { request_id } => write(&[&[END], request_id.as_bytes()]),
             Self::Drain => write(&[&[DRAIN]]),
@@ -96,7 +99,16 @@ impl<'a> Message<'a> {
             ),
             OPEN => with_id().map(|(id, document)| Self::Open { id, document })?,
             CLOSE => with_id().map(|(id, document)| Self::Close { id, document })?,
-            DISCARD => with_id().map(|(id, _)| Self::Discard { id })?,
+            DISCARD => {
+                let (ids, []) = payload.as_chunks::<ID>() else {
+                    return Err(Error::expected_bytes("segment ids of 8 bytes", payload));
+                };
+                if ids.is_empty() {
+                    return Err(Error::expected_bytes("at least one segment id", payload));
+                }
+                let ids = ids.iter().map(|id| SegmentId::from_bytes(*id)).collect();
+                Self::Discard { ids }
+            }
             BEGIN => Self::Begin {
                 request_id: request_id()?,
             },

@@ -45,10 +45,10 @@ pub enum Message<'a> {
         /// Finished document, as JSON.
         document: &'a [u8],
     },
-    /// Withdraws an open document.
+    /// Withdraws open documents: all of them, however soon after it the function dies.
     Discard {
-        /// Id of the segment or subsegment.
-        id: SegmentId,
+        /// Ids of the segments and subsegments, at least one.
+        ids: Vec<SegmentId>,
     },
     /// Work on an invocation begins. Announces one [`Message::End`] with the same id, for which the
     /// extension holds the invocation. Precedes the invocation's documents.

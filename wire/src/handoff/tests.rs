@@ -25,7 +25,7 @@ fn messages() -> Vec<Message<'static>> {
             id: id(),
             document: b"{}",
         },
-        Message::Discard { id: id() },
+        Message::Discard { ids: vec![id()] },
         Message::End {
             request_id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
         },
@@ -52,6 +52,17 @@ fn encode(messages: &[Message<'_>]) -> Vec<u8> {
 fn frames_match_the_golden_file() {
     let golden = include_bytes!("../../golden/handoff_v2.bin");
     assert_eq!(encode(&messages()), golden);
+}
+
+#[test]
+fn discard_holds_whole_ids_and_at_least_one() {
+    let ids: Vec<_> = (1..=3).map(|n| SegmentId::from_bytes([n; 8])).collect();
+    let message = Message::Discard { ids };
+    let frame = message.with_frame(|parts| parts.concat());
+    assert_eq!(Message::decode(&frame), Ok(message));
+    for length in [1, 8, 10, 24] {
+        assert!(Message::decode(&frame[..length]).is_err(), "{length} bytes");
+    }
 }
 
 #[test]

@@ -116,7 +116,12 @@ fn discarded_documents_are_dropped() {
     let mut world = World::new();
     world.connect(1);
     world.open(1, 1);
-    world.send(1, Message::Discard { id: segment(1) });
+    world.send(
+        1,
+        Message::Discard {
+            ids: vec![segment(1)],
+        },
+    );
     world.disconnect(1);
     let actions = world.give(Input::Shutdown(Interruption::Crash));
     assert_eq!(actions, [Action::Exit]);
@@ -138,7 +143,12 @@ fn finished_but_unwanted_documents_are_sent_whole_when_the_function_dies() {
     open_finished(&mut world, 2);
     world.open(1, 3);
     open_finished(&mut world, 3);
-    world.send(1, Message::Discard { id: segment(3) });
+    world.send(
+        1,
+        Message::Discard {
+            ids: vec![segment(3)],
+        },
+    );
     assert_eq!(world.end(1, "r"), [Action::ClearTimer, Action::AskNext]);
     world.disconnect(1);
     let actions = world.give(Input::Shutdown(Interruption::Timeout));

@@ -177,7 +177,12 @@ impl Run {
             }
             Step::Discard(s, id) if connected(&s) => {
                 self.model.open.remove(&(s, id));
-                self.send(s, Message::Discard { id: segment(id) })?;
+                self.send(
+                    s,
+                    Message::Discard {
+                        ids: vec![segment(id)],
+                    },
+                )?;
             }
             Step::BeginCurrent(s) if connected(&s) => self.begin(s, self.model.invocation)?,
             Step::BeginNext(s) if connected(&s) => self.begin(s, self.model.invocation + 1)?,

@@ -72,7 +72,8 @@ fn documents_are_published_and_only_the_end_is_sent() {
     assert!(handoff.end("r-1").is_empty());
     assert_eq!(session.messages(), ["End"]);
     let frames = session.frames();
-    assert_eq!(frames, ["Begin", "open 2", "close 4", "Discard", "Discard"]);
+    // One frame for all: the process may be killed between two.
+    assert_eq!(frames, ["Begin", "open 2", "close 4", "Discard"]);
     assert_eq!(handoff.counts().handed, 1);
     assert!(session.is_mapped());
 }
@@ -127,11 +128,11 @@ fn document_without_room_is_returned_and_never_closed_as_interrupted() {
 
     let mut last = None;
     session.peek(|message| {
-        if let Message::Discard { id } = message {
-            last = Some(id);
+        if let Message::Discard { ids } = message {
+            last = Some(ids);
         }
     });
-    assert_eq!(last, Some(id));
+    assert_eq!(last, Some(vec![id]));
     session.release();
     assert!(handoff.close(id, &large).is_empty(), "there is room again");
 }
